@@ -1,0 +1,71 @@
+"""Seconds of computing and of sending, where nobody else queues.
+
+The only place where a device's coefficients meet work and a link's rate meets bytes; every
+simulating interpreter calls these two functions.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from fedsim.protocol.operation import Operation
+from fedsim.protocol.step import Direction
+from fedsim.protocol.work import Work, operation_work
+from fedsim.spec.device import FEATURES, DeviceSpec
+from fedsim.spec.link import LinkSpec
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["compute_seconds", "operation_seconds", "transfer_seconds"]
+
+
+def compute_seconds(work: Work, device: DeviceSpec) -> float:
+    """Seconds that a device takes for some work [s]."""
+    rates = device.seconds_per_unit
+    return sum(
+        amount * rates.get(feature, 0.0)
+        for feature, amount in zip(FEATURES, work.features(), strict=True)
+    )
+
+
+def operation_seconds(operation: Operation, training: TrainingSpec, device: DeviceSpec) -> float:
+    """Seconds that a device takes for one operation [s]."""
+    return compute_seconds(operation_work(operation, training), device)
+
+
+@lru_cache(maxsize=65536)
+def transfer_seconds(message_bytes: int, direction: Direction, link: LinkSpec) -> float:
+    """Seconds from the start of a message to the arrival of its last byte [s].
+
+    Handshake, then slow start without loss: in round k the sender has ``window * 2^k`` bytes to
+    send and idles for the rest of a round trip until the window covers the path.
+
+    Parameters
+    ----------
+    message_bytes : int
+        Serialized buffer; the link's framing is added here.
+    direction : Direction
+    link : LinkSpec
+
+    Notes
+    -----
+    ``handshake + n / R' + RTT / 2 + sum over k with W (2^(k+1) - 1) < n of max(0, RTT - W 2^k / R')``
+    with ``R' = rate * payload_fraction`` and W the initial window. Left out: loss, competing
+    traffic, delayed acknowledgements. A message of zero bytes is not sent and takes no time.
+    """
+    if message_bytes == 0:
+        return 0.0
+    rate = (
+        link.uplink_bytes_per_s if direction is Direction.UP else link.downlink_bytes_per_s
+    ) * link.payload_fraction
+    seconds = link.message_s + link.handshake_round_trips * link.round_trip_s
+    seconds += message_bytes / rate + link.round_trip_s / 2
+    window = link.initial_window_bytes
+    sent = window
+    while 0 < sent < message_bytes:
+        stall = link.round_trip_s - window / rate
+        if stall <= 0:
+            break
+        seconds += stall
+        window *= 2
+        sent += window
+    return seconds

@@ -1,0 +1,67 @@
+"""Matrix FLOPs of an operation, exact: what ``torch.utils.flop_counter`` counts for it.
+
+Two FLOPs a multiply-add, matrix products only, eager attention. Elementwise work has no matrix
+FLOPs; its time is the time model's business.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fedsim.protocol.graph import Extent, FlopClass
+from fedsim.protocol.model_graph import part_work
+from fedsim.protocol.operation import (
+    Aggregate,
+    BackwardFromCut,
+    Distill,
+    ForwardToCut,
+    InferLogits,
+    Operation,
+    ProcessKnowledge,
+    Replace,
+    Train,
+    TrainAboveCut,
+)
+from fedsim.spec.batch import BatchShape
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["flop_by_class", "operation_flop"]
+
+
+def operation_flop(operation: Operation, training: TrainingSpec) -> int:
+    """Matrix FLOPs of one operation [FLOP]."""
+    return sum(flop_by_class(operation, training).values())
+
+
+def flop_by_class(operation: Operation, training: TrainingSpec) -> dict[FlopClass, int]:
+    """Matrix FLOPs by kind of product [FLOP].
+
+    Parameters
+    ----------
+    operation : Operation
+        What is done, on which part of the model and which batch.
+    training : TrainingSpec
+        Model, tuning and numerics.
+    """
+    match operation:
+        case Train() | Distill() | TrainAboveCut():
+            work = part_work(training, operation.part)
+            passes = (work.forward_flop, work.backward_flop, work.recompute_flop)
+        case InferLogits() | ForwardToCut():
+            passes = (part_work(training, operation.part).forward_flop, {}, {})
+        case BackwardFromCut():
+            work = part_work(training, operation.part)
+            passes = ({}, work.backward_flop, work.recompute_flop)
+        case Aggregate() | ProcessKnowledge() | Replace():
+            return {}
+        case _:
+            assert_never(operation)
+    return _sum(passes, operation.batch)
+
+
+def _sum(passes: tuple[dict[FlopClass, Extent], ...], batch: BatchShape) -> dict[FlopClass, int]:
+    total: dict[FlopClass, int] = {}
+    for extents in passes:
+        for flop_class, extent in extents.items():
+            total[flop_class] = total.get(flop_class, 0) + extent.of(batch)
+    return total

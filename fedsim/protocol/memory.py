@@ -1,0 +1,99 @@
+"""Memory of a training step by category, from the same table as the FLOPs.
+
+Weights, gradients, optimizer state and what is kept for the backward pass are exact sums; what
+lives for a moment beside them (the workspace) is an estimate, and the sum is checked against the
+allocator by ``fedsim verify``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fedsim.protocol.graph import Extent
+from fedsim.protocol.model_graph import part_work
+from fedsim.protocol.operation import Part
+from fedsim.protocol.parameters import num_trainable, part_parameters
+from fedsim.spec.batch import BatchShape
+from fedsim.spec.dtype import dtype_bytes
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["TrainingMemory", "inference_peak_bytes", "training_memory"]
+
+#: Adam keeps two moments a trained value; plain SGD nothing.
+_STATE_VALUES: Final = {"adam": 2, "sgd": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes by category [B].
+
+    Attributes
+    ----------
+    weights_bytes : int
+        Frozen and trained parameters of the part.
+    gradient_bytes, optimizer_bytes : int
+        Of the trained parameters.
+    saved_bytes : int
+        Activations kept between forward and backward.
+    workspace_bytes : int
+        Estimate of what is live beside them at the peak.
+    """
+
+    weights_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    saved_bytes: int
+    workspace_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of all categories [B]."""
+        return (
+            self.weights_bytes
+            + self.gradient_bytes
+            + self.optimizer_bytes
+            + self.saved_bytes
+            + self.workspace_bytes
+        )
+
+
+def training_memory(training: TrainingSpec, part: Part, batch: BatchShape) -> TrainingMemory:
+    """Peak memory of a training step on one part of the model."""
+    work = part_work(training, part)
+    value_bytes = dtype_bytes(training.numerics.compute_dtype)
+    trained = num_trainable(training, part)
+    saved = sum(extent.of(batch) for extent in work.saved.values()) if work.needs_gradient else 0
+    saved += work.largest_segment_saved.of(batch)
+    return TrainingMemory(
+        weights_bytes=_weights_bytes(training, part),
+        gradient_bytes=4 * trained,
+        optimizer_bytes=4 * _STATE_VALUES[training.optimizer] * trained,
+        saved_bytes=value_bytes * saved,
+        workspace_bytes=value_bytes * _workspace(training, part).of(batch),
+    )
+
+
+def inference_peak_bytes(training: TrainingSpec, part: Part, batch: BatchShape) -> int:
+    """Peak memory of a forward pass without gradients [B]."""
+    value_bytes = dtype_bytes(training.numerics.compute_dtype)
+    return _weights_bytes(training, part) + value_bytes * _workspace(training, part).of(batch)
+
+
+def _weights_bytes(training: TrainingSpec, part: Part) -> int:
+    frozen_bytes = dtype_bytes(training.numerics.weights_dtype)
+    return sum(
+        p.num_values * (4 if p.is_trained else frozen_bytes)
+        for p in part_parameters(training, part)
+    )
+
+
+def _workspace(training: TrainingSpec, part: Part) -> Extent:
+    # Live at once in a block's widest place: the residual stream with its gradient, and two tensors
+    # of the widest kind (feed-forward or attention scores), or the logits with their gradient.
+    model = training.model
+    wide = max(model.intermediate_size, 3 * model.hidden_size)
+    block = Extent(per_token=2 * model.hidden_size + 2 * wide, per_pair=2 * model.num_heads)
+    if not part.has_head or training.head.kind == "classification":
+        return block
+    return Extent(per_token=max(block.per_token, 3 * model.vocab_size), per_pair=block.per_pair)

@@ -1,0 +1,160 @@
+"""The operations that a step may ask for, and the parts of the model that they touch.
+
+An operation is a value. From it and a plan ``flop``, ``work`` and ``memory`` derive what it costs;
+the runtime executes it and never sees the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fedsim.spec.batch import BatchShape
+
+__all__ = [
+    "Aggregate",
+    "BackwardFromCut",
+    "Content",
+    "Distill",
+    "ForwardToCut",
+    "InferLogits",
+    "Operation",
+    "Part",
+    "ProcessKnowledge",
+    "Replace",
+    "Train",
+    "TrainAboveCut",
+]
+
+
+class Content(StrEnum):
+    """What a message or an aggregation is about."""
+
+    BASE_WEIGHTS = "base_weights"
+    PUBLIC_TEXT = "public_text"
+    ADAPTERS = "adapters"
+    LOGITS = "logits"
+    ACTIVATIONS = "activations"
+    ACTIVATION_GRADIENTS = "activation_gradients"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of the model in half-blocks: ``start`` inclusive, ``stop`` exclusive.
+
+    The part that starts at 0 holds the embeddings, the one that stops at ``2 L`` holds the last
+    norm and the head.
+    """
+
+    start: int
+    stop: int
+    has_head: bool
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the part begins with the token embedding."""
+        return self.start == 0
+
+    @classmethod
+    def whole(cls, num_layers: int) -> Part:
+        """The whole model."""
+        return cls(0, 2 * num_layers, has_head=True)
+
+    @classmethod
+    def below(cls, position: int) -> Part:
+        """The client's side of a cut."""
+        return cls(0, position, has_head=False)
+
+    @classmethod
+    def above(cls, position: int, num_layers: int) -> Part:
+        """The server's side of a cut."""
+        return cls(position, 2 * num_layers, has_head=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Forward, loss and backward on private samples; an optimizer step where ``is_update``."""
+
+    part: Part
+    batch: BatchShape
+    is_update: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InferLogits:
+    """Forward in evaluation mode without gradients; logits of public samples."""
+
+    part: Part
+    batch: BatchShape
+
+
+@dataclass(frozen=True, slots=True)
+class Distill:
+    """Training on public samples towards received logits."""
+
+    part: Part
+    batch: BatchShape
+    is_update: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardToCut:
+    """The client's forward pass up to the cut, kept for the backward pass."""
+
+    part: Part
+    batch: BatchShape
+
+
+@dataclass(frozen=True, slots=True)
+class TrainAboveCut:
+    """The server's forward, loss and backward on received activations."""
+
+    part: Part
+    batch: BatchShape
+    is_update: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardFromCut:
+    """The client's backward pass from received activation gradients."""
+
+    part: Part
+    batch: BatchShape
+    is_update: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Weighted average of what the clients sent (and of server-side copies, if there are any)."""
+
+    content: Content
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessKnowledge:
+    """Turn the clients' logits into one set to distil from."""
+
+    num_rows: int
+    num_columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put received parameters in the place of one's own."""
+
+    content: Content
+    part: Part
+
+
+Operation = (
+    Train
+    | InferLogits
+    | Distill
+    | ForwardToCut
+    | TrainAboveCut
+    | BackwardFromCut
+    | Aggregate
+    | ProcessKnowledge
+    | Replace
+)

@@ -1,0 +1,142 @@
+"""The step language: the words in which every framework's protocol is written.
+
+A protocol says *what happens*, in order. It holds no policy (how long the server waits is the
+scenario's), no time and no randomness. All words are frozen, hashable and printable; interpreters
+dispatch on them with ``match`` and ``assert_never``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fedsim.protocol.operation import Operation
+from fedsim.protocol.payload import Payload
+
+__all__ = [
+    "Compute",
+    "Direction",
+    "Each",
+    "Gather",
+    "Once",
+    "Protocol",
+    "Repeat",
+    "Segment",
+    "Site",
+    "Step",
+    "Transfer",
+    "leaf_steps",
+    "step_labels",
+]
+
+
+class Site(StrEnum):
+    """Where an operation runs."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Direction(StrEnum):
+    """Way of a transfer, always seen from the client."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """An operation at one site. At the server inside ``Each`` it queues with other clients'."""
+
+    label: str
+    site: Site
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One message between a client and the server."""
+
+    label: str
+    direction: Direction
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The same steps, ``times`` times in a row: mini-batches."""
+
+    times: int
+    steps: tuple[Step, ...]
+
+
+Step = Compute | Transfer | Repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Every client of the cohort runs these steps, independently of the others."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The server collects what the clients sent under ``label``."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The server runs these steps once for what was gathered."""
+
+    steps: tuple[Step, ...]
+
+
+Segment = Each | Gather | Once
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A framework's protocol for one plan.
+
+    Attributes
+    ----------
+    name : str
+        ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or a user's own.
+    setup : tuple of Segment
+        Once, ahead of the first round: what a client must receive before it can take part.
+    round : tuple of Segment
+        One round.
+    finish : tuple of Segment
+        Once, after the last round.
+    """
+
+    name: str
+    setup: tuple[Segment, ...]
+    round: tuple[Segment, ...]
+    finish: tuple[Segment, ...] = ()
+
+
+def leaf_steps(
+    steps: tuple[Step, ...], times: int = 1
+) -> Iterator[tuple[int, Compute | Transfer]]:
+    """Computes and transfers in order, each with how often it runs in all."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            yield from leaf_steps(step.steps, times * step.times)
+        else:
+            yield times, step
+
+
+def step_labels(segments: tuple[Segment, ...]) -> tuple[str, ...]:
+    """Step names in order of first appearance."""
+    labels: dict[str, None] = {}
+    for segment in segments:
+        if isinstance(segment, Gather):
+            continue
+        for _, step in leaf_steps(segment.steps):
+            labels.setdefault(step.label)
+    return tuple(labels)

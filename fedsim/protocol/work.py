@@ -1,0 +1,146 @@
+"""What an operation asks of a device: the features that the time model prices.
+
+FLOPs here are the exact ones of :mod:`~fedsim.protocol.flop`, split by kind, because kinds run at
+different rates. The rest (bytes moved, operators) is a description good enough to fit time with; it
+never becomes a count that anyone is told is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from fedsim.protocol.flop import flop_by_class
+from fedsim.protocol.graph import Extent
+from fedsim.protocol.model_graph import part_work
+from fedsim.protocol.operation import (
+    Aggregate,
+    BackwardFromCut,
+    Distill,
+    ForwardToCut,
+    InferLogits,
+    Operation,
+    Part,
+    ProcessKnowledge,
+    Replace,
+    Train,
+    TrainAboveCut,
+)
+from fedsim.protocol.parameters import num_trainable
+from fedsim.spec.dtype import dtype_bytes
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["Work", "operation_work"]
+
+#: Reads and writes of one trained value in an optimizer step: gradient, value and Adam's two
+#: moments are read, value and moments written; SGD reads two and writes one.
+_OPTIMIZER_ACCESSES: Final = {"adam": 7, "sgd": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Features of one execution, in the order of :data:`fedsim.spec.device.FEATURES`.
+
+    Attributes
+    ----------
+    linear_flop, attention_flop, head_flop : float
+        Matrix FLOPs of linear layers, of attention and of the head.
+    lora_bytes : float
+        Traffic of the adapters' skinny products, which no device runs at its FLOP rate.
+    moved_bytes : float
+        Traffic of elementwise work.
+    optimizer_bytes : float
+    num_kernels : float
+        Operators launched.
+    num_calls : float
+        1: what a step costs however small it is.
+    """
+
+    linear_flop: float = 0.0
+    attention_flop: float = 0.0
+    head_flop: float = 0.0
+    lora_bytes: float = 0.0
+    moved_bytes: float = 0.0
+    optimizer_bytes: float = 0.0
+    num_kernels: float = 0.0
+    num_calls: float = 0.0
+
+    def features(self) -> tuple[float, ...]:
+        """The features as a vector."""
+        return (
+            self.linear_flop,
+            self.attention_flop,
+            self.head_flop,
+            self.lora_bytes,
+            self.moved_bytes,
+            self.optimizer_bytes,
+            self.num_kernels,
+            self.num_calls,
+        )
+
+
+def operation_work(operation: Operation, training: TrainingSpec) -> Work:
+    """Features of one operation."""
+    match operation:
+        case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
+            return _training_work(operation, training)
+        case InferLogits() | ForwardToCut():
+            part = part_work(training, operation.part)
+            return _model_work(
+                operation, training, part.forward_moved, part.forward_kernels, Work()
+            )
+        case Aggregate():
+            values = num_trainable(training, operation.part)
+            return Work(moved_bytes=8.0 * values, num_kernels=4.0, num_calls=1.0)
+        case ProcessKnowledge():
+            values = operation.num_rows * operation.num_columns
+            return Work(moved_bytes=8.0 * values, num_kernels=4.0, num_calls=1.0)
+        case Replace():
+            values = num_trainable(training, operation.part)
+            return Work(moved_bytes=8.0 * values, num_kernels=2.0, num_calls=1.0)
+        case _:
+            assert_never(operation)
+
+
+def _training_work(
+    operation: Train | Distill | TrainAboveCut | BackwardFromCut, training: TrainingSpec
+) -> Work:
+    part = part_work(training, operation.part)
+    moved, kernels = part.backward_moved + part.recompute_moved, part.backward_kernels + part.recompute_kernels
+    if not isinstance(operation, BackwardFromCut):
+        moved, kernels = moved + part.forward_moved, kernels + part.forward_kernels
+    update = Work()
+    if operation.is_update:
+        update = _optimizer_work(training, operation.part)
+    return _model_work(operation, training, moved, kernels, update)
+
+
+def _optimizer_work(training: TrainingSpec, part: Part) -> Work:
+    values = num_trainable(training, part)
+    accesses = _OPTIMIZER_ACCESSES[training.optimizer]
+    return Work(optimizer_bytes=float(4 * accesses * values))
+
+
+def _model_work(
+    operation: Train | Distill | TrainAboveCut | BackwardFromCut | InferLogits | ForwardToCut,
+    training: TrainingSpec,
+    moved: Extent,
+    kernels: int,
+    update: Work,
+) -> Work:
+    flop = flop_by_class(operation, training)
+    value_bytes = dtype_bytes(training.numerics.compute_dtype)
+    lora = training.lora
+    # 2 r FLOPs go with each value that a skinny product reads or writes.
+    lora_bytes = value_bytes * flop.get("lora", 0) / (2 * lora.r) if lora is not None else 0.0
+    return Work(
+        linear_flop=float(flop.get("linear", 0)),
+        attention_flop=float(flop.get("attention", 0)),
+        head_flop=float(flop.get("head", 0)),
+        lora_bytes=float(lora_bytes),
+        moved_bytes=float(value_bytes * moved.of(operation.batch)),
+        optimizer_bytes=update.optimizer_bytes,
+        num_kernels=float(kernels),
+        num_calls=1.0,
+    )
+

@@ -1,0 +1,191 @@
+"""Build the real model: transformers' classes, weights by explicit choice, adapters by peft."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+)
+
+from fedsim.errors import ScenarioError
+from fedsim.runtime.staged_model import StagedModel
+from fedsim.spec.model import ModelSpec
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["Weights", "build_model", "transformers_config"]
+
+Weights = Literal["random", "pretrained"]
+
+
+def build_model(
+    training: TrainingSpec,
+    *,
+    weights: Weights,
+    pad_token_id: int,
+    seed: int,
+    device: torch.device,
+    source: str | Path | None = None,
+) -> StagedModel:
+    """A model ready to be trained.
+
+    Parameters
+    ----------
+    training : TrainingSpec
+    weights : {"random", "pretrained"}
+        Random initialization is never a fallback: it is asked for by name.
+    pad_token_id : int
+    seed : int
+        Of the random weights, the head and the adapters.
+    device : torch.device
+    source : str or Path, optional
+        Hub name or folder of the pre-trained weights; the model's name by default.
+
+    Raises
+    ------
+    ScenarioError
+        If pre-trained weights cannot be loaded or have another shape.
+    """
+    torch.manual_seed(seed)
+    if weights == "random":
+        network = _random(training, pad_token_id)
+    else:
+        network = _pretrained(training, pad_token_id, str(source or training.model.name))
+    network.to(getattr(torch, training.numerics.weights_dtype))
+    module: Any = network
+    if training.lora is not None:
+        module = get_peft_model(network, _lora_config(training))
+    return StagedModel(module.to(device), training)
+
+
+def transformers_config(
+    model: ModelSpec, *, num_classes: int, pad_token_id: int, dropout: float
+) -> PretrainedConfig:
+    """The ``config.json`` of a shape."""
+    common: dict[str, Any] = {
+        "vocab_size": model.vocab_size,
+        "num_labels": num_classes,
+        "pad_token_id": pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "tie_word_embeddings": model.is_tied,
+        "use_cache": False,
+    }
+    if model.family == "gpt2":
+        own: dict[str, Any] = {
+            "n_positions": model.max_positions,
+            "n_embd": model.hidden_size,
+            "n_layer": model.num_layers,
+            "n_head": model.num_heads,
+            "n_inner": model.intermediate_size,
+            "activation_function": model.activation,
+            "embd_pdrop": dropout,
+            "resid_pdrop": dropout,
+            "attn_pdrop": dropout,
+        }
+    else:
+        own = {
+            "max_position_embeddings": model.max_positions,
+            "hidden_size": model.hidden_size,
+            "num_hidden_layers": model.num_layers,
+            "num_attention_heads": model.num_heads,
+            "num_key_value_heads": model.num_kv_heads,
+            "head_dim": model.head_size,
+            "intermediate_size": model.intermediate_size,
+            "hidden_act": model.activation,
+        }
+        if model.family in ("llama", "gemma", "qwen3"):
+            own["attention_bias"] = model.has_attention_bias
+        if model.family == "llama":
+            own["mlp_bias"] = model.has_mlp_bias
+        if model.family == "mistral":
+            own["sliding_window"] = None
+    return AutoConfig.for_model(model.family, **common, **own)
+
+
+def _random(training: TrainingSpec, pad_token_id: int) -> Any:
+    config = transformers_config(
+        training.model,
+        num_classes=training.head.num_classes,
+        pad_token_id=pad_token_id,
+        dropout=training.model_dropout,
+    )
+    return _auto_class(training).from_config(config, attn_implementation="eager")
+
+
+def _pretrained(training: TrainingSpec, pad_token_id: int, source: str) -> Any:
+    options: dict[str, Any] = {"attn_implementation": "eager"}
+    if training.head.kind == "classification":
+        options["num_labels"] = training.head.num_classes
+    if training.model.family == "gpt2":
+        for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop"):
+            options[name] = training.model_dropout
+    try:
+        network = _auto_class(training).from_pretrained(
+            source, torch_dtype=torch.float32, pad_token_id=pad_token_id, **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "folder" if os.path.isdir(source) else "name on the model hub"
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ScenarioError(
+            f"weights 'pretrained': '{source}' ({where}) cannot be loaded: {first_line} "
+            "Give a folder with config.json and model.safetensors (--weights-from FOLDER), "
+            "or ask for random weights by name (--weights random)."
+        ) from error
+    _check_shape(network.config, training.model, source)
+    return network
+
+
+def _check_shape(config: Any, model: ModelSpec, source: str) -> None:
+    pairs = (
+        ("num_hidden_layers", model.num_layers),
+        ("hidden_size", model.hidden_size),
+        ("num_attention_heads", model.num_heads),
+        ("vocab_size", model.vocab_size),
+    )
+    wrong = [
+        f"{name} = {getattr(config, name)} where {expected} is expected"
+        for name, expected in pairs
+        if getattr(config, name) != expected
+    ]
+    if wrong:
+        raise ScenarioError(
+            f"weights 'pretrained': '{source}' has another shape than model '{model.name}': "
+            f"{'; '.join(wrong)}. Name the model that the weights belong to (--model)."
+        )
+
+
+def _auto_class(training: TrainingSpec) -> Any:
+    if training.head.kind == "classification":
+        return AutoModelForSequenceClassification
+    return AutoModelForCausalLM
+
+
+def _lora_config(training: TrainingSpec) -> LoraConfig:
+    lora, model = training.lora, training.model
+    assert lora is not None
+    is_classifier = training.head.kind == "classification"
+    layers = None
+    if lora.num_top_layers is not None:
+        layers = list(range(model.num_layers - lora.num_top_layers, model.num_layers))
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        # Resolved names: peft's own "all-linear" would reach the head of some classes.
+        target_modules=[linear.path for linear in lora.adapted(model)],
+        layers_to_transform=layers,
+        bias=lora.bias,
+        use_rslora=lora.use_rslora,
+        init_lora_weights="gaussian" if lora.init_lora_weights == "gaussian" else True,
+        fan_in_fan_out=model.traits.has_fused_qkv,
+        # SEQ_CLS makes peft train and save the head; any other type would leave it frozen random.
+        task_type=TaskType.SEQ_CLS if is_classifier else TaskType.CAUSAL_LM,
+    )

@@ -1,0 +1,91 @@
+"""The front door: a data set by the name of its source.
+
+Decides which sources there are. Refuses to choose one: a source that fails is an error, never a
+silent change to another.
+"""
+
+from pathlib import Path
+from typing import Literal, assert_never, get_args
+
+from fedsim.errors import ScenarioError, nearest
+from fedsim.runtime.data.banking77 import load_banking77, load_banking77_from_hub
+from fedsim.runtime.data.generated import generated_intents
+from fedsim.runtime.data.text_dataset import TextDataset
+
+__all__ = [
+    "DATA_SOURCES",
+    "DataSource",
+    "TextDataset",
+    "data_source",
+    "generated_intents",
+    "load_banking77",
+    "load_banking77_from_hub",
+    "load_dataset",
+]
+
+DataSource = Literal["banking77", "banking77-hub", "generated"]
+DATA_SOURCES: tuple[DataSource, ...] = get_args(DataSource)
+
+
+def load_dataset(
+    source: str,
+    data_dir: Path | None = None,
+    seed: int = 0,
+    *,
+    num_train: int = 600,
+    num_test: int = 200,
+    num_labels: int = 8,
+) -> tuple[TextDataset, TextDataset]:
+    """Training and test set from the source that the user named.
+
+    Parameters
+    ----------
+    source
+        ``"banking77"`` (from a folder), ``"banking77-hub"`` (downloaded) or ``"generated"``.
+    data_dir
+        Folder of data sets, read by ``"banking77"`` only; ``None`` asks ``FEDSIM_DATA_DIR``.
+    seed, num_train, num_test, num_labels
+        Read by ``"generated"`` only; published data are never subsampled here.
+
+    Returns
+    -------
+    tuple of TextDataset
+        Training set and test set.
+
+    Raises
+    ------
+    ScenarioError
+        If the source is unknown, or cannot be loaded.
+    """
+    known = data_source(source)
+    match known:
+        case "banking77":
+            return load_banking77(data_dir)
+        case "banking77-hub":
+            return load_banking77_from_hub()
+        case "generated":
+            return generated_intents(num_train, num_test, num_labels, seed)
+        case _:
+            assert_never(known)
+
+
+def data_source(name: str) -> DataSource:
+    """The source of that name.
+
+    Parameters
+    ----------
+    name
+        What the user typed.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such source; the nearest name is suggested.
+    """
+    for source in DATA_SOURCES:
+        if source == name:
+            return source
+    raise ScenarioError(
+        f"data = '{name}': no such data source; allowed are {', '.join(DATA_SOURCES)}."
+        f"{nearest(name, DATA_SOURCES)}"
+    )

@@ -1,0 +1,87 @@
+"""A whole federation as numbers: classes of clients, the server, and how many rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedsim.errors import ScenarioError
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.link import LinkSpec
+from fedsim.spec.plan import ClientPlan
+
+__all__ = ["ClientClass", "FederationSpec", "ServerSpec"]
+
+
+@dataclass(frozen=True)
+class ClientClass:
+    """Clients that are alike.
+
+    Attributes
+    ----------
+    name : str
+    num_clients : int
+    plan : ClientPlan
+    device : DeviceSpec
+    link : LinkSpec
+    """
+
+    name: str
+    num_clients: int
+    plan: ClientPlan
+    device: DeviceSpec
+    link: LinkSpec
+
+    def __post_init__(self) -> None:
+        if self.num_clients < 1:
+            raise ScenarioError(
+                f"client class '{self.name}': {self.num_clients} clients; at least 1 is needed."
+            )
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """The server.
+
+    Attributes
+    ----------
+    device : DeviceSpec
+        One accelerator.
+    num_accelerators : int
+    uplink_bytes_per_s, downlink_bytes_per_s : float or None
+        What all clients together can send and receive [B/s]; None where it never limits.
+    """
+
+    device: DeviceSpec
+    num_accelerators: int = 1
+    uplink_bytes_per_s: float | None = None
+    downlink_bytes_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class FederationSpec:
+    """Everything that a simulating interpreter needs beside the framework.
+
+    Attributes
+    ----------
+    classes : tuple of ClientClass
+    server : ServerSpec
+    server_plan : ClientPlan
+        What the server's own work (distillation, aggregation) is built from.
+    num_rounds : int
+    """
+
+    classes: tuple[ClientClass, ...]
+    server: ServerSpec
+    server_plan: ClientPlan
+    num_rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ScenarioError("a federation needs at least one class of clients.")
+        if self.num_rounds < 1:
+            raise ScenarioError(f"num_rounds = {self.num_rounds}; at least 1 is needed.")
+
+    @property
+    def num_clients(self) -> int:
+        """All clients."""
+        return sum(c.num_clients for c in self.classes)
