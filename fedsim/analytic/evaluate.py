@@ -15,16 +15,8 @@ from typing import Final
 from fedsim.analytic.count import count_client, count_server
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
 from fedsim.protocol.duration import operation_seconds, transfer_seconds
-from fedsim.protocol.memory import inference_peak_bytes, training_memory
-from fedsim.protocol.operation import (
-    BackwardFromCut,
-    Distill,
-    ForwardToCut,
-    InferLogits,
-    Part,
-    Train,
-    TrainAboveCut,
-)
+from fedsim.protocol.memory import peak_memory_bytes
+from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import num_trainable
 from fedsim.protocol.step import (
     Compute,
@@ -367,19 +359,8 @@ def _peak_memory(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
             if not isinstance(step, Compute) or step.site is not site or step.operation in seen:
                 continue
             seen.add(step.operation)
-            peak = max(peak, _operation_peak(step, plan))
+            peak = max(peak, peak_memory_bytes(step.operation, plan.training))
     return peak
-
-
-def _operation_peak(step: Compute, plan: ClientPlan) -> int:
-    operation = step.operation
-    match operation:
-        case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
-            return training_memory(plan.training, operation.part, operation.batch).total_bytes
-        case ForwardToCut() | InferLogits():
-            return inference_peak_bytes(plan.training, operation.part, operation.batch)
-        case _:
-            return 0
 
 
 def _server_memory(federation: FederationSpec, protocol: Protocol) -> int:

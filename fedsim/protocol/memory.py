@@ -8,17 +8,29 @@ allocator by ``fedsim verify``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from fedsim.protocol.graph import Extent
 from fedsim.protocol.model_graph import part_work
-from fedsim.protocol.operation import Part
+from fedsim.protocol.operation import (
+    Aggregate,
+    BackwardFromCut,
+    Distill,
+    ForwardToCut,
+    InferLogits,
+    Operation,
+    Part,
+    ProcessKnowledge,
+    Replace,
+    Train,
+    TrainAboveCut,
+)
 from fedsim.protocol.parameters import num_trainable, part_parameters
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["TrainingMemory", "inference_peak_bytes", "training_memory"]
+__all__ = ["TrainingMemory", "inference_peak_bytes", "peak_memory_bytes", "training_memory"]
 
 #: Adam keeps two moments a trained value; plain SGD nothing.
 _STATE_VALUES: Final = {"adam": 2, "sgd": 0}
@@ -78,6 +90,19 @@ def inference_peak_bytes(training: TrainingSpec, part: Part, batch: BatchShape) 
     """Peak memory of a forward pass without gradients [B]."""
     value_bytes = dtype_bytes(training.numerics.compute_dtype)
     return _weights_bytes(training, part) + value_bytes * _workspace(training, part).of(batch)
+
+
+def peak_memory_bytes(operation: Operation, training: TrainingSpec) -> int:
+    """Peak memory of whoever does an operation [B]; 0 for those without a model."""
+    match operation:
+        case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
+            return training_memory(training, operation.part, operation.batch).total_bytes
+        case ForwardToCut() | InferLogits():
+            return inference_peak_bytes(training, operation.part, operation.batch)
+        case Aggregate() | ProcessKnowledge() | Replace():
+            return 0
+        case _:
+            assert_never(operation)
 
 
 def _weights_bytes(training: TrainingSpec, part: Part) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,10 @@ class Reading:
         Matrix FLOPs by torch's counter; 0 where only time was asked for.
     seconds : float
         Device-synchronized wall time [s].
-    peak_bytes : int
-        Largest sum of live tensors that the operation itself made [B]; 0 where only time was asked.
     """
 
     flop: int = 0
     seconds: float = 0.0
-    peak_bytes: int = 0
 
 
 def message_payload_bytes(message: bytes) -> int:
@@ -54,27 +51,27 @@ def synchronize(device: torch.device) -> None:
 
 
 @contextmanager
-def metered(device: torch.device, *, counts: bool) -> Iterator[Reading]:
+def metered(
+    device: torch.device, *, counts_flop: bool = False, memory: MemoryMeter | None = None
+) -> Iterator[Reading]:
     """Meter the operations of a ``with`` block.
 
     Parameters
     ----------
     device : torch.device
-    counts : bool
-        Count FLOPs and memory. Counting slows small operations, so a run that measures seconds
-        leaves it out.
+    counts_flop : bool
+        Count FLOPs. Counting slows small operations, so a run that measures seconds leaves it out.
+    memory : MemoryMeter, optional
+        Count live memory in this meter, which slows things too.
     """
     reading = Reading()
     synchronize(device)
     start = time.perf_counter()
-    if counts:
-        memory = MemoryMeter()
-        with memory, FlopCounterMode(display=False) as counter:
-            yield reading
-        reading.flop = int(counter.get_total_flops())
-        reading.peak_bytes = memory.peak_bytes
-    else:
+    counter = FlopCounterMode(display=False) if counts_flop else None
+    with memory or nullcontext(), counter or nullcontext():
         yield reading
+    if counter is not None:
+        reading.flop = int(counter.get_total_flops())
     synchronize(device)
     reading.seconds = time.perf_counter() - start
 
@@ -89,6 +86,11 @@ class MemoryMeter(TorchDispatchMode):
     ----------
     live_bytes, peak_bytes : int
         Now, and at most [B].
+
+    Notes
+    -----
+    One meter may be entered many times: what an earlier ``with`` block made and is still alive (a
+    graph that waits for gradients, optimizer state) goes on counting.
     """
 
     def __init__(self) -> None:

@@ -159,8 +159,20 @@ class StagedModel:
             if not parameter.requires_grad and "original_module" not in name
         }
 
+    def load_frozen(self, tensors: dict[str, Tensor], part: Part) -> None:
+        """Take received base weights. Where clients share one copy it is written with itself."""
+        own = self.frozen(part)
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                own[name].copy_(tensor)
+
     def head_names(self) -> frozenset[str]:
-        """Names of the classification head's trained parameters."""
+        """Names of the classification head's trained parameters; a language model's has none.
+
+        A language-model head may be the embedding itself, which is no head to keep private.
+        """
+        if self.training.head.kind != "classification":
+            return frozenset()
         ids = {id(parameter) for parameter in self.head.parameters()}
         return frozenset(
             self._sent_name(name)

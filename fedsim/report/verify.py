@@ -1,0 +1,99 @@
+"""``fedsim verify`` for a reader: every step with what was predicted and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from fedsim.ledger import LedgerRow
+from fedsim.study.verify import StepCheck, Verification
+from fedsim.units import format_bytes, format_seconds
+
+__all__ = ["print_verification"]
+
+
+def print_verification(console: Console, outcomes: Sequence[Verification], title: str) -> None:
+    """Print the tables of all frameworks and the verdict."""
+    console.print(Panel(title, title="fedsim verify", title_align="left"))
+    for outcome in outcomes:
+        console.print(_framework(outcome))
+    console.print(_verdict(outcomes))
+
+
+def _framework(outcome: Verification) -> RenderableType:
+    table = Table(title=outcome.framework, title_justify="left", title_style="bold")
+    table.add_column("step")
+    for name in ("payload bytes", "message bytes", "FLOP"):
+        table.add_column(name, justify="right")
+    table.add_column("equal", justify="center")
+    for name in ("measured", "predicted", "error"):
+        table.add_column(name, justify="right")
+    differing = {difference.key.step for difference in outcome.found}
+    for check in outcome.steps:
+        table.add_row(*_cells(check, is_equal=check.step not in differing))
+    return Group(table, _memory_line(outcome), Text())
+
+
+def _cells(check: StepCheck, *, is_equal: bool) -> list[RenderableType]:
+    measured, predicted = check.measured, check.predicted
+    mark = Text("✓", style="green") if is_equal else Text("✗", style="bold red")
+    cells: list[RenderableType] = [check.step]
+    for one, other in zip(_counts(predicted), _counts(measured), strict=True):
+        text = f"{other:,}" if other or one else ""
+        cells.append(text if one == other else Text(f"{other:,}\npredicted {one:,}", style="red"))
+    cells.append(mark)
+    cells.append("" if check.measured_s is None else format_seconds(check.measured_s))
+    cells.append("" if check.predicted_s is None else format_seconds(check.predicted_s))
+    error = ""
+    if check.predicted_s is not None and check.measured_s:
+        error = f"{check.predicted_s / check.measured_s - 1:+.0%}"
+    cells.append(error)
+    return cells
+
+
+def _counts(row: LedgerRow) -> tuple[int, int, int]:
+    return (
+        row.uplink_payload_bytes + row.downlink_payload_bytes,
+        row.uplink_message_bytes + row.downlink_message_bytes,
+        row.client_flop + row.server_flop,
+    )
+
+
+def _memory_line(outcome: Verification) -> Text:
+    parts = []
+    for party, predicted in outcome.predicted_memory.items():
+        measured = outcome.measured_memory[party]
+        if predicted and measured:
+            parts.append(
+                f"{party} peak memory {format_bytes(measured)} measured, "
+                f"{format_bytes(predicted)} predicted ({predicted / measured - 1:+.1%})"
+            )
+    return Text("; ".join(parts), style="dim")
+
+
+def _verdict(outcomes: Sequence[Verification]) -> RenderableType:
+    lines = Text()
+    num_steps = sum(len([s for s in o.steps if s.step != "setup"]) for o in outcomes)
+    for outcome in outcomes:
+        if outcome.found:
+            lines.append(f"{outcome.framework} differs: {outcome.found[0]}\n", style="bold red")
+            if len(outcome.found) > 1:
+                lines.append(f"  and {len(outcome.found) - 1} more differences\n", style="red")
+    if not lines:
+        lines.append(
+            f"{num_steps} steps of {len(outcomes)} framework(s): predicted and measured bytes and "
+            "FLOPs are equal to the last unit.\n",
+            style="bold green",
+        )
+    profile = next((o.profile_name for o in outcomes if o.profile_name), None)
+    rounds = outcomes[0].timed_rounds
+    if rounds:
+        lines.append(
+            f"Seconds: all clients of one round, median of {rounds} rounds"
+            + (f"; predicted by profile '{profile}'." if profile else "; no profile given.")
+        )
+    return lines

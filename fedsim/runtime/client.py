@@ -1,0 +1,174 @@
+"""A client of a real run: its data, its model, and what it does for each operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from fedsim.errors import ProtocolError
+from fedsim.protocol.operation import (
+    Aggregate,
+    BackwardFromCut,
+    Content,
+    Distill,
+    ForwardToCut,
+    InferLogits,
+    Operation,
+    ProcessKnowledge,
+    Replace,
+    Train,
+    TrainAboveCut,
+)
+from fedsim.runtime.cut_exchange import activation_message, unpack_tokens
+from fedsim.runtime.knowledge import KnowledgeBuffer
+from fedsim.runtime.text_batch import TextBatch, TextSource, received_text
+from fedsim.runtime.trainer import CutForward, Trainer
+from fedsim.spec.plan import ClientPlan
+
+__all__ = ["Client"]
+
+
+@dataclass
+class Client:
+    """One client.
+
+    Attributes
+    ----------
+    client_id : str
+    trainer : Trainer
+        Of the whole model, or of the part below the cut.
+    private : TextSource
+        The rows that only this client has.
+    public : TextSource or None
+        The public data set, once it was received.
+    plan : ClientPlan
+        Of the current round.
+    order : list of int
+        Private rows in the order in which this round visits them, epochs one after the other.
+    """
+
+    client_id: str
+    trainer: Trainer
+    private: TextSource
+    plan: ClientPlan
+    public: TextSource | None = None
+    order: list[int] = field(default_factory=list)
+    samples_seen: int = 0
+    tokens_seen: int = 0
+    _cursor: int = 0
+    _waiting_adapters: dict[str, Tensor] = field(default_factory=dict)
+    _knowledge: KnowledgeBuffer | None = None
+    _forward: CutForward | None = None
+    _batch: TextBatch | None = None
+    _gradients: Tensor | None = None
+
+    def begin_round(self, plan: ClientPlan, order: list[int]) -> None:
+        """Start a round with a plan and an order of visiting."""
+        self.plan, self.order, self._cursor = plan, order, 0
+        if self.trainer.options.optimizer_state == "reset":
+            self.trainer.reset_optimizer()
+
+    def execute(self, operation: Operation) -> None:
+        """Do one operation of the protocol."""
+        trainer = self.trainer
+        self._take_adapters()
+        match operation:
+            case Train(is_update=is_update):
+                trainer.train(self._next(operation.batch.num_samples), is_update=is_update)
+            case InferLogits():
+                self.knowledge.infer(trainer, operation.batch.num_samples)
+                self._saw(self.knowledge.last_batch)
+            case Distill(is_update=is_update):
+                self.knowledge.distill(trainer, operation.batch.num_samples, is_update=is_update)
+                self._saw(self.knowledge.last_batch)
+            case ForwardToCut():
+                self._batch = self._next(operation.batch.num_samples)
+                self._forward = trainer.forward_to_cut(self._batch)
+            case BackwardFromCut(is_update=is_update):
+                self._backward(is_update)
+            case Replace():
+                pass  # done above: received adapters are taken ahead of whatever comes next
+            case TrainAboveCut() | Aggregate() | ProcessKnowledge():
+                raise ProtocolError(f"{type(operation).__name__} is no client's operation.")
+            case _:
+                assert_never(operation)
+
+    @property
+    def knowledge(self) -> KnowledgeBuffer:
+        """Logits of the public data set, made and received."""
+        if self._knowledge is None:
+            if self.public is None:
+                raise ProtocolError(f"client {self.client_id} has no public data set.")
+            self._knowledge = KnowledgeBuffer(self.public, self.plan.training)
+        return self._knowledge
+
+    def outgoing(self, content: Content) -> dict[str, Tensor]:
+        """Tensors of an uplink message."""
+        match content:
+            case Content.ADAPTERS:
+                adapters = self.trainer.adapters(with_head=self.plan.shares_head)
+                return {name: t.to(self._payload_dtype) for name, t in adapters.items()}
+            case Content.LOGITS:
+                return self.knowledge.message(self._payload_dtype)
+            case Content.ACTIVATIONS:
+                assert self._forward is not None and self._batch is not None
+                return activation_message(self._forward.outputs, self._batch, self.plan)
+            case Content.BASE_WEIGHTS | Content.PUBLIC_TEXT | Content.ACTIVATION_GRADIENTS:
+                raise ProtocolError(f"no client sends {content}.")
+            case _:
+                assert_never(content)
+
+    def incoming(self, content: Content, tensors: dict[str, Tensor]) -> None:
+        """Take a downlink message."""
+        match content:
+            case Content.ADAPTERS:
+                self._waiting_adapters = tensors
+            case Content.LOGITS:
+                self.knowledge.receive(tensors)
+            case Content.ACTIVATION_GRADIENTS:
+                self._gradients = tensors["activation_gradients"]
+            case Content.BASE_WEIGHTS:
+                self.trainer.model.load_frozen(tensors, self.trainer.part)
+            case Content.PUBLIC_TEXT:
+                self.public = received_text(tensors, self.private)
+            case Content.ACTIVATIONS:
+                raise ProtocolError("no client receives activations.")
+            case _:
+                assert_never(content)
+
+    @property
+    def _payload_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.plan.training.numerics.payload_dtype)
+        return dtype
+
+    def _take_adapters(self) -> None:
+        if self._waiting_adapters:
+            self.trainer.load(self._waiting_adapters)
+            self._waiting_adapters = {}
+
+    def _next(self, num_samples: int) -> TextBatch:
+        rows = self.order[self._cursor : self._cursor + num_samples]
+        if len(rows) != num_samples:
+            raise ProtocolError(
+                f"client {self.client_id}: the protocol asks for {num_samples} samples and "
+                f"{len(rows)} are left in the round."
+            )
+        self._cursor += num_samples
+        batch = self.private.batch(rows, self.trainer.model.device)
+        self._saw(batch)
+        return batch
+
+    def _saw(self, batch: TextBatch) -> None:
+        self.samples_seen += batch.num_samples
+        self.tokens_seen += batch.num_positions
+
+    def _backward(self, is_update: bool) -> None:
+        if self._forward is None or self._batch is None or self._gradients is None:
+            raise ProtocolError(f"client {self.client_id}: backward without forward or gradients.")
+        gradients = unpack_tokens(self._gradients, self._batch)
+        self.trainer.backward_from_cut(self._forward, gradients, is_update=is_update)
+        self._saw(self._batch)
+        self._forward = self._gradients = None

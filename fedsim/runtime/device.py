@@ -1,0 +1,32 @@
+"""Name a torch device, or say why it cannot be used."""
+
+from __future__ import annotations
+
+import torch
+
+from fedsim.errors import ScenarioError, nearest
+
+__all__ = ["torch_device"]
+
+_ALLOWED = ("cpu", "cuda")
+
+
+def torch_device(name: str) -> torch.device:
+    """The device called ``name``.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such device here.
+    """
+    kind = name.split(":", maxsplit=1)[0]
+    if kind not in _ALLOWED:
+        raise ScenarioError(
+            f"--device {name}: allowed: {', '.join(_ALLOWED)}.{nearest(kind, _ALLOWED)}"
+        )
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ScenarioError(
+            "--device cuda: this torch sees no CUDA device; use --device cpu or install a CUDA "
+            "build of torch."
+        )
+    return torch.device(name)

@@ -1,0 +1,148 @@
+"""The executing interpreter: reads a protocol step by step, really does it, and meters it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fedsim.draws import turn_order
+from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
+from fedsim.protocol.step import (
+    Compute,
+    Direction,
+    Each,
+    Gather,
+    Once,
+    Protocol,
+    Repeat,
+    Segment,
+    Site,
+    Step,
+    Transfer,
+)
+from fedsim.runtime.channel import Channel, Message, deserialize, serialize
+from fedsim.runtime.client import Client
+from fedsim.runtime.meter import MemoryMeter, message_payload_bytes, metered
+from fedsim.runtime.server import Server
+
+__all__ = ["Executor"]
+
+
+@dataclass
+class Executor:
+    """Runs protocols for a cohort of clients.
+
+    Attributes
+    ----------
+    server : Server
+    clients : mapping of str to Client
+    channel : Channel
+        Between each client and the server.
+    counts_flop : bool
+        Count FLOPs; seconds are then those of the counting.
+    tracks_memory : bool
+        Follow every party's live memory.
+    seed : int
+        Of the order of turns.
+    ledger : Ledger
+        What was metered.
+    on_step : callable, optional
+        ``(round_index, party, step label)`` after every step, for progress.
+    """
+
+    server: Server
+    clients: Mapping[str, Client]
+    channel: Channel
+    counts_flop: bool = True
+    tracks_memory: bool = False
+    seed: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
+    memory: dict[str, MemoryMeter] = field(default_factory=dict)  # by party
+    on_step: Callable[[int, str, str], None] | None = None
+
+    def run_setup(self, protocols: Mapping[str, Protocol]) -> None:
+        """What every client receives once."""
+        self._run(SETUP_ROUND, {cid: p.setup for cid, p in protocols.items()})
+
+    def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
+        """One round. All protocols come from one framework and differ by their plans only."""
+        self.server.begin_round()
+        self._run(round_index, {cid: p.round for cid, p in protocols.items()})
+
+    def _run(self, round_index: int, programs: Mapping[str, tuple[Segment, ...]]) -> None:
+        order = turn_order(self.seed, round_index, tuple(programs))
+        for index, segment in enumerate(next(iter(programs.values()))):
+            if isinstance(segment, Gather):
+                continue
+            if isinstance(segment, Once):
+                self._steps(round_index, SERVER, segment.steps)
+                continue
+            for client_id in order:
+                own = programs[client_id][index]
+                assert isinstance(own, Each)
+                self._steps(round_index, client_id, own.steps)
+
+    def _steps(self, round_index: int, party: str, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if isinstance(step, Repeat):
+                for _ in range(step.times):
+                    self._steps(round_index, party, step.steps)
+                continue
+            row = (
+                self._compute(party, step)
+                if isinstance(step, Compute)
+                else self._transfer(party, step)
+            )
+            self.ledger.add(RowKey(round_index, party, step.label), row)
+            if self.on_step is not None:
+                self.on_step(round_index, party, step.label)
+
+    def _compute(self, party: str, step: Compute) -> LedgerRow:
+        worker: Client | Server = self.server
+        if step.site is Site.CLIENT:
+            worker = self.clients[party]
+        samples, tokens = worker.samples_seen, worker.tokens_seen
+        device = self.server.trainer.model.device
+        site = party if step.site is Site.CLIENT else SERVER
+        memory = self.memory.setdefault(site, MemoryMeter()) if self.tracks_memory else None
+        with metered(device, counts_flop=self.counts_flop, memory=memory) as reading:
+            if isinstance(worker, Client):
+                worker.execute(step.operation)
+            elif party == SERVER:
+                worker.execute(step.operation)
+            else:
+                worker.execute_for(party, step.operation)
+        is_client = step.site is Site.CLIENT
+        return LedgerRow(
+            times=1,
+            samples=worker.samples_seen - samples,
+            tokens=worker.tokens_seen - tokens,
+            client_flop=reading.flop if is_client else 0,
+            server_flop=0 if is_client else reading.flop,
+            compute_s=reading.seconds,
+        )
+
+    def _transfer(self, client_id: str, step: Transfer) -> LedgerRow:
+        client = self.clients[client_id]
+        content = step.payload.content
+        start = time.perf_counter()
+        if step.direction is Direction.UP:
+            body = serialize(client.outgoing(content))
+            self.channel.request(Message(client_id, step.label, content, body))
+        else:
+            reply = self.channel.request(Message(client_id, step.label, content))
+            body = reply.body
+            client.incoming(content, deserialize(body, client.trainer.model.device))
+        seconds = time.perf_counter() - start
+        payload, message = message_payload_bytes(body), len(body)
+        is_up = step.direction is Direction.UP
+        return LedgerRow(
+            times=1,
+            messages=1,
+            uplink_payload_bytes=payload if is_up else 0,
+            downlink_payload_bytes=0 if is_up else payload,
+            uplink_message_bytes=message if is_up else 0,
+            downlink_message_bytes=0 if is_up else message,
+            transfer_s=seconds,
+        )

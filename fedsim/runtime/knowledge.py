@@ -1,0 +1,85 @@
+"""Logits on the public data set: made batch by batch, sent whole, distilled batch by batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fedsim.runtime.text_batch import TextBatch, TextSource
+from fedsim.runtime.trainer import Trainer
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["KnowledgeBuffer"]
+
+
+class KnowledgeBuffer:
+    """One party's logits: its own and those that it distils from.
+
+    Parameters
+    ----------
+    public : TextSource
+        The public data set, visited in its own order.
+    training : TrainingSpec
+    """
+
+    def __init__(self, public: TextSource, training: TrainingSpec) -> None:
+        self.public = public
+        self.is_classifier = training.head.kind == "classification"
+        self.teacher: Tensor | None = None
+        self._own: list[Tensor] = []
+        self._cursor = 0
+        self._last: TextBatch | None = None
+
+    @property
+    def last_batch(self) -> TextBatch:
+        """The batch that was computed on last."""
+        assert self._last is not None
+        return self._last
+
+    def infer(self, trainer: Trainer, num_samples: int) -> None:
+        """Compute the logits of the next public samples."""
+        if self._cursor == 0:
+            self._own = []
+        batch, _ = self._next(trainer, num_samples)
+        self._own.append(trainer.infer(batch, all_positions=self._has_padding))
+
+    def distill(self, trainer: Trainer, num_samples: int, *, is_update: bool) -> None:
+        """Train towards the teacher's logits on the next public samples."""
+        assert self.teacher is not None
+        batch, start = self._next(trainer, num_samples)
+        trainer.distill(batch, self._rows(batch, start), is_update=is_update)
+
+    def message(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """All own logits as one message; empty where the public set is."""
+        if not self._own:
+            return {}
+        return {"logits": torch.cat(self._own).to(dtype)}
+
+    def receive(self, tensors: dict[str, Tensor]) -> None:
+        """Take the logits to distil from."""
+        self.teacher = tensors.get("logits")
+
+    @property
+    def own(self) -> Tensor:
+        """All own logits."""
+        return torch.cat(self._own)
+
+    @property
+    def _has_padding(self) -> bool:
+        # A language model's logits travel for every position only where all texts are padded alike.
+        return not self.is_classifier and self.public.padding == "max_tokens"
+
+    def _next(self, trainer: Trainer, num_samples: int) -> tuple[TextBatch, int]:
+        start = self._cursor
+        rows = list(range(start, start + num_samples))
+        self._cursor = (start + num_samples) % self.public.data.num_rows
+        self._last = self.public.batch(rows, trainer.model.device)
+        return self._last, start
+
+    def _rows(self, batch: TextBatch, start: int) -> Tensor:
+        assert self.teacher is not None
+        if self.is_classifier or self._has_padding:
+            return self.teacher[start : start + batch.num_samples]
+        lengths = self.public.data.lengths
+        first = int(lengths[:start].sum())
+        return self.teacher[first : first + int((batch.last_index + 1).sum())]

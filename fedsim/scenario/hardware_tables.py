@@ -1,0 +1,159 @@
+"""Tables of the machines and links: ``[device]``, ``[link]``, ``[fleet]``, ``[server]``, ``[policy]``.
+
+Decides which keys there are and their ranges. What a catalogue entry holds, and how entries and
+overrides become specs, is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from fedsim.scenario.key import Table, key
+from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Seconds, Watts
+
+__all__ = [
+    "ClassTable",
+    "Device",
+    "DeviceTable",
+    "FleetTable",
+    "Link",
+    "LinkTable",
+    "PolicyTable",
+    "ServerTable",
+]
+
+_MAX_CLIENTS = 1_000_000_000
+_MAX_CLASSES = 1000
+
+
+class LinkTable(Table):
+    """An access link, seen from the client."""
+
+    like: str | None = key(
+        "time", default=None, description="Catalogue link that the other keys override"
+    )
+    name: str | None = key("label", default=None, description="What reports call it", min_length=1)
+    uplink: ByteRate | None = key("time", default=None, description="Rate of the wire, up", gt=0)
+    downlink: ByteRate | None = key(
+        "time", default=None, description="Rate of the wire, down", gt=0
+    )
+    round_trip: Seconds | None = key("time", default=None, description="Round-trip time")
+    handshake_round_trips: float | None = key(
+        "time", default=None, ge=0, le=100, description="Round trips ahead of every message"
+    )
+    initial_window: ByteCount | None = key(
+        "time", default=None, description="TCP's first congestion window; '0 B' for none"
+    )
+    payload_fraction: float | None = key(
+        "time", default=None, gt=0, le=1, description="Share of the rate that carries messages"
+    )
+    message_time: Seconds | None = key(
+        "time", default=None, description="Constant cost of a message at the endpoints"
+    )
+
+
+class DeviceTable(Table):
+    """A device: one of the catalogue, the profile's, or one's own."""
+
+    like: str | None = key(
+        "time",
+        "cost",
+        default=None,
+        description="Catalogue device, or 'profile' for the one that the profile measured",
+    )
+    name: str | None = key("label", default=None, description="What reports call it", min_length=1)
+    slowdown: float = key(
+        "time", default=1.0, gt=0, le=1e6, description="All times are multiplied by it"
+    )
+    compute: FlopRate | None = key(
+        "time", default=None, gt=0, description="Sustained (not peak) rate of matrix products"
+    )
+    memory_bandwidth: ByteRate | None = key(
+        "time", default=None, gt=0, description="Sustained rate of elementwise work"
+    )
+    operator_time: Seconds | None = key(
+        "time", default=None, description="Time to launch one operator"
+    )
+    memory: ByteCount | None = key(
+        "cost", default=None, description="What training may use; more is infeasible"
+    )
+    power: Watts | None = key("cost", default=None, description="Draw while computing")
+    uncertainty: float | None = key(
+        "time", default=None, ge=0, lt=10, description="Standard deviation of the log of the time"
+    )
+
+
+def _named(value: object) -> object:
+    """A name alone stands for a table that says only what it is like."""
+    return {"like": value} if isinstance(value, str) else value
+
+
+Link = Annotated[LinkTable, BeforeValidator(_named, json_schema_input_type=str | LinkTable)]
+Device = Annotated[DeviceTable, BeforeValidator(_named, json_schema_input_type=str | DeviceTable)]
+
+
+class ClassTable(Table):
+    """``[[fleet.class]]``: clients that are alike."""
+
+    name: str = key("label", description="Unique among the classes", min_length=1, max_length=60)
+    share: float | None = key(
+        "cost", "time", default=None, gt=0, le=1, description="Share of fleet.num_clients"
+    )
+    num_clients: int | None = key(
+        "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="Instead of a share"
+    )
+    device: Device | None = key(
+        "time", "cost", default=None, description="Instead of [device], or changes to it"
+    )
+    link: Link | None = key("time", default=None, description="Instead of [link], or changes to it")
+    samples_per_client: int | None = key(
+        "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
+    )
+    r: int | None = key(
+        "cost", "time", default=None, ge=1, le=65536, description="Instead of [lora]'s rank"
+    )
+    cut_layer: int | None = key(
+        "cost", "time", default=None, ge=0, le=10_000, description="Instead of [split]'s"
+    )
+    batch_size: int | None = key(
+        "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
+    )
+
+
+_Classes = Annotated[tuple[ClassTable, ...], Field(strict=False, max_length=_MAX_CLASSES)]
+
+
+class FleetTable(Table):
+    """``[fleet]``: how many clients, and of which classes."""
+
+    num_clients: int | None = key(
+        "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="K, all clients"
+    )
+    classes: _Classes = key(
+        "cost", "time", default=(), alias="class", description="All clients are alike without it"
+    )
+
+
+class ServerTable(Table):
+    """``[server]``: the server's accelerators and its own link."""
+
+    device: Device = key("time", description="One accelerator")
+    num_accelerators: int = key(
+        "time", default=1, ge=1, le=1_000_000, description="How many of them"
+    )
+    uplink: ByteRate | None = key(
+        "time", default=None, gt=0, description="What all clients together can send"
+    )
+    downlink: ByteRate | None = key(
+        "time", default=None, gt=0, description="What all clients together can receive"
+    )
+
+
+class PolicyTable(Table):
+    """``[policy]``: how long the server waits."""
+
+    mode: Literal["synchronous"] = key(
+        "time", default="synchronous", description="A round ends when the slowest client is done"
+    )

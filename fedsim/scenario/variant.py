@@ -1,0 +1,218 @@
+"""Cases and sweeps unrolled: one variant for each result, in the order of the file.
+
+Decides what a sweep may hold and what its results are called. Whether a variant makes sense is for
+the settings and the specs to say.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fedsim.errors import nearest
+from fedsim.scenario.document import Document, merged
+from fedsim.scenario.mistake import Mistake, key_names, shown, table_type, validation_mistakes
+from fedsim.scenario.settings import OVERRIDABLE, CaseTable, Settings
+
+__all__ = ["MAX_RESULTS", "Variant", "variants"]
+
+#: A sweep of more results is a mistyped one; a scenario answers in seconds.
+MAX_RESULTS: Final = 10_000
+_MAX_CASES: Final = 1000
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One result's input.
+
+    Attributes
+    ----------
+    name : str
+        Case and swept values: ``fedllm r=8``.
+    case : str
+    framework : str
+    table : mapping
+        Base, overridden by the case and its swept values.
+    """
+
+    name: str
+    case: str
+    framework: str
+    table: Mapping[str, Any]
+
+
+def variants(document: Document) -> tuple[list[Variant], list[str]]:
+    """All variants of a file, and a line for each mistake in its cases."""
+    cases, lines = _cases(document)
+    lines.extend(_blind_overrides(document, cases))
+    num_results = sum(prod(len(axis) for axis in _axes(case).values()) for case in cases)
+    if num_results > MAX_RESULTS:
+        text = f"{num_results:,} results; allowed: at most {MAX_RESULTS:,}. Sweep fewer values."
+        return [], [*lines, Mistake("[[case]] sweep", "", text).line(document.file)]
+    base = {k: v for k, v in document.table.items() if k != "case"}
+    found = [variant for case in cases for variant in _unrolled(case, base)]
+    names: set[str] = set()
+    for variant in found:
+        if variant.name in names:
+            text = f"two results are called '{variant.name}'; give each case a name of its own, "
+            lines.append(f"{document.file}: [[case]] name: {text}and each axis distinct values.")
+        names.add(variant.name)
+    return found, lines
+
+
+def _cases(document: Document) -> tuple[list[CaseTable], list[str]]:
+    entries = document.table.get("case")
+    if not isinstance(entries, list) or not entries:
+        text = "is missing; add at least one [[case]] with a name and a framework."
+        return [], [Mistake("[[case]]", "", text).line(document.file)]
+    if len(entries) > _MAX_CASES:
+        text = f"{len(entries):,} cases; allowed: at most {_MAX_CASES:,}."
+        return [], [Mistake("[[case]]", "", text).line(document.file)]
+    cases, lines = [], []
+    for index, entry in enumerate(entries):
+        found = list(_case_mistakes(index, entry))
+        lines.extend(mistake.line(document.file) for mistake in found)
+        if not found:
+            cases.append(CaseTable.model_validate(entry))
+    return cases, lines
+
+
+def _case_mistakes(index: int, entry: object) -> Iterator[Mistake]:
+    where = f"[[case]] number {index + 1}"
+    if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
+        where = f"[[case]] '{entry['name']}'"
+    try:
+        case = CaseTable.model_validate(_flattened(entry))
+    except ValidationError as error:
+        for mistake in validation_mistakes(error, CaseTable):
+            name = mistake.where.removeprefix("[sweep] ")
+            label = f"{where} sweep" if name != mistake.where else where
+            yield Mistake(f"{label} {name}".rstrip(), mistake.found, mistake.text)
+        return
+    if isinstance(entry, dict) and "sweep" in entry:
+        entry["sweep"] = case.sweep
+    for name, axis in case.sweep.items():
+        text = _axis_mistake(name)
+        if text:
+            yield Mistake(f"{where} sweep {shown(name)}", "", text)
+        elif any(isinstance(value, Mapping) for value in axis):
+            yield Mistake(f"{where} sweep {shown(name)}", "", "an axis holds values, not tables.")
+
+
+def _flattened(entry: object) -> object:
+    """``sweep = { lora.r = [...] }`` without quotes is nested; both spellings mean the same."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("sweep"), Mapping):
+        return entry
+    return {**entry, "sweep": dict(_leaves(entry["sweep"], ""))}
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _axis_mistake(name: str) -> str:
+    """What is wrong with the key that an axis changes; empty if nothing is."""
+    *path, last = name.split(".")
+    leaves = list(_leaf_keys())
+    if name in leaves:
+        return ""
+    table = table_type(Settings, path) if path and path[0] in OVERRIDABLE else None
+    allowed = [f"{'.'.join(path)}.{key}" for key in key_names(table)] if table else leaves
+    hint = nearest(name, leaves) or next(
+        (f" Did you mean {key!r}?" for key in leaves if key.rpartition(".")[2] == last), ""
+    )
+    return f"no such key to sweep; allowed: {', '.join(allowed)}.{hint}"
+
+
+def _leaf_keys() -> Iterator[str]:
+    """Every key that an axis may change, a device's or link's name among them."""
+    for table_name in OVERRIDABLE:
+        table = table_type(Settings, (table_name,))
+        if table_name in ("device", "link"):
+            yield table_name
+        for name in key_names(table) if table is not None else ():
+            if name == "device":
+                yield f"{table_name}.device"
+                yield from (f"{table_name}.device.{k}" for k in key_names(_device_table()))
+            elif name != "class":
+                yield f"{table_name}.{name}"
+
+
+def _device_table() -> Any:
+    return table_type(Settings, ("device",))
+
+
+def _axes(case: CaseTable) -> Mapping[str, list[Any]]:
+    return case.sweep
+
+
+def _unrolled(case: CaseTable, base: Mapping[str, Any]) -> Iterator[Variant]:
+    overrides = {
+        name: value
+        for name in OVERRIDABLE
+        if (value := getattr(case, name)) is not None
+    }
+    table = merged(base, overrides)
+    axes = _axes(case)
+    labels = _labels(list(axes))
+    for values in itertools.product(*axes.values()):
+        swept = table
+        for name, value in zip(axes, values, strict=True):
+            swept = merged(swept, _nested(name, value))
+        texts = [f"{label}={_text(v)}" for label, v in zip(labels, values, strict=True)]
+        name = f"{case.name} {', '.join(texts)}".rstrip()
+        yield Variant(name, case.name, case.framework, swept)
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    table: dict[str, Any] = value
+    return table
+
+
+def _labels(names: list[str]) -> list[str]:
+    """The last part of each key, or the whole key where two end alike."""
+    last = [name.rpartition(".")[2] for name in names]
+    return [
+        short if last.count(short) == 1 and short not in ("like", "name") else name
+        for name, short in zip(names, last, strict=True)
+    ]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str]:
+    """A ``--set`` that every case overrides would change nothing, and nobody would notice."""
+    for key in sorted(document.overridden):
+        path = key.split(".")
+        if cases and all(_covers(case, path) for case in cases):
+            yield (
+                f"{document.file}: --set {key}: every case gives {key} itself, so this would "
+                "change nothing; edit the cases instead."
+            )
+
+
+def _covers(case: CaseTable, path: list[str]) -> bool:
+    if ".".join(path) in case.sweep:
+        return True
+    value: Any = case.model_dump()
+    for part in path:
+        if not isinstance(value, Mapping) or value.get(part) is None:
+            return False
+        value = value[part]
+    return True
+
+

@@ -1,0 +1,1 @@
+"""Answers that need several interpreters: whether they agree, and the article's case study."""

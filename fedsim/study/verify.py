@@ -1,0 +1,267 @@
+"""Run real rounds and hold them against the formulas, step by step.
+
+Counts must be equal to the last unit; seconds and memory are shown with their errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+from fedsim.agreement import Difference, differences
+from fedsim.analytic import count_client, count_server
+from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
+from fedsim.protocol.duration import operation_seconds
+from fedsim.protocol.memory import peak_memory_bytes
+from fedsim.protocol.step import Compute, Each, Gather, Once, Site, leaf_steps
+from fedsim.runtime.federation import Federation
+from fedsim.spec.device import DeviceSpec
+
+__all__ = ["StepCheck", "Verification", "verify"]
+
+#: Rounds ahead of the timed ones: the first touches memory and caches for the first time.
+_WARM_UP_ROUNDS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepCheck:
+    """One step, all clients and rounds summed.
+
+    Attributes
+    ----------
+    step : str
+    predicted, measured : LedgerRow
+        Counted fields by formula and by meter.
+    predicted_s, measured_s : float or None
+        Seconds of computing in one round, all clients summed [s]; None for a transfer, whose time
+        in one process is no link's, or where no profile is given.
+    """
+
+    step: str
+    predicted: LedgerRow
+    measured: LedgerRow
+    predicted_s: float | None
+    measured_s: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of verifying one framework.
+
+    Attributes
+    ----------
+    framework : str
+    steps : tuple of StepCheck
+        In the order of the protocol, set-up first.
+    found : tuple of Difference
+        Empty where everything agrees.
+    predicted_memory, measured_memory : dict of str to int
+        Peak bytes of a client (the largest of all) and of the server [B].
+    timed_rounds : int
+    profile_name : str or None
+    """
+
+    framework: str
+    steps: tuple[StepCheck, ...]
+    found: tuple[Difference, ...]
+    predicted_memory: dict[str, int]
+    measured_memory: dict[str, int]
+    timed_rounds: int
+    profile_name: str | None
+    relative_sigma: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every counted field of every row is equal."""
+        return not self.found
+
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome as plain values for JSON."""
+        return {
+            "framework": self.framework,
+            "agrees": self.agrees,
+            "first_difference": str(self.found[0]) if self.found else None,
+            "num_differences": len(self.found),
+            "steps": [_step_dict(step) for step in self.steps],
+            "peak_memory_bytes": {
+                party: {
+                    "predicted": self.predicted_memory[party],
+                    "measured": self.measured_memory[party],
+                }
+                for party in self.predicted_memory
+            },
+            "timed_rounds": self.timed_rounds,
+            "profile": self.profile_name,
+        }
+
+
+def verify(
+    build: Callable[[], Federation],
+    framework_name: str,
+    *,
+    num_rounds: int = 1,
+    timed_rounds: int = 3,
+    device: DeviceSpec | None = None,
+    on_step: Callable[[int, str, str], None] | None = None,
+) -> Verification:
+    """Run a federation and compare it with its formulas.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the federation; called once for counting and once for timing.
+    framework_name : str
+    num_rounds : int
+        Rounds that are counted.
+    timed_rounds : int
+        Rounds that are timed without counting, after one to warm up; 0 leaves time out.
+    device : DeviceSpec, optional
+        The calibrated machine that this runs on, to predict seconds with.
+    on_step : callable, optional
+        For progress.
+    """
+    federation = build()
+    executor = federation.executor(tracks_memory=True)
+    executor.on_step = on_step
+    federation.run_setup(executor)
+    for round_index in range(1, num_rounds + 1):
+        federation.run_round(executor, round_index)
+    predicted = predicted_ledger(federation, num_rounds)
+    measured_s = _timed(build, timed_rounds, on_step) if timed_rounds else {}
+    predicted_s = _predicted_seconds(federation, device) if device and timed_rounds else {}
+    return Verification(
+        framework=framework_name,
+        steps=_step_checks(predicted, executor.ledger, predicted_s, measured_s),
+        found=tuple(differences(predicted, executor.ledger)),
+        predicted_memory=_predicted_memory(federation),
+        measured_memory=_measured_memory(federation, executor.memory),
+        timed_rounds=timed_rounds,
+        profile_name=None if device is None else device.name,
+        relative_sigma=None if device is None else device.relative_sigma,
+    )
+
+
+def predicted_ledger(federation: Federation, num_rounds: int) -> Ledger:
+    """What the formulas say about a federation's set-up and first rounds."""
+    ledger, training = Ledger(), federation.training
+    protocols = federation.protocols(1)
+    for client_id, protocol in protocols.items():
+        count_client(ledger, SETUP_ROUND, client_id, protocol.setup, training)
+    for round_index in range(1, num_rounds + 1):
+        protocols = federation.protocols(round_index)
+        for client_id, protocol in protocols.items():
+            count_client(ledger, round_index, client_id, protocol.round, training)
+        count_server(ledger, round_index, next(iter(protocols.values())).round, training)
+    return ledger
+
+
+def _timed(
+    build: Callable[[], Federation],
+    timed_rounds: int,
+    on_step: Callable[[int, str, str], None] | None,
+) -> dict[str, float]:
+    """Median over rounds of each step's seconds, all clients summed."""
+    federation = build()
+    executor = federation.executor(counts_flop=False)
+    executor.on_step = on_step
+    federation.run_setup(executor)
+    last = _WARM_UP_ROUNDS + timed_rounds
+    for round_index in range(1, last + 1):
+        federation.run_round(executor, round_index)
+    seconds: dict[str, list[float]] = {}
+    for round_index in range(_WARM_UP_ROUNDS + 1, last + 1):
+        sums: dict[str, float] = {}
+        for key, row in executor.ledger.select(round_index=round_index):
+            if row.messages == 0:
+                sums[key.step] = sums.get(key.step, 0.0) + row.compute_s
+        for step, value in sums.items():
+            seconds.setdefault(step, []).append(value)
+    return {step: median(values) for step, values in seconds.items()}
+
+
+def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    protocols = federation.protocols(1)
+    for index, protocol in enumerate(protocols.values()):
+        for segment in protocol.round:
+            if isinstance(segment, Gather) or (isinstance(segment, Once) and index > 0):
+                continue
+            for times, step in leaf_steps(segment.steps):
+                if isinstance(step, Compute):
+                    one = operation_seconds(step.operation, federation.training, device)
+                    sums[step.label] = sums.get(step.label, 0.0) + times * one
+    return sums
+
+
+def _step_checks(
+    predicted: Ledger,
+    measured: Ledger,
+    predicted_s: dict[str, float],
+    measured_s: dict[str, float],
+) -> tuple[StepCheck, ...]:
+    one, other = predicted.by_step(), measured.by_step()
+    return tuple(
+        StepCheck(
+            step,
+            one.get(step, LedgerRow()),
+            other.get(step, LedgerRow()),
+            predicted_s.get(step),
+            measured_s.get(step),
+        )
+        for step in dict.fromkeys([*one, *other])
+    )
+
+
+def _predicted_memory(federation: Federation) -> dict[str, int]:
+    client = server = 0
+    for client_id, protocol in federation.protocols(1).items():
+        plan = federation.plan(client_id, 1)
+        for segment in protocol.round:
+            if isinstance(segment, Gather):
+                continue
+            for _, step in leaf_steps(segment.steps):
+                if not isinstance(step, Compute):
+                    continue
+                peak = peak_memory_bytes(step.operation, plan.training)
+                if isinstance(segment, Each) and step.site is Site.CLIENT:
+                    client = max(client, peak)
+                else:
+                    server = max(server, peak)
+    return {"client": client, SERVER: server}
+
+
+def _measured_memory(federation: Federation, meters: dict[str, Any]) -> dict[str, int]:
+    peaks = {"client": 0, SERVER: 0}
+    for party, meter in meters.items():
+        if party == SERVER:
+            resident = federation.server.resident_bytes
+            peaks[SERVER] = max(peaks[SERVER], resident + meter.peak_bytes)
+        else:
+            resident = federation.clients[party].trainer.resident_bytes
+            peaks["client"] = max(peaks["client"], resident + meter.peak_bytes)
+    return peaks
+
+
+def _step_dict(check: StepCheck) -> dict[str, Any]:
+    def counts(row: LedgerRow) -> dict[str, int]:
+        return {
+            "uplink_payload_bytes": row.uplink_payload_bytes,
+            "downlink_payload_bytes": row.downlink_payload_bytes,
+            "uplink_message_bytes": row.uplink_message_bytes,
+            "downlink_message_bytes": row.downlink_message_bytes,
+            "client_flop": row.client_flop,
+            "server_flop": row.server_flop,
+            "messages": row.messages,
+            "tokens": row.tokens,
+        }
+
+    return {
+        "step": check.step,
+        "predicted": counts(check.predicted),
+        "measured": counts(check.measured),
+        "predicted_s": check.predicted_s,
+        "measured_s": check.measured_s,
+    }
