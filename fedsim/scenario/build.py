@@ -1,0 +1,241 @@
+"""From settings to a federation in numbers, or to a list of what does not fit together.
+
+Decides what each key means to the specs. It computes no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from fedsim.calibration.profile import Profile
+from fedsim.errors import ScenarioError
+from fedsim.scenario.hardware import device_spec, link_spec, overlaid
+from fedsim.scenario.hardware_tables import ClassTable
+from fedsim.scenario.mistake import Mistake
+from fedsim.scenario.settings import Settings
+from fedsim.scenario.tables import LoraTable
+from fedsim.scenario.text_length import drawn_lengths
+from fedsim.spec.batch import TextLengths
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
+from fedsim.spec.model import HeadSpec, ModelSpec
+from fedsim.spec.model_config import resolve_model
+from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
+from fedsim.spec.tuning import FullTuning, LoraTuning, Tuning
+
+__all__ = ["Place", "built_federation"]
+
+_T = TypeVar("_T")
+#: Party whose draws order the public set; a class of clients may not be called so.
+_PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scenario stands: its folder and its profile."""
+
+    folder: Path
+    profile: Profile | None = None
+
+
+@dataclass
+class _Builder:
+    settings: Settings
+    place: Place
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self, where: str, found: str = "") -> Iterator[None]:
+        """Turn a spec's refusal into a mistake at ``where`` and go on."""
+        try:
+            yield
+        except ScenarioError as error:
+            mistake = Mistake.of(error, where)
+            self.mistakes.append(replace(mistake, found=found) if found else mistake)
+
+    def tried(self, where: str, build: Callable[[], _T], found: str = "") -> _T | None:
+        """What ``build`` gives, or None with a mistake noted."""
+        with self.noting(where, found):
+            return build()
+        return None
+
+
+def built_federation(
+    settings: Settings, place: Place
+) -> tuple[FederationSpec | None, list[Mistake]]:
+    """The federation that the settings describe, or the mistakes that keep it from being built."""
+    builder = _Builder(settings, place)
+    model_name = settings.model.name
+    model = builder.tried(
+        "[model] name", lambda: _model(model_name, place.folder), repr(model_name)
+    )
+    dtype = settings.model.compute_dtype
+    server = builder.tried(
+        "[server] device", lambda: device_spec(settings.server.device, dtype, place.profile)
+    )
+    training = _training(builder, model, settings.lora) if model is not None else None
+    plan = _plan(builder, training, None) if training is not None else None
+    classes = [
+        client_class
+        for table, num_clients in _sized_classes(builder)
+        if (client_class := _client_class(builder, model, table, num_clients)) is not None
+    ]
+    if builder.mistakes or server is None or plan is None:
+        return None, builder.mistakes
+    table = settings.server
+    federation = FederationSpec(
+        classes=tuple(classes),
+        server=ServerSpec(server, table.num_accelerators, table.uplink, table.downlink),
+        server_plan=plan,
+        num_rounds=settings.workload.num_rounds,
+    )
+    return federation, []
+
+
+@lru_cache(maxsize=64)
+def _model(name: str, folder: Path) -> ModelSpec:
+    return resolve_model(name, folder)
+
+
+def _training(
+    builder: _Builder, model: ModelSpec, lora: LoraTable | None
+) -> TrainingSpec | None:
+    table, optimizer = builder.settings.model, builder.settings.workload.optimizer
+    if table.head == "classification" and table.num_classes is None:
+        text = "is missing; write num_classes = 77, say, or head = \"language_model\"."
+        builder.mistakes.append(Mistake("[model] num_classes", "", text))
+        return None
+    if table.tuning == "lora" and lora is None:
+        text = "is missing; add the table with r and target_modules, or set model.tuning = \"full\"."
+        builder.mistakes.append(Mistake("[lora]", "", text))
+        return None
+    return builder.tried(
+        "[lora]",
+        lambda: TrainingSpec(
+            model=model,
+            head=HeadSpec(table.head, table.num_classes or 2),
+            tuning=_tuning(lora) if table.tuning == "lora" and lora is not None else FullTuning(),
+            numerics=Numerics(
+                table.weights_dtype,
+                table.compute_dtype,
+                table.payload_dtype,
+                table.gradient_checkpointing,
+            ),
+            model_dropout=table.dropout,
+            optimizer=optimizer,
+        ),
+    )
+
+
+def _tuning(table: LoraTable) -> Tuning:
+    return LoraTuning(**table.model_dump(exclude={"shares_head"}))
+
+
+def _plan(
+    builder: _Builder, training: TrainingSpec, client: ClassTable | None
+) -> ClientPlan | None:
+    settings = builder.settings
+    workload, split = settings.workload, settings.split
+    layer = split.cut_layer if client is None or client.cut_layer is None else client.cut_layer
+    batch_size = client.batch_size if client is not None else None
+    return builder.tried(
+        "[workload]",
+        lambda: ClientPlan(
+            training=training,
+            train_epochs=_train_epochs(settings, client),
+            public_text=_public_text(settings),
+            batch_size=batch_size or workload.batch_size,
+            accumulation_steps=workload.accumulation_steps,
+            distillation_epochs=workload.distillation_epochs,
+            cut=None if layer is None else Cut(layer, split.half_block),
+            server_variant=split.server_variant,
+            shares_head=settings.lora.shares_head if settings.lora is not None else True,
+        ),
+    )
+
+
+def _train_epochs(settings: Settings, client: ClassTable | None) -> tuple[TextLengths, ...]:
+    workload = settings.workload
+    own = client.samples_per_client if client is not None else None
+    samples = own or workload.samples_per_client
+    party = client.name if client is not None else "clients"
+    if workload.padding == "max_tokens":
+        return (_text(settings, samples, party, 0),) * workload.local_epochs
+    return tuple(_text(settings, samples, party, epoch) for epoch in range(workload.local_epochs))
+
+
+def _public_text(settings: Settings) -> TextLengths | None:
+    samples = settings.workload.public_samples
+    return None if samples is None else _text(settings, samples, _PUBLIC, 0)
+
+
+def _text(settings: Settings, num_samples: int, party: str, epoch: int) -> TextLengths:
+    workload = settings.workload
+    lengths = None
+    if workload.padding != "max_tokens" and workload.lengths is not None:
+        lengths = drawn_lengths(workload.lengths, num_samples, settings.seed, party, epoch)
+    return TextLengths(num_samples, workload.max_tokens, workload.padding, lengths)
+
+
+def _sized_classes(builder: _Builder) -> list[tuple[ClassTable | None, int]]:
+    """Classes by name with their numbers of clients; one nameless class where there are none."""
+    fleet = builder.settings.fleet
+    if not fleet.classes:
+        if fleet.num_clients is None:
+            text = "is missing; write num_clients = 3, say."
+            builder.mistakes.append(Mistake("[fleet] num_clients", "", text))
+            return []
+        return [(None, fleet.num_clients)]
+    # By name, so that the order of the file changes nothing.
+    classes = sorted(fleet.classes, key=lambda table: table.name)
+    sizes = _class_sizes(builder, classes)
+    return list(zip(classes, sizes, strict=True))
+
+
+def _class_sizes(builder: _Builder, classes: list[ClassTable]) -> list[int]:
+    total = builder.settings.fleet.num_clients
+    if all(table.num_clients is not None for table in classes):
+        return [table.num_clients or 0 for table in classes]
+    if total is None:
+        return [1] * len(classes)
+    exact = [(table.share or 0.0) * total for table in classes]
+    sizes = [int(size) for size in exact]
+    # Largest remainder; among equals the first name wins.
+    order = sorted(range(len(classes)), key=lambda i: (sizes[i] - exact[i], classes[i].name))
+    for i in order[: max(0, total - sum(sizes))]:
+        sizes[i] += 1
+    return sizes
+
+
+def _client_class(
+    builder: _Builder, model: ModelSpec | None, table: ClassTable | None, num_clients: int
+) -> ClientClass | None:
+    settings = builder.settings
+    where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
+    device_table = overlaid(settings.device, table.device if table is not None else None)
+    link_table = overlaid(settings.link, table.link if table is not None else None)
+    dtype, profile = settings.model.compute_dtype, builder.place.profile
+    device = builder.tried(
+        f"{where}device" if where else "[device]",
+        lambda: device_spec(device_table, dtype, profile),
+    )
+    link = builder.tried(f"{where}link" if where else "[link]", lambda: link_spec(link_table))
+    if model is None:
+        return None
+    lora = settings.lora
+    if lora is not None and table is not None and table.r is not None:
+        lora = lora.model_copy(update={"r": table.r})
+    training = _training(builder, model, lora)
+    plan = _plan(builder, training, table) if training is not None else None
+    if plan is None or device is None or link is None:
+        return None
+    name = table.name if table is not None else "clients"
+    if num_clients < 1:
+        text = "comes to no client at all; give it a larger share."
+        builder.mistakes.append(Mistake(f"{where}share", "", text))
+        return None
+    return ClientClass(name, num_clients, plan, device, link)

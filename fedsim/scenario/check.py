@@ -1,0 +1,145 @@
+"""What each key may hold is checked where it is declared; here, what keys must say together.
+
+Every check is one function that yields mistakes; none stops at the first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from math import isclose
+
+from fedsim.ledger import SERVER
+from fedsim.scenario.hardware_tables import ClassTable
+from fedsim.scenario.mistake import Mistake
+from fedsim.scenario.settings import Settings
+
+__all__ = ["combination_mistakes"]
+
+#: Unpadded batches are all different, so each is priced on its own.
+_MAX_UNPADDED_SAMPLES = 200_000
+_MAX_BATCHES = 2_000_000
+
+
+def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake]:
+    """Mistakes that no key makes alone."""
+    yield from _framework_needs(settings, framework)
+    yield from _data(settings, framework)
+    yield from _lengths(settings)
+    yield from _size(settings)
+    yield from _classes(settings)
+    yield from _learning(settings)
+
+
+def _framework_needs(settings: Settings, framework: str) -> Iterator[Mistake]:
+    if framework == "kd_fedllm" and settings.workload.public_samples is None:
+        text = "is missing; KD-FedLLM exchanges logits on a public set: write its size."
+        yield Mistake("[workload] public_samples", "", text)
+    if framework == "split_fedllm" and settings.split.cut_layer is None:
+        text = "is missing; Split-FedLLM cuts the model: write how many blocks the clients hold."
+        yield Mistake("[split] cut_layer", "", text)
+
+
+def _data(settings: Settings, framework: str) -> Iterator[Mistake]:
+    """Private samples of all clients, and the public set where one is used, are different rows."""
+    workload, fleet = settings.workload, settings.fleet
+    available = workload.available_samples
+    if available is None:
+        return
+    if fleet.classes and all(table.num_clients is not None for table in fleet.classes):
+        private = sum(_samples(table, settings) * (table.num_clients or 0) for table in fleet.classes)
+    elif fleet.classes:
+        shares = ((t.share or 0.0) * (fleet.num_clients or 0) for t in fleet.classes)
+        private = int(
+            sum(_samples(t, settings) * n for t, n in zip(fleet.classes, shares, strict=True))
+        )
+    else:
+        private = workload.samples_per_client * (fleet.num_clients or 0)
+    public = workload.public_samples or 0 if framework == "kd_fedllm" else 0
+    if private + public <= available:
+        return
+    parts = f"{private:,} private samples" + (f" and {public:,} public ones" if public else "")
+    name = "public_samples" if public else "samples_per_client"
+    found = public or workload.samples_per_client
+    text = (
+        f"{parts} are more than available_samples = {available:,}; use fewer, or correct "
+        "available_samples."
+    )
+    yield Mistake(f"[workload] {name}", str(found), text)
+
+
+def _samples(table: ClassTable, settings: Settings) -> int:
+    return table.samples_per_client or settings.workload.samples_per_client
+
+
+def _lengths(settings: Settings) -> Iterator[Mistake]:
+    workload = settings.workload
+    if workload.padding != "max_tokens" and workload.lengths is None:
+        text = (
+            f"is missing; padding = '{workload.padding}' needs the texts' lengths: write "
+            'lengths = "banking77", a list or a histogram, or padding = "max_tokens".'
+        )
+        yield Mistake("[workload] lengths", "", text)
+
+
+def _size(settings: Settings) -> Iterator[Mistake]:
+    """Plans so large that answering them would take hours are mistyped."""
+    workload = settings.workload
+    tables: list[ClassTable | None] = [*settings.fleet.classes] or [None]
+    passes = 0
+    batches = 0
+    for table in tables:
+        samples = workload.samples_per_client if table is None else _samples(table, settings)
+        size = (table.batch_size if table is not None else None) or workload.batch_size
+        epochs = workload.local_epochs if workload.padding != "max_tokens" else 1
+        total = samples * epochs + (workload.public_samples or 0)
+        passes += total
+        batches += -(-total // size)
+    if workload.padding != "max_tokens" and passes > _MAX_UNPADDED_SAMPLES:
+        text = (
+            f"{passes:,} samples a round over all classes, each of its own length; allowed with "
+            f"padding = '{workload.padding}': {_MAX_UNPADDED_SAMPLES:,}. Use fewer samples or "
+            'epochs, or padding = "max_tokens".'
+        )
+        yield Mistake("[workload] samples_per_client", str(workload.samples_per_client), text)
+    elif batches > _MAX_BATCHES:
+        text = f"{batches:,} batches a round over all classes; allowed: {_MAX_BATCHES:,}."
+        yield Mistake("[workload] batch_size", str(workload.batch_size), text)
+
+
+def _classes(settings: Settings) -> Iterator[Mistake]:
+    fleet = settings.fleet
+    if not fleet.classes:
+        return
+    for name, times in Counter(table.name for table in fleet.classes).items():
+        if times > 1:
+            yield Mistake("[[fleet.class]] name", f"'{name}'", "used twice; names are unique.")
+        if name in (SERVER, "public"):
+            yield Mistake("[[fleet.class]] name", f"'{name}'", "taken; choose another name.")
+    has_share = [table.share is not None for table in fleet.classes]
+    has_count = [table.num_clients is not None for table in fleet.classes]
+    if any(has_share) == any(has_count) or not (all(has_share) or all(has_count)):
+        text = "every class needs a share, or every class needs num_clients; not both, not a mixture."
+        yield Mistake("[[fleet.class]]", "", text)
+        return
+    if all(has_share):
+        total = sum(table.share or 0.0 for table in fleet.classes)
+        if not isclose(total, 1.0, abs_tol=1e-6):
+            yield Mistake("[[fleet.class]] share", f"{total:g} in all", "shares must add up to 1.")
+        if fleet.num_clients is None:
+            yield Mistake("[fleet] num_clients", "", "is missing; shares are of this number.")
+    else:
+        count = sum(table.num_clients or 0 for table in fleet.classes)
+        if fleet.num_clients is not None and fleet.num_clients != count:
+            text = f"the classes have {count:,} clients; correct one, or leave this key out."
+            yield Mistake("[fleet] num_clients", str(fleet.num_clients), text)
+    if settings.model.tuning == "full" and any(table.r is not None for table in fleet.classes):
+        text = "a rank changes nothing under model.tuning = 'full'; leave it out."
+        yield Mistake("[[fleet.class]] r", "", text)
+
+
+def _learning(settings: Settings) -> Iterator[Mistake]:
+    learning = settings.learning
+    if learning.partition == "dirichlet" and learning.dirichlet_alpha is None:
+        text = "is missing; a Dirichlet partition needs its concentration."
+        yield Mistake("[learning] dirichlet_alpha", "", text)

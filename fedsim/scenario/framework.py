@@ -1,0 +1,96 @@
+"""Frameworks by name, and a user's own by ``module:function``.
+
+A user's function is their code: whatever goes wrong in it is reported as theirs, with its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedsim.errors import FedsimError, ScenarioError, nearest
+from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol.step import Protocol
+from fedsim.spec.plan import ClientPlan
+
+__all__ = ["Framework", "find_framework"]
+
+Framework = Callable[[ClientPlan], Protocol]
+
+
+def find_framework(name: str, folder: Path) -> Framework:
+    """The function that turns a plan into a protocol.
+
+    Parameters
+    ----------
+    name : str
+        ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or ``module:function``.
+    folder : Path
+        The scenario's: a module beside it is found.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none; the message names no table.
+    """
+    if name in FRAMEWORKS:
+        return FRAMEWORKS[name]
+    module_name, colon, function_name = name.partition(":")
+    if not colon:
+        raise ScenarioError(
+            f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{nearest(name, FRAMEWORKS)}"
+        )
+    if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
+        raise ScenarioError("write module:function, such as my_framework:my_protocol.")
+    with _importable(folder):
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+            raise ScenarioError(
+                f"module '{module_name}' cannot be imported ({_reason(error)}); put "
+                f"{module_name.partition('.')[0]}.py beside the scenario, or install it."
+            ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ScenarioError(
+            f"module '{module_name}' has no function '{function_name}'."
+            f"{nearest(function_name, [n for n in vars(module) if not n.startswith('_')])}"
+        )
+    return _checked(name, function)
+
+
+def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
+    """Called once for each plan: what a user's function raises or returns is said in one line."""
+
+    def framework(plan: ClientPlan) -> Protocol:
+        try:
+            protocol = function(plan)
+        except FedsimError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            raise ScenarioError(f"framework '{name}' fails: {_reason(error)}.") from error
+        if not isinstance(protocol, Protocol):
+            raise ScenarioError(
+                f"framework '{name}' gives {type(protocol).__name__}; a "
+                "fedsim.protocol.step.Protocol is needed."
+            )
+        return protocol
+
+    return framework
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    saved = list(sys.path)
+    sys.path[:0] = [str(folder.resolve()), str(Path.cwd())]
+    try:
+        yield
+    finally:
+        sys.path[:] = saved

@@ -1,0 +1,164 @@
+"""Devices and links of a scenario: catalogue entries, a measured profile, and one's own figures.
+
+Decides how a table becomes a spec. Nothing is made up where a figure is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from fedsim.calibration.profile import Profile
+from fedsim.errors import ScenarioError, nearest
+from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
+from fedsim.spec import device_catalogue, link_catalogue
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.dtype import FloatDtype
+from fedsim.spec.link import LinkSpec
+
+__all__ = ["PROFILE_DEVICE", "device_spec", "link_spec", "overlaid"]
+
+_T = TypeVar("_T", DeviceTable, LinkTable)
+
+#: The name that stands for the device that the profile measured.
+PROFILE_DEVICE: Final = "profile"
+#: As for catalogue devices: the truth is within a factor of two with 95 % probability.
+_UNMEASURED_SIGMA: Final = 0.35
+
+
+def overlaid(base: _T | None, change: _T | None) -> _T | None:
+    """A class's table over the scenario's: one that says what it is like stands alone."""
+    if base is None or change is None or change.like is not None:
+        return change if change is not None else base
+    return base.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
+
+
+def device_spec(table: DeviceTable | None, dtype: FloatDtype, profile: Profile | None) -> DeviceSpec:
+    """The device of a table.
+
+    Parameters
+    ----------
+    table : DeviceTable or None
+    dtype : str
+        Format of the matrix products; catalogue devices run at a peak for each.
+    profile : Profile or None
+        What ``like = "profile"`` stands for.
+
+    Raises
+    ------
+    ScenarioError
+        If the device is unknown or a figure is missing; the message names no table.
+    """
+    names = (*device_catalogue.device_names(), PROFILE_DEVICE)
+    if table is None:
+        raise ScenarioError(f"is missing; write device = \"NAME\" with one of {', '.join(names)}.")
+    if table.like is None:
+        spec = _own_device(table)
+    elif table.like == PROFILE_DEVICE:
+        if profile is None:
+            raise ScenarioError(
+                "'profile' is the device that a profile measured, and none is named; write "
+                'profile = "NAME OR FOLDER" ahead of all tables.'
+            )
+        spec = profile.device
+    elif table.like in names:
+        spec = device_catalogue.device(table.like, dtype)
+    else:
+        raise ScenarioError(
+            f"'{table.like}' is no device of the catalogue; allowed: {', '.join(names)}."
+            f"{nearest(table.like, names)}"
+        )
+    return _changed_device(spec, table)
+
+
+def _own_device(table: DeviceTable) -> DeviceSpec:
+    needed = {
+        "compute": table.compute,
+        "memory_bandwidth": table.memory_bandwidth,
+        "operator_time": table.operator_time,
+    }
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise ScenarioError(
+            f"{', '.join(missing)} missing; give like = \"NAME\" of the catalogue, or all of "
+            'compute = "2 TFLOP/s", memory_bandwidth = "100 GB/s", operator_time = "10 us".'
+        )
+    return DeviceSpec(
+        name=table.name or "own device",
+        seconds_per_unit={},
+        relative_sigma=_UNMEASURED_SIGMA,
+        source="the scenario's own figures, not calibrated",
+    )
+
+
+def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
+    seconds = dict(spec.seconds_per_unit)
+    if table.compute is not None:
+        seconds |= dict.fromkeys(("linear_flop", "attention_flop", "head_flop"), 1 / table.compute)
+    if table.memory_bandwidth is not None:
+        per_byte = 1 / table.memory_bandwidth
+        seconds |= dict.fromkeys(("lora_bytes", "moved_bytes", "optimizer_bytes"), per_byte)
+    if table.operator_time is not None:
+        seconds["num_kernels"] = table.operator_time
+    is_other = seconds != spec.seconds_per_unit or table.slowdown != 1
+    changes: dict[str, Any] = {}
+    if table.memory is not None:
+        changes["memory_bytes"] = table.memory
+    if table.power is not None:
+        changes["power_w"] = table.power
+    if table.uncertainty is not None:
+        changes["relative_sigma"] = table.uncertainty
+    return replace(
+        spec,
+        name=table.name or _slowed_name(spec.name, table),
+        seconds_per_unit={name: value * table.slowdown for name, value in seconds.items()},
+        # Nobody measured a device whose figures were changed by hand.
+        is_calibrated=spec.is_calibrated and not is_other,
+        **changes,
+    )
+
+
+def _slowed_name(name: str, table: DeviceTable) -> str:
+    return name if table.slowdown == 1 else f"{name} (times x {table.slowdown:g})"
+
+
+def link_spec(table: LinkTable | None) -> LinkSpec:
+    """The access link of a table.
+
+    Raises
+    ------
+    ScenarioError
+        If the link is unknown or a figure is missing; the message names no table.
+    """
+    names = link_catalogue.link_names()
+    if table is None:
+        raise ScenarioError(f"is missing; write link = \"NAME\" with one of {', '.join(names)}.")
+    if table.like is not None and table.like not in names:
+        raise ScenarioError(
+            f"'{table.like}' is no link of the catalogue; allowed: {', '.join(names)}."
+            f"{nearest(table.like, names)}"
+        )
+    figures = {
+        name: value
+        for name, value in (
+            ("uplink_bytes_per_s", table.uplink),
+            ("downlink_bytes_per_s", table.downlink),
+            ("round_trip_s", table.round_trip),
+            ("handshake_round_trips", table.handshake_round_trips),
+            ("initial_window_bytes", table.initial_window),
+            ("payload_fraction", table.payload_fraction),
+            ("message_s", table.message_time),
+        )
+        if value is not None
+    }
+    if table.like is not None:
+        spec = link_catalogue.link(table.like)
+        name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
+        return replace(spec, name=name, **figures)
+    missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
+    if missing:
+        raise ScenarioError(
+            f"{', '.join(missing)} missing; give like = \"NAME\" of the catalogue, or all of "
+            'uplink = "10 Mbit/s", downlink = "50 Mbit/s", round_trip = "40 ms".'
+        )
+    return LinkSpec(name=table.name or "own link", source="the scenario's own figures", **figures)

@@ -1,0 +1,263 @@
+"""What a scenario answers, as the JSON that other programs may rely on.
+
+Decides the keys and what each quantity claims to be. Nothing is computed here but sums.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fedsim import __version__
+from fedsim.analytic import AnalyticResult, ClassCost
+from fedsim.errors import ScenarioError
+from fedsim.ledger import LedgerRow
+from fedsim.protocol.parameters import parameters
+from fedsim.scenario.settings import Settings
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.federation import ClientClass, FederationSpec
+from fedsim.spec.link import LinkSpec
+
+__all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table", "write_answer"]
+
+SCHEMA: Final = 1
+_BYTES: Final = (
+    "uplink_payload_bytes",
+    "downlink_payload_bytes",
+    "uplink_message_bytes",
+    "downlink_message_bytes",
+)
+_TOTALS: Final = (*_BYTES, "messages", "client_flop", "server_flop")
+
+
+@dataclass(frozen=True)
+class ScenarioResult:
+    """The answer to one scenario file.
+
+    Attributes
+    ----------
+    table : dict
+        One entry of ``scenarios`` in the JSON: file, question, seed, engine, profile, results.
+    """
+
+    table: dict[str, Any]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """One table for each result, in the order of the file."""
+        results: list[dict[str, Any]] = self.table["results"]
+        return results
+
+
+def answer_json(answers: list[ScenarioResult]) -> str:
+    """The whole document; the same input gives the same bytes."""
+    document = {
+        "schema": SCHEMA,
+        "fedsim": __version__,
+        "scenarios": [answer.table for answer in answers],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_answer(path: Path, answers: list[ScenarioResult]) -> None:
+    """Write the document under a temporary name and rename it, so that no half of it is ever seen.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        temporary.write_text(answer_json(answers), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ScenarioError(f"--json {path}: cannot be written ({error.strerror}).") from error
+
+
+def result_table(
+    name: str,
+    framework: str,
+    settings: Settings,
+    federation: FederationSpec,
+    answer: AnalyticResult,
+    setup_s: float,
+) -> dict[str, Any]:
+    """One result.
+
+    Parameters
+    ----------
+    name, framework : str
+    settings : Settings
+        What the result was computed from; it comes back in every class's plan.
+    federation : FederationSpec
+    answer : AnalyticResult
+    setup_s : float
+        One-off transfers of the slowest client [s].
+    """
+    time = answer.round_time
+    num_rounds = federation.num_rounds
+    return {
+        "name": name,
+        "framework": framework,
+        "status": "infeasible" if answer.infeasible else "ok",
+        "reason": answer.infeasible,
+        "num_rounds": num_rounds,
+        "classes": [_class_table(cost, settings) for cost in answer.classes],
+        "setup": _setup(answer, setup_s),
+        "server_per_round": {
+            "flop": answer.server_round.server_flop,
+            "peak_memory_bytes": answer.server_memory_bytes,
+        },
+        "server": {
+            "device": _device(federation.server.device),
+            "num_accelerators": federation.server.num_accelerators,
+            "uplink_bytes_per_s": federation.server.uplink_bytes_per_s,
+            "downlink_bytes_per_s": federation.server.downlink_bytes_per_s,
+        },
+        "totals": _picked(answer.total, _TOTALS),
+        "round_time_s": {
+            "mean": time.mean_s,
+            # All rounds are alike here; an engine that draws them spreads these.
+            "p05": time.mean_s,
+            "p50": time.mean_s,
+            "p95": time.mean_s,
+            "low": time.low_s,
+            "high": time.high_s,
+            "compute": time.compute_s,
+            "transfer": time.transfer_s,
+            "wait": time.wait_s,
+        },
+        "makespan_s": {
+            "mean": num_rounds * time.mean_s,
+            "low": num_rounds * time.low_s,
+            "high": num_rounds * time.high_s,
+        },
+        "accuracy": None,
+        "exactness": _exactness(framework, settings, answer),
+        "notes": list(_notes(settings, answer)),
+    }
+
+
+def _class_table(cost: ClassCost, settings: Settings) -> dict[str, Any]:
+    seconds = cost.seconds
+    return {
+        "name": cost.client_class.name,
+        "num_clients": cost.client_class.num_clients,
+        "plan": _plan_table(cost.client_class, settings),
+        "per_client_round": {
+            **_picked(cost.round, _BYTES),
+            "client_flop": cost.round.client_flop,
+            "server_flop": cost.round.server_flop,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "energy_j": cost.energy_j,
+        },
+        "per_client_setup": _picked(cost.setup, _BYTES),
+        "own_round_s": {
+            "total": seconds.total,
+            "client_compute": seconds.client_compute,
+            "server_compute": seconds.server_compute,
+            "transfer": seconds.transfer,
+        },
+    }
+
+
+def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]:
+    """The settings of one class in the words of the file, with what a reader derives more from."""
+    plan = client_class.plan
+    training = plan.training
+    model = training.model
+    table = settings.model_dump(
+        mode="json", include={"model", "lora", "workload", "split", "learning", "policy"}
+    )
+    table["workload"]["samples_per_client"] = plan.train_epochs[0].num_samples
+    table["workload"]["batch_size"] = plan.batch_size
+    if training.lora is not None:
+        table["lora"]["r"] = training.lora.r
+    else:
+        table["lora"] = None
+    if plan.cut is not None:
+        table["split"]["cut_layer"] = plan.cut.layer
+    trained = [p for p in parameters(training) if p.is_trained]
+    return {
+        **table,
+        "device": _device(client_class.device),
+        "link": _link(client_class.link),
+        "num_trainable": sum(p.num_values for p in trained),
+        "num_adapter_values": sum(p.num_values for p in trained if ".lora_" in p.name),
+        "head_width": training.head.width(model.vocab_size),
+        "num_layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+    }
+
+
+def _device(device: DeviceSpec) -> dict[str, Any]:
+    return {
+        "name": device.name,
+        "is_calibrated": device.is_calibrated,
+        "relative_sigma": device.relative_sigma,
+        "memory_bytes": device.memory_bytes,
+        "source": device.source,
+    }
+
+
+def _link(link: LinkSpec) -> dict[str, Any]:
+    return {
+        "name": link.name,
+        "uplink_bytes_per_s": link.uplink_bytes_per_s,
+        "downlink_bytes_per_s": link.downlink_bytes_per_s,
+        "round_trip_s": link.round_trip_s,
+        "source": link.source,
+    }
+
+
+def _setup(answer: AnalyticResult, setup_s: float) -> dict[str, Any]:
+    """Of all clients together; one client's stands with its class."""
+    sums = {
+        name: sum(
+            cost.client_class.num_clients * getattr(cost.setup, name) for cost in answer.classes
+        )
+        for name in _BYTES
+    }
+    return {**sums, "transfer_s": setup_s}
+
+
+def _picked(row: LedgerRow, names: tuple[str, ...]) -> dict[str, int]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _exactness(framework: str, settings: Settings, answer: AnalyticResult) -> dict[str, str]:
+    time = "simulated" if answer.round_time.is_exact else "lower_bound"
+    workload = settings.workload
+    # Where each round visits other batches, its padding (or the digits in a message's header)
+    # differ a little from those of the one round that stands for all.
+    count = "approximate" if workload.padding == "longest" else "exact"
+    has_batch_messages = framework not in ("fedllm", "kd_fedllm")
+    message = "approximate" if workload.padding != "max_tokens" and has_batch_messages else "exact"
+    payload = count if has_batch_messages else "exact"
+    return {
+        "uplink_payload_bytes": payload,
+        "downlink_payload_bytes": payload,
+        "uplink_message_bytes": message,
+        "downlink_message_bytes": message,
+        "client_flop": count,
+        "server_flop": count,
+        "peak_memory_bytes": "approximate",
+        "energy_j": "simulated",
+        "setup": "exact",
+        "round_time_s": time,
+        "makespan_s": time,
+    }
+
+
+def _notes(settings: Settings, answer: AnalyticResult) -> list[str]:
+    notes = list(answer.notes)
+    if not answer.round_time.is_exact:
+        notes.append(f"time is a lower bound: {answer.round_time.why}")
+    if settings.workload.padding == "longest":
+        notes.append("one drawn order of the samples stands for all rounds")
+    return notes
