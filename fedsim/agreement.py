@@ -1,13 +1,17 @@
-"""Two ledgers side by side: the first counted difference is named, to the unit."""
+"""Two ledgers side by side: the first counted difference is named, to the unit.
+
+Also the outcome of a verification, which is such a comparison with seconds and memory beside it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fedsim.errors import AgreementError
 from fedsim.ledger import COUNTED, Ledger, LedgerRow, RowKey
 
-__all__ = ["Difference", "check_agreement", "differences"]
+__all__ = ["Difference", "StepCheck", "Verification", "check_agreement", "differences"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,78 @@ class Difference:
             f"{self.predicted:,}, measured {self.measured:,} "
             f"({self.measured - self.predicted:+,})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StepCheck:
+    """One step, all clients and rounds summed.
+
+    Attributes
+    ----------
+    step : str
+    predicted, measured : LedgerRow
+        Counted fields by formula and by meter.
+    predicted_s, measured_s : float or None
+        Seconds of computing in one round, all clients summed [s]; None for a transfer, whose time
+        in one process is no link's, or where no profile is given.
+    """
+
+    step: str
+    predicted: LedgerRow
+    measured: LedgerRow
+    predicted_s: float | None
+    measured_s: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of verifying one framework.
+
+    Attributes
+    ----------
+    framework : str
+    steps : tuple of StepCheck
+        In the order of the protocol, set-up first.
+    found : tuple of Difference
+        Empty where everything agrees.
+    predicted_memory, measured_memory : dict of str to int
+        Peak bytes of a client (the largest of all) and of the server [B].
+    timed_rounds : int
+    profile_name : str or None
+    """
+
+    framework: str
+    steps: tuple[StepCheck, ...]
+    found: tuple[Difference, ...]
+    predicted_memory: dict[str, int]
+    measured_memory: dict[str, int]
+    timed_rounds: int
+    profile_name: str | None
+    relative_sigma: float | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every counted field of every row is equal."""
+        return not self.found
+
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome as plain values for JSON."""
+        return {
+            "framework": self.framework,
+            "agrees": self.agrees,
+            "first_difference": str(self.found[0]) if self.found else None,
+            "num_differences": len(self.found),
+            "steps": [_step_dict(step) for step in self.steps],
+            "peak_memory_bytes": {
+                party: {
+                    "predicted": self.predicted_memory[party],
+                    "measured": self.measured_memory[party],
+                }
+                for party in self.predicted_memory
+            },
+            "timed_rounds": self.timed_rounds,
+            "profile": self.profile_name,
+        }
 
 
 def differences(predicted: Ledger, measured: Ledger) -> list[Difference]:
@@ -57,3 +133,25 @@ def check_agreement(predicted: Ledger, measured: Ledger) -> None:
     if found:
         more = f" ({len(found) - 1} more differences)" if len(found) > 1 else ""
         raise AgreementError(f"{found[0]}{more}")
+
+
+def _step_dict(check: StepCheck) -> dict[str, Any]:
+    def counts(row: LedgerRow) -> dict[str, int]:
+        return {
+            "uplink_payload_bytes": row.uplink_payload_bytes,
+            "downlink_payload_bytes": row.downlink_payload_bytes,
+            "uplink_message_bytes": row.uplink_message_bytes,
+            "downlink_message_bytes": row.downlink_message_bytes,
+            "client_flop": row.client_flop,
+            "server_flop": row.server_flop,
+            "messages": row.messages,
+            "tokens": row.tokens,
+        }
+
+    return {
+        "step": check.step,
+        "predicted": counts(check.predicted),
+        "measured": counts(check.measured),
+        "predicted_s": check.predicted_s,
+        "measured_s": check.measured_s,
+    }

@@ -87,9 +87,7 @@ class LedgerRow:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-_SUMMED: Final = tuple(
-    f.name for f in fields(LedgerRow) if f.name not in ("start_s", "outcome")
-)
+_SUMMED: Final = tuple(f.name for f in fields(LedgerRow) if f.name not in ("start_s", "outcome"))
 
 #: The fields that interpreters must agree on to the last unit.
 COUNTED: Final = (

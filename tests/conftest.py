@@ -2,7 +2,16 @@
 
 import os
 
-from hypothesis import Phase, settings
+# Ahead of torch, or it has no effect: test workers run side by side, and tiny models gain nothing
+# from threads that would spin against each other.
+for _name, _value in (
+    ("OMP_NUM_THREADS", "1"),
+    ("OMP_WAIT_POLICY", "passive"),
+    ("GOMP_SPINCOUNT", "0"),
+):
+    os.environ.setdefault(_name, _value)
+
+from hypothesis import Phase, settings  # noqa: E402  (the environment first)
 
 # No deadline anywhere: on a shared machine it would fail tests for somebody else's load.
 settings.register_profile("dev", max_examples=50, deadline=None)

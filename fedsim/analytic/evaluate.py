@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from fedsim.analytic.count import count_client, count_server
@@ -141,7 +141,6 @@ class AnalyticResult:
     round_time: RoundTime
     server_memory_bytes: int
     infeasible: str | None
-    notes: tuple[str, ...] = field(default=())
 
 
 def evaluate(
@@ -206,9 +205,7 @@ def _each_seconds(
     for times, step in leaf_steps(steps):
         if not isinstance(step, Compute):
             message = step.payload.message_bytes
-            seconds.transfer += times * transfer_seconds(
-                message, step.direction, client_class.link
-            )
+            seconds.transfer += times * transfer_seconds(message, step.direction, client_class.link)
         elif step.site is Site.CLIENT:
             seconds.client_compute += times * operation_seconds(
                 step.operation, training, client_class.device
@@ -229,9 +226,7 @@ def _round_time(
         if isinstance(segment, Once):
             path = path.plus(_once_seconds(segment, federation))
             continue
-        stretch, sigma = _each_time(
-            federation, [_each(p.round[index]) for p in protocols], reasons
-        )
+        stretch, sigma = _each_time(federation, [_each(p.round[index]) for p in protocols], reasons)
         client_log_sigma = max(client_log_sigma, sigma)
         path = path.plus(stretch)
     sigma_server = federation.server.device.relative_sigma
@@ -275,8 +270,7 @@ def _each_time(
     if serves and federation.server_plan.server_variant == "v2":
         # One shared server-side model: clients take whole turns, so the others' turns are waiting.
         everyone = sum(
-            s.total * c.num_clients
-            for s, c in zip(stretches, federation.classes, strict=True)
+            s.total * c.num_clients for s, c in zip(stretches, federation.classes, strict=True)
         )
         return path.plus(Seconds(wait=everyone - path.total)), sigma
     bound = path.total
@@ -325,7 +319,7 @@ def _once_seconds(segment: Once, federation: FederationSpec) -> Seconds:
     for times, step in leaf_steps(segment.steps):
         if isinstance(step, Compute):
             seconds.server_compute += times * operation_seconds(
-                step.operation, training, federation.server.device
+                step.operation, training, federation.server.device, federation.num_clients
             )
     return seconds
 

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 #: Relative residuals beyond it count linearly: contaminated points must not steer the fit.
 _HUBER: Final = 0.1
 _REWEIGHTINGS: Final = 30
+_NEGLIGIBLE: Final = 1e-6
 _Z95: Final = 1.959963984540054
 #: Two-sided scale of the median absolute deviation for normal errors.
 _MAD_SCALE: Final = 1.4826
@@ -151,14 +152,17 @@ def _robust_fit(features: Array, seconds: Array, lower: Array) -> Array:
         if np.allclose(solution, previous, rtol=1e-9, atol=0.0):
             break
     coefficients: Array = np.maximum(solution / scale, lower)
-    return coefficients
+    # A bounded solver leaves crumbs at its bounds: what explains less than a millionth of every
+    # point is zero.
+    coefficients[(scaled * solution).max(axis=0) < _NEGLIGIBLE] = 0.0
+    return np.asarray(np.maximum(coefficients, lower))
 
 
 def _robust_sigma(log_ratio: Array) -> float:
     """Standard deviation that 95 % of the points are within 1.96 of.
 
-    The larger of the median-based and the 95 %-quantile-based estimate: the first ignores tails, the
-    second is what an interval has to cover.
+    The larger of the median-based and the 95 %-quantile-based estimate: the first ignores tails,
+    the second is what an interval has to cover.
     """
     spread = _MAD_SCALE * float(np.median(np.abs(log_ratio - np.median(log_ratio))))
     tail = float(np.quantile(np.abs(log_ratio), 0.95)) / _Z95

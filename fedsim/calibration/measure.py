@@ -19,9 +19,10 @@ from fedsim.runtime.options import RunOptions
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
 
-__all__ = ["ShapeTimes", "measure_shape", "sentinel_seconds"]
+__all__ = ["NUM_AGGREGATED", "ShapeTimes", "measure_shape", "sentinel_seconds"]
 
-_NUM_AGGREGATED = 3
+#: Clients whose adapters the aggregation phase averages.
+NUM_AGGREGATED = 3
 _SENTINEL_SIZE = 512
 _SENTINEL_REPEATS = 5
 
@@ -70,9 +71,7 @@ class _Bench:
         self.shape = shape
         self.device = device
         training = shape.training()
-        model = build_model(
-            training, weights="random", pad_token_id=0, seed=seed, device=device
-        )
+        model = build_model(training, weights="random", pad_token_id=0, seed=seed, device=device)
         whole = Part.whole(shape.num_layers)
         position = 2 * shape.cut_layer
         options = RunOptions(seed=seed)
@@ -84,10 +83,8 @@ class _Bench:
         self.keeps_positions = not is_classifier
         self.teacher = self.whole.infer(self.batch, all_positions=self.keeps_positions)
         adapters = self.whole.adapters(with_head=True)
-        ids = [f"client-{index}" for index in range(_NUM_AGGREGATED)]
-        self.contributions = {
-            cid: {name: t.clone() for name, t in adapters.items()} for cid in ids
-        }
+        ids = [f"client-{index}" for index in range(NUM_AGGREGATED)]
+        self.contributions = {cid: {name: t.clone() for name, t in adapters.items()} for cid in ids}
         self.weights = dict.fromkeys(ids, 1.0)
 
     def run_once(self) -> dict[Phase, float]:
@@ -123,9 +120,7 @@ class _Bench:
             )
 
         c3 = self._time(above)
-        c5 = self._time(
-            lambda: self.below.backward_from_cut(forward, gradients, is_update=True)
-        )
+        c5 = self._time(lambda: self.below.backward_from_cut(forward, gradients, is_update=True))
         return {"c1": c1, "c3": c3, "c5": c5}
 
     def _time(self, function: Callable[[], object]) -> float:

@@ -137,6 +137,8 @@ def quick_plan() -> tuple[Shape, ...]:
     """Shapes of the quick plan; every phase is measured at each."""
     rows: tuple[tuple[int, int, int, int, int, str, int, int, bool], ...] = (
         # layers, width, batch, tokens, rank, head, vocabulary, cut, checkpointed
+        (3, 64, 4, 16, 8, "classification", 512, 1, False),
+        (4, 64, 8, 48, 4, "classification", 512, 2, False),
         (2, 128, 4, 32, 4, "classification", 512, 1, False),
         (4, 128, 16, 32, 8, "classification", 512, 2, False),
         (3, 128, 8, 96, 16, "classification", 512, 1, False),

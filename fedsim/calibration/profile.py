@@ -6,7 +6,6 @@ Needs no torch, so that a scenario can be run with a shipped profile by somebody
 from __future__ import annotations
 
 import hashlib
-import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsim.errors import CalibrationError, ScenarioError, nearest
 from fedsim.resources import resource_dir
-from fedsim.spec.device import DeviceSpec
+from fedsim.spec.device import FEATURES, DeviceSpec
 
 __all__ = [
     "Profile",
@@ -208,7 +207,7 @@ def write_profile(folder: Path, file: ProfileFile, measurements: str) -> Path:
 def _write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
@@ -219,7 +218,7 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
             "Measure again with 'fedsim calibrate'."
         )
     try:
-        return ProfileFile.model_validate(table)
+        file = ProfileFile.model_validate(table)
     except ValidationError as error:
         mistakes = "; ".join(
             f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
@@ -229,6 +228,14 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
             f"profile {path}: {mistakes}. Restore the file or measure again with "
             "'fedsim calibrate'."
         ) from error
+    differing = set(file.fit.seconds_per_unit) ^ set(FEATURES)
+    if differing:
+        raise ScenarioError(
+            f"profile {path}: fit.seconds_per_unit has other kinds of work than this fedsim "
+            f"({', '.join(sorted(differing))} on one side only). Measure again with "
+            "'fedsim calibrate'."
+        )
+    return file
 
 
 def _check_raw(path: Path, file: ProfileFile) -> None:

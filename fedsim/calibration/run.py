@@ -21,7 +21,7 @@ import torch
 import fedsim
 from fedsim.calibration.fit import FitResult, Observation, fit_time_model
 from fedsim.calibration.machine import describe_machine, repository_commit, software_versions
-from fedsim.calibration.measure import measure_shape, sentinel_seconds
+from fedsim.calibration.measure import NUM_AGGREGATED, measure_shape, sentinel_seconds
 from fedsim.calibration.plan import PHASES, Phase, Point, Shape, plan_hash
 from fedsim.calibration.profile import (
     Fit,
@@ -34,7 +34,7 @@ from fedsim.calibration.profile import (
 from fedsim.errors import CalibrationError
 from fedsim.protocol.work import operation_work
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "set_num_threads"]
 
 NUM_PASSES: Final = 2
 NUM_WARM_UPS: Final = 2
@@ -137,6 +137,11 @@ def calibrate(
     return Calibration(path, file, fit, tuple(observations), tuple(samples), num_resumed)
 
 
+def set_num_threads(num_threads: int) -> None:
+    """Pin the number of CPU threads that torch computes with."""
+    torch.set_num_threads(num_threads)
+
+
 def _bounds(peak_flop_per_s: float) -> dict[str, float]:
     fastest = 1.0 / (_PEAK_MARGIN * peak_flop_per_s)
     return {"linear_flop": fastest, "attention_flop": fastest, "head_flop": fastest}
@@ -170,7 +175,9 @@ def _observations(samples: list[Sample]) -> list[Observation]:
     return [
         Observation(
             shape.name,
-            operation_work(Point(phase, shape).operation(), shape.training()).features(),
+            operation_work(
+                Point(phase, shape).operation(), shape.training(), NUM_AGGREGATED
+            ).features(),
             median(values),
         )
         for (phase, shape), values in sorted(
@@ -215,9 +222,7 @@ def _profile_file(
                 duration_s=round(duration_s, 1),
                 **versions,
             ),
-            "fit": Fit(
-                seconds_per_unit=fit.seconds_per_unit, relative_sigma=fit.relative_sigma
-            ),
+            "fit": Fit(seconds_per_unit=fit.seconds_per_unit, relative_sigma=fit.relative_sigma),
             "quality": Quality(
                 num_points=len(held_out.errors),
                 noise_median=float(np.median(noise)),

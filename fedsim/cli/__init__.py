@@ -30,18 +30,26 @@ _USER, _DISAGREEMENT, _OURS, _INTERRUPTED = 2, 3, 1, 130
 class LazyGroup(click.Group):
     """A group that knows its commands by name, and turns our errors into exit codes."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order in which a user meets them."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
         """Import a command."""
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"fedsim.cli.{cmd_name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -67,10 +75,8 @@ def _exit_code(error: FedsimError) -> int:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 your input; 3 prediction and run disagree; 1 a fault of fedsim's.",
+    epilog="Exit codes: 0 done; 2 your input; 3 prediction and run disagree; 1 our fault.",
 )
 @click.version_option(__version__, prog_name="fedsim")
 def main() -> None:
     """Federated fine-tuning of LLMs: run it, count it, simulate it."""
-
-

@@ -12,20 +12,34 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
 
 __all__ = ["command"]
 
 
 @click.command("calibrate", short_help="Measure this machine and write a profile of it.")
-@click.option("--plan", type=click.Choice(["quick"]), default="quick", show_default=True,
-              help="What to measure; 'quick' takes under 3 minutes on two CPU cores.")
+@click.option(
+    "--plan",
+    type=click.Choice(["quick"]),
+    default="quick",
+    show_default=True,
+    help="What to measure; 'quick' takes under 3 minutes on two CPU cores.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True,
-              help="Folder for profile.toml and measurements.csv.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for profile.toml and measurements.csv.",
+)
 @click.option("--name", default=None, help="Name of the profile (default: the folder's).")
-@click.option("--threads", type=click.IntRange(1), default=None,
-              help="CPU threads (default: all that this process may use).")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=None,
+    help="CPU threads (default: all that this process may use).",
+)
 @click.option("--force", is_flag=True, help="Replace a finished profile in the folder.")
 def command(
     plan: str, device: str, out: Path, name: str | None, threads: int | None, force: bool
@@ -42,17 +56,13 @@ def command(
         raise ScenarioError(
             f"--out {out}: holds a finished profile; name another folder or add --force."
         )
-    # Idle threads that spin would measure each other; the policy counts only ahead of torch.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    import torch
-
+    set_thread_policy()
     from fedsim.calibration.plan import quick_plan
-    from fedsim.calibration.run import calibrate
+    from fedsim.calibration.run import calibrate, set_num_threads
     from fedsim.report.calibration import print_calibration
     from fedsim.runtime.device import torch_device
 
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    set_num_threads(threads or len(os.sched_getaffinity(0)))
     target = torch_device(device)
     columns = (
         TextColumn("{task.description}"),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from fedsim.cli.output import check_output
 from fedsim.errors import ScenarioError
 
 __all__ = ["command"]
@@ -45,6 +44,7 @@ def command(
     FILE is a TOML file or the name of a shipped scenario, such as case_study.
     """
     from fedsim import scenario
+    from fedsim.scenario.output import write_text
 
     if schema:
         click.echo(scenario.scenario_schema_text(), nl=False)
@@ -63,12 +63,12 @@ def command(
         raise ScenarioError("\n".join(mistakes))
     answers = [question.answer() for question in questions]
     if json_path is not None:
-        scenario.write_answer(json_path, answers)
+        write_text(json_path, scenario.answer_json(answers))
     tables = [answer.table for answer in answers]
     if plot_path is not None:
-        from fedsim.report.cost_figure import cost_figure
+        from fedsim.report.figure import figure
 
-        cost_figure(tables, plot_path)
+        figure(tables, plot_path)
     from fedsim.report.console import show
     from fedsim.report.scenario_report import scenario_report
 
@@ -77,9 +77,17 @@ def command(
 
 
 def _check_outputs(json_path: Path | None, plot_path: Path | None) -> None:
+    from fedsim.scenario.output import check_writable
+
     if json_path is not None:
-        check_output("--json", json_path)
+        check_writable(json_path)
     if plot_path is not None:
-        check_output("--plot", plot_path, (".png", ".svg"))
-    if json_path is not None and plot_path is not None and json_path.resolve() == plot_path.resolve():
-        raise ScenarioError(f"--json and --plot both name {json_path}; give each a file of its own.")
+        check_writable(plot_path, (".png", ".svg"))
+    if (
+        json_path is not None
+        and plot_path is not None
+        and json_path.resolve() == plot_path.resolve()
+    ):
+        raise ScenarioError(
+            f"--json and --plot both name {json_path}; give each a file of its own."
+        )

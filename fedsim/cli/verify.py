@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from fedsim.calibration.profile import find_profile, load_profile
+from fedsim.cli.needs_runtime import check_runtime
+from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
+from fedsim.scenario.output import check_writable, write_text
+from fedsim.spec.device import DeviceSpec
 
 __all__ = ["command"]
 
@@ -19,139 +24,159 @@ _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 
 
 @click.command("verify", short_help="Run real rounds and compare them with the formulas.")
-@click.option("--framework", "frameworks", multiple=True, type=click.Choice(_FRAMEWORKS),
-              help="Only this one; may be repeated. All three by default.")
-@click.option("--model", default="tiny", show_default=True,
-              help="'tiny', a name of the catalogue (gpt2, ...), or a path to a config.json.")
-@click.option("--weights", type=click.Choice(["random", "pretrained"]), default=None,
-              help="Initial weights. 'tiny' is random by nature; any other model needs the choice.")
-@click.option("--weights-from", default=None, metavar="SOURCE",
-              help="Hub name or folder of the pre-trained weights (default: the model's name).")
-@click.option("--data", "data_source", default="generated", show_default=True,
-              help="generated, banking77 (a data folder) or banking77-hub.")
-@click.option("--data-dir", type=click.Path(path_type=Path), envvar="FEDSIM_DATA_DIR", default=None,
-              help="Folder of data sets and of GPT-2's tokenizer files.")
-@click.option("--head", type=click.Choice(["classification", "language_model"]),
-              default="classification", show_default=True)
+@click.option(
+    "--framework",
+    "frameworks",
+    multiple=True,
+    type=click.Choice(_FRAMEWORKS),
+    help="Only this one; may be repeated. All three by default.",
+)
+@click.option(
+    "--model",
+    default="tiny",
+    show_default=True,
+    help="'tiny', a name of the catalogue (gpt2, ...), or a path to a config.json.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["random", "pretrained"]),
+    default=None,
+    help="Initial weights. 'tiny' is random by nature; any other model needs the choice.",
+)
+@click.option(
+    "--weights-from",
+    default=None,
+    metavar="SOURCE",
+    help="Hub name or folder of the pre-trained weights (default: the model's name).",
+)
+@click.option(
+    "--data",
+    "data_source",
+    default="generated",
+    show_default=True,
+    help="generated, banking77 (a data folder) or banking77-hub.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="FEDSIM_DATA_DIR",
+    default=None,
+    help="Folder of data sets and of GPT-2's tokenizer files.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["classification", "language_model"]),
+    default="classification",
+    show_default=True,
+)
 @click.option("--num-clients", type=click.IntRange(1, 100), default=2, show_default=True)
 @click.option("--samples-per-client", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--public-samples", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(1), default=None,
-              help="Texts are truncated, and padded, to it (default: 80, or 24 for tiny).")
-@click.option("--padding", type=click.Choice(["max_tokens", "longest", "none"]),
-              default="max_tokens", show_default=True)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=None,
+    help="Texts are truncated, and padded, to it (default: 80, or 24 for tiny).",
+)
+@click.option(
+    "--padding",
+    type=click.Choice(["max_tokens", "longest", "none"]),
+    default="max_tokens",
+    show_default=True,
+)
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--rank", "-r", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--target-modules", default=None,
-              help="Comma-separated linear layers to adapt (default: the attention input).")
-@click.option("--cut-layer", type=int, default=None,
-              help="Blocks on the client in Split-FedLLM (default: a third of all).")
+@click.option(
+    "--target-modules",
+    default=None,
+    help="Comma-separated linear layers to adapt (default: the attention input).",
+)
+@click.option(
+    "--cut-layer",
+    type=int,
+    default=None,
+    help="Blocks on the client in Split-FedLLM (default: a third of all).",
+)
 @click.option("--half-block", is_flag=True, help="Cut within the next block.")
 @click.option("--server-variant", type=click.Choice(["v1", "v2"]), default="v1", show_default=True)
 @click.option("--checkpointing", is_flag=True, help="Gradient checkpointing.")
-@click.option("--payload-dtype", type=click.Choice(["float32", "float16", "bfloat16"]),
-              default="float32", show_default=True)
+@click.option(
+    "--payload-dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+)
 @click.option("--rounds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--timed-rounds", type=click.IntRange(0), default=3, show_default=True)
-@click.option("--profile", default=None,
-              help="Calibrated profile of this machine, to predict seconds with.")
+@click.option(
+    "--profile", default=None, help="Calibrated profile of this machine, to predict seconds with."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), default=None,
-              help="Write the outcome here as JSON.")
-def command(**options: Any) -> None:
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write the outcome here as JSON.",
+)
+def command(
+    frameworks: tuple[str, ...],
+    rounds: int,
+    timed_rounds: int,
+    profile: str | None,
+    json_path: Path | None,
+    **options: Any,
+) -> None:
     """Run real rounds of the article's frameworks and compare every step with the formulas.
 
     Bytes and FLOPs must be equal to the last unit, or the command names the first row that differs
     and exits with 3. Needs the extra 'runtime' (torch, transformers, peft).
     """
-    run(_Request(**options))
-
-
-@dataclass(frozen=True)
-class _Request:
-    """The command line."""
-
-    frameworks: tuple[str, ...]
-    model: str
-    weights: str | None
-    weights_from: str | None
-    data_source: str
-    data_dir: Path | None
-    head: str
-    num_clients: int
-    samples_per_client: int
-    public_samples: int
-    max_tokens: int | None
-    padding: str
-    batch_size: int
-    rank: int
-    target_modules: str | None
-    cut_layer: int | None
-    half_block: bool
-    server_variant: str
-    checkpointing: bool
-    payload_dtype: str
-    rounds: int
-    timed_rounds: int
-    profile: str | None
-    device: str
-    seed: int
-    json_path: Path | None
-
-
-def run(request: _Request) -> None:
-    """Verify, print, write."""
-    from fedsim.cli.needs_runtime import check_runtime
-    from fedsim.scenario.output import check_writable, write_text
-
     check_runtime()
-    if request.json_path is not None:
-        check_writable(request.json_path)
+    set_thread_policy()
+    if json_path is not None:
+        check_writable(json_path)
+    device = _device(profile, timed_rounds)
     from fedsim.report.verify import print_verification
-    from fedsim.study.verification_setup import VerificationSetup
+    from fedsim.study.verification_setup import VerificationRequest, VerificationSetup
     from fedsim.study.verify import verify
 
-    profile = _profile(request)
-    setup = VerificationSetup.from_request(request)
-    outcomes = []
-    errors = Console(stderr=True)
+    setup = VerificationSetup.from_request(VerificationRequest(**options))
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("preparing data", total=None)
-        for name in request.frameworks or _FRAMEWORKS:
 
-            def on_step(round_index: int, party: str, step: str, name: str = name) -> None:
-                progress.update(task, description=f"{name} round {round_index} {party} {step}")
+        def on_step(name: str, round_index: int, party: str, step: str) -> None:
+            progress.update(task, description=f"{name} round {round_index} {party} {step}")
 
-            outcomes.append(
-                verify(
-                    setup.builder(name),
-                    name,
-                    num_rounds=request.rounds,
-                    timed_rounds=request.timed_rounds,
-                    device=profile,
-                    on_step=on_step,
-                )
+        outcomes = [
+            verify(
+                setup.builder(name),
+                name,
+                num_rounds=rounds,
+                timed_rounds=timed_rounds,
+                device=device,
+                on_step=partial(on_step, name),
             )
+            for name in frameworks or _FRAMEWORKS
+        ]
     print_verification(Console(), outcomes, setup.title)
-    if request.json_path is not None:
+    if json_path is not None:
         document = {
             "schema": 1,
             "title": setup.title,
             "outcomes": [outcome.as_dict() for outcome in outcomes],
         }
-        write_text(request.json_path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_text(json_path, json.dumps(document, indent=2, allow_nan=False) + "\n")
     failed = [outcome for outcome in outcomes if not outcome.agrees]
     if failed:
         raise AgreementError(f"{failed[0].framework}: {failed[0].found[0]}")
 
 
-def _profile(request: _Request) -> Any:
-    from fedsim.calibration.profile import find_profile, load_profile
-
-    if request.profile is None:
+def _device(profile: str | None, timed_rounds: int) -> DeviceSpec | None:
+    if profile is None:
         return None
-    if request.timed_rounds == 0:
+    if timed_rounds == 0:
         raise ScenarioError("--profile predicts seconds and --timed-rounds 0 measures none.")
-    return load_profile(find_profile(request.profile)).device
+    return load_profile(find_profile(profile)).device

@@ -27,9 +27,11 @@ def compute_seconds(work: Work, device: DeviceSpec) -> float:
     )
 
 
-def operation_seconds(operation: Operation, training: TrainingSpec, device: DeviceSpec) -> float:
-    """Seconds that a device takes for one operation [s]."""
-    return compute_seconds(operation_work(operation, training), device)
+def operation_seconds(
+    operation: Operation, training: TrainingSpec, device: DeviceSpec, num_contributions: int = 1
+) -> float:
+    """Seconds that a device takes for one operation [s]; see :func:`operation_work`."""
+    return compute_seconds(operation_work(operation, training, num_contributions), device)
 
 
 @lru_cache(maxsize=65536)
@@ -48,9 +50,10 @@ def transfer_seconds(message_bytes: int, direction: Direction, link: LinkSpec) -
 
     Notes
     -----
-    ``handshake + n / R' + RTT / 2 + sum over k with W (2^(k+1) - 1) < n of max(0, RTT - W 2^k / R')``
-    with ``R' = rate * payload_fraction`` and W the initial window. Left out: loss, competing
-    traffic, delayed acknowledgements. A message of zero bytes is not sent and takes no time.
+    ``handshake + n / R' + RTT / 2 + sum over k of max(0, RTT - W 2^k / R')``, over all k >= 0 with
+    ``W (2^(k+1) - 1) < n``, ``R' = rate * payload_fraction`` and W the initial window. Left
+    out: loss, competing traffic, delayed acknowledgements. A message of zero bytes is not sent and
+    takes no time.
     """
     if message_bytes == 0:
         return 0.0

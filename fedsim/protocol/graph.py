@@ -223,9 +223,7 @@ def _kept(row: Row, needy: list[Tensor]) -> tuple[Tensor, ...]:
         return row.kept
     names = {tensor.name for tensor in needy}
     left, right = row.inputs
-    return tuple(
-        other for tensor, other in ((left, right), (right, left)) if tensor.name in names
-    )
+    return tuple(other for tensor, other in ((left, right), (right, left)) if tensor.name in names)
 
 
 def _moved(row: Row) -> Extent:

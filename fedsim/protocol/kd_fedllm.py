@@ -55,7 +55,11 @@ def kd_fedllm(plan: ClientPlan) -> Protocol:
             Each(
                 (
                     Transfer("setup", Direction.DOWN, base_weights_payload(plan.training, whole)),
-                    Transfer("setup", Direction.DOWN, adapter_payload(plan.training, whole, plan.shares_head)),
+                    Transfer(
+                        "setup",
+                        Direction.DOWN,
+                        adapter_payload(plan.training, whole, plan.shares_head),
+                    ),
                     Transfer("setup", Direction.DOWN, public_text_payload(plan)),
                 )
             ),

@@ -32,7 +32,9 @@ def training_batches(
     """
     words: list[Step] = []
     for epoch, run in groupby(epochs):
-        words.extend(_repeat(sum(1 for _ in run), _epoch(epoch, batch_size, accumulation_steps, steps)))
+        words.extend(
+            _repeat(sum(1 for _ in run), _epoch(epoch, batch_size, accumulation_steps, steps))
+        )
     return tuple(words)
 
 

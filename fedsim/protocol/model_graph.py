@@ -17,6 +17,7 @@ from fedsim.spec.plan import TrainingSpec
 
 __all__ = ["needs_entry_gradient", "part_segments", "part_work"]
 
+
 @lru_cache(maxsize=512)
 def part_work(training: TrainingSpec, part: Part) -> PartWork:
     """Forward, backward and recomputation sums of one part of the model."""

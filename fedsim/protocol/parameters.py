@@ -55,8 +55,8 @@ class Parameter:
 def parameters(training: TrainingSpec) -> tuple[Parameter, ...]:
     """All parameters of the model under this tuning, adapters included.
 
-    A tied language-model head appears once, as the embedding. peft's frozen copy of a classification
-    head that it trains is not a parameter of the function and is left out.
+    A tied language-model head appears once, as the embedding. peft's frozen copy of a
+    classification head that it trains is not a parameter of the function and is left out.
     """
     return tuple(_parameters(training))
 

@@ -81,7 +81,8 @@ def safetensors_header_bytes(tensors: tuple[TensorSpec, ...]) -> int:
     Notes
     -----
     The header is written out as the format does it (no metadata): tensors by dtype and then name,
-    compact JSON, offsets from 0, padded with spaces to a multiple of 8. Insertion order has no part.
+    compact JSON, offsets from 0, padded with spaces to a multiple of 8. The order of insertion
+    plays no part.
 
     References
     ----------
@@ -176,9 +177,7 @@ def activation_payload(plan: ClientPlan, batch: BatchShape) -> Payload:
         training.numerics.payload_dtype,
     )
     if training.head.kind == "classification":
-        labels = TensorSpec(
-            "labels", (batch.num_samples,), index_dtype(training.head.num_classes)
-        )
+        labels = TensorSpec("labels", (batch.num_samples,), index_dtype(training.head.num_classes))
     else:
         labels = TensorSpec("labels", batch.token_shape, index_dtype(training.model.vocab_size))
     last = TensorSpec(

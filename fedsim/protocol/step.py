@@ -120,9 +120,7 @@ class Protocol:
     finish: tuple[Segment, ...] = ()
 
 
-def leaf_steps(
-    steps: tuple[Step, ...], times: int = 1
-) -> Iterator[tuple[int, Compute | Transfer]]:
+def leaf_steps(steps: tuple[Step, ...], times: int = 1) -> Iterator[tuple[int, Compute | Transfer]]:
     """Computes and transfers in order, each with how often it runs in all."""
     for step in steps:
         if isinstance(step, Repeat):

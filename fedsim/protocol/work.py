@@ -26,7 +26,7 @@ from fedsim.protocol.operation import (
     Train,
     TrainAboveCut,
 )
-from fedsim.protocol.parameters import num_trainable
+from fedsim.protocol.parameters import num_trainable, part_parameters
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
 
@@ -35,6 +35,11 @@ __all__ = ["Work", "operation_work"]
 #: Reads and writes of one trained value in an optimizer step: gradient, value and Adam's two
 #: moments are read, value and moments written; SGD reads two and writes one.
 _OPTIMIZER_ACCESSES: Final = {"adam": 7, "sgd": 3}
+
+#: Averaging one value: 4 B read and 8 B written by the conversion, 16 B by the product, 24 B by the
+#: sum; three operators a tensor.
+_AVERAGING_BYTES: Final = 52
+_AVERAGING_KERNELS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,12 @@ class Work:
         Traffic of the adapters' skinny products, which no device runs at its FLOP rate.
     moved_bytes : float
         Traffic of elementwise work.
-    optimizer_bytes : float
+    parameter_bytes : float
+        Traffic of passes over parameters: optimizer steps, averages, replacements.
     num_kernels : float
-        Operators launched.
+        Operators launched by the model.
+    num_parameter_kernels : float
+        Operators launched over parameters; they are small, many, and outside of autograd.
     num_calls : float
         1: what a step costs however small it is.
     """
@@ -61,8 +69,9 @@ class Work:
     head_flop: float = 0.0
     lora_bytes: float = 0.0
     moved_bytes: float = 0.0
-    optimizer_bytes: float = 0.0
+    parameter_bytes: float = 0.0
     num_kernels: float = 0.0
+    num_parameter_kernels: float = 0.0
     num_calls: float = 0.0
 
     def features(self) -> tuple[float, ...]:
@@ -73,14 +82,26 @@ class Work:
             self.head_flop,
             self.lora_bytes,
             self.moved_bytes,
-            self.optimizer_bytes,
+            self.parameter_bytes,
             self.num_kernels,
+            self.num_parameter_kernels,
             self.num_calls,
         )
 
 
-def operation_work(operation: Operation, training: TrainingSpec) -> Work:
-    """Features of one operation."""
+def operation_work(
+    operation: Operation, training: TrainingSpec, num_contributions: int = 1
+) -> Work:
+    """Features of one operation.
+
+    Parameters
+    ----------
+    operation : Operation
+    training : TrainingSpec
+    num_contributions : int
+        Clients whose parameters or logits an aggregation reads. The protocol does not know it: how
+        many the server waits for is policy.
+    """
     match operation:
         case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
             return _training_work(operation, training)
@@ -91,22 +112,45 @@ def operation_work(operation: Operation, training: TrainingSpec) -> Work:
             )
         case Aggregate():
             values = num_trainable(training, operation.part)
-            return Work(moved_bytes=8.0 * values, num_kernels=4.0, num_calls=1.0)
+            return _averaging_work(
+                values, _num_tensors(training, operation.part), num_contributions
+            )
         case ProcessKnowledge():
             values = operation.num_rows * operation.num_columns
-            return Work(moved_bytes=8.0 * values, num_kernels=4.0, num_calls=1.0)
+            return _averaging_work(values, 1, num_contributions)
         case Replace():
             values = num_trainable(training, operation.part)
-            return Work(moved_bytes=8.0 * values, num_kernels=2.0, num_calls=1.0)
+            num_tensors = _num_tensors(training, operation.part)
+            return Work(
+                parameter_bytes=8.0 * values,
+                num_parameter_kernels=float(num_tensors),
+                num_calls=1.0,
+            )
         case _:
             assert_never(operation)
+
+
+def _averaging_work(num_values: int, num_tensors: int, num_contributions: int) -> Work:
+    """A weighted average in 64-bit floats: convert, multiply, add for each contribution."""
+    return Work(
+        parameter_bytes=float(_AVERAGING_BYTES * num_values * num_contributions),
+        num_parameter_kernels=float(_AVERAGING_KERNELS * num_tensors * num_contributions),
+        num_calls=1.0,
+    )
+
+
+def _num_tensors(training: TrainingSpec, part: Part) -> int:
+    return sum(1 for p in part_parameters(training, part) if p.is_trained)
 
 
 def _training_work(
     operation: Train | Distill | TrainAboveCut | BackwardFromCut, training: TrainingSpec
 ) -> Work:
     part = part_work(training, operation.part)
-    moved, kernels = part.backward_moved + part.recompute_moved, part.backward_kernels + part.recompute_kernels
+    moved, kernels = (
+        part.backward_moved + part.recompute_moved,
+        part.backward_kernels + part.recompute_kernels,
+    )
     if not isinstance(operation, BackwardFromCut):
         moved, kernels = moved + part.forward_moved, kernels + part.forward_kernels
     update = Work()
@@ -118,7 +162,10 @@ def _training_work(
 def _optimizer_work(training: TrainingSpec, part: Part) -> Work:
     values = num_trainable(training, part)
     accesses = _OPTIMIZER_ACCESSES[training.optimizer]
-    return Work(optimizer_bytes=float(4 * accesses * values))
+    return Work(
+        parameter_bytes=float(4 * accesses * values),
+        num_parameter_kernels=float(accesses * _num_tensors(training, part)),
+    )
 
 
 def _model_work(
@@ -139,8 +186,8 @@ def _model_work(
         head_flop=float(flop.get("head", 0)),
         lora_bytes=float(lora_bytes),
         moved_bytes=float(value_bytes * moved.of(operation.batch)),
-        optimizer_bytes=update.optimizer_bytes,
+        parameter_bytes=update.parameter_bytes,
         num_kernels=float(kernels),
+        num_parameter_kernels=update.num_parameter_kernels,
         num_calls=1.0,
     )
-

@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from fedsim.calibration.run import Calibration
-from fedsim.units import format_bytes_per_s, format_flop_per_s, format_seconds
+from fedsim.units import format_bytes, format_flop_per_s, format_seconds
 
 __all__ = ["print_calibration"]
 
@@ -44,7 +44,7 @@ def print_calibration(console: Console, result: Calibration) -> None:
     )
     if result.num_resumed:
         console.print(f"{result.num_resumed} measurements came from an interrupted run.")
-    console.print(f"written: {result.path}  (use it: profile = \"{result.path.parent}\")")
+    console.print(f'written: {result.path}  (use it: profile = "{result.path.parent}")')
 
 
 def _rate(feature: str, seconds_per_unit: float) -> str:
@@ -53,7 +53,7 @@ def _rate(feature: str, seconds_per_unit: float) -> str:
     if feature.endswith("_flop"):
         return format_flop_per_s(1 / seconds_per_unit)
     if feature.endswith("_bytes"):
-        return format_bytes_per_s(1 / seconds_per_unit)
+        return f"{format_bytes(1 / seconds_per_unit)}/s"
     return f"{format_seconds(seconds_per_unit)} each"
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from fedsim.agreement import StepCheck, Verification
 from fedsim.ledger import LedgerRow
-from fedsim.study.verify import StepCheck, Verification
 from fedsim.units import format_bytes, format_seconds
 
 __all__ = ["print_verification"]
@@ -25,13 +26,19 @@ def print_verification(console: Console, outcomes: Sequence[Verification], title
 
 
 def _framework(outcome: Verification) -> RenderableType:
-    table = Table(title=outcome.framework, title_justify="left", title_style="bold")
+    table = Table(
+        title=outcome.framework,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("step")
-    for name in ("payload bytes", "message bytes", "FLOP"):
-        table.add_column(name, justify="right")
-    table.add_column("equal", justify="center")
+    for name in ("payload B", "message B", "FLOP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("=", justify="center")
     for name in ("measured", "predicted", "error"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     differing = {difference.key.step for difference in outcome.found}
     for check in outcome.steps:
         table.add_row(*_cells(check, is_equal=check.step not in differing))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +61,10 @@ def build_model(
     network.to(getattr(torch, training.numerics.weights_dtype))
     module: Any = network
     if training.lora is not None:
-        module = get_peft_model(network, _lora_config(training))
+        with warnings.catch_warnings():
+            # peft asks transformers for a name that it is about to rename.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            module = get_peft_model(network, _lora_config(training))
     return StagedModel(module.to(device), training)
 
 
@@ -132,7 +135,7 @@ def _pretrained(training: TrainingSpec, pad_token_id: int, source: str) -> Any:
             source, torch_dtype=torch.float32, pad_token_id=pad_token_id, **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        where = "folder" if os.path.isdir(source) else "name on the model hub"
+        where = "folder" if Path(source).is_dir() else "name on the model hub"
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ScenarioError(
             f"weights 'pretrained': '{source}' ({where}) cannot be loaded: {first_line} "

@@ -114,7 +114,8 @@ class Client:
             case Content.LOGITS:
                 return self.knowledge.message(self._payload_dtype)
             case Content.ACTIVATIONS:
-                assert self._forward is not None and self._batch is not None
+                assert self._forward is not None
+                assert self._batch is not None
                 return activation_message(self._forward.outputs, self._batch, self.plan)
             case Content.BASE_WEIGHTS | Content.PUBLIC_TEXT | Content.ACTIVATION_GRADIENTS:
                 raise ProtocolError(f"no client sends {content}.")

@@ -107,9 +107,7 @@ class Executor:
         site = party if step.site is Site.CLIENT else SERVER
         memory = self.memory.setdefault(site, MemoryMeter()) if self.tracks_memory else None
         with metered(device, counts_flop=self.counts_flop, memory=memory) as reading:
-            if isinstance(worker, Client):
-                worker.execute(step.operation)
-            elif party == SERVER:
+            if isinstance(worker, Client) or party == SERVER:
                 worker.execute(step.operation)
             else:
                 worker.execute_for(party, step.operation)

@@ -199,8 +199,7 @@ def _plan(
     return ClientPlan(
         training=training,
         train_epochs=tuple(
-            TextLengths(len(epoch), max_tokens, settings.padding, tuple(epoch))
-            for epoch in epochs
+            TextLengths(len(epoch), max_tokens, settings.padding, tuple(epoch)) for epoch in epochs
         ),
         public_text=public_text,
         batch_size=settings.batch_size,

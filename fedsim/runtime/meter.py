@@ -76,7 +76,7 @@ def metered(
     reading.seconds = time.perf_counter() - start
 
 
-class MemoryMeter(TorchDispatchMode):
+class MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own base
     """Live bytes of the storages that operations make, and their peak.
 
     Counts every storage once from the operation that first returns it until it is freed. Storages
@@ -94,7 +94,7 @@ class MemoryMeter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own base
         self.live_bytes = 0
         self.peak_bytes = 0
         self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()

@@ -82,7 +82,9 @@ class Server:
         if not trainers:
             return self.trainer.resident_bytes
         first, *others = trainers.values()
-        trained = sum(p.numel() * p.element_size() for p in first.model.trained(first.part).values())
+        trained = sum(
+            p.numel() * p.element_size() for p in first.model.trained(first.part).values()
+        )
         return first.resident_bytes + len(others) * trained
 
     # --- messages ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ class StagedModel:
         self.module = module
         self.training = training
         self.is_peft = training.lora is not None
-        network: Any = module.base_model.model if self.is_peft else module
+        wrapper: Any = module
+        network: Any = wrapper.base_model.model if self.is_peft else wrapper
         traits = training.model.traits
         self.network = network
         self.backbone: Any = getattr(network, traits.backbone)
@@ -84,11 +86,12 @@ class StagedModel:
             is_whole = position % 2 == 0 and position + 1 < part.stop
             block = self.blocks[position // 2]
             if is_whole:
-                hidden = self._call(lambda h, b=block: self._block(b, h, context), hidden)
+                stage = partial(self._block, block, context)
             elif position % 2 == 0:
-                hidden = self._call(lambda h, b=block: self._attention_half(b, h, context), hidden)
+                stage = partial(self._attention_half, block, context)
             else:
-                hidden = self._call(lambda h, b=block: self._mlp_half(b, h), hidden)
+                stage = partial(self._mlp_half, block)
+            hidden = self._call(stage, hidden)
             position += 2 if is_whole else 1
         return hidden
 
@@ -125,11 +128,11 @@ class StagedModel:
         return context
 
     @staticmethod
-    def _block(block: Any, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+    def _block(block: Any, context: dict[str, Any], hidden: Tensor) -> Tensor:
         result: Tensor = block(hidden, **context)
         return result
 
-    def _attention_half(self, block: Any, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+    def _attention_half(self, block: Any, context: dict[str, Any], hidden: Tensor) -> Tensor:
         traits = self.training.model.traits
         normed = getattr(block, traits.norms[0])(hidden)
         attention = getattr(block, traits.attention)

@@ -82,7 +82,7 @@ class Trainer:
             for length, chosen in groups_of(batch):
                 logits = self._logits(batch.token_ids[chosen, :length])
                 loss = self._loss(logits, batch, chosen, length)
-                (loss / self.accumulation_steps).backward()
+                torch.autograd.backward(loss / self.accumulation_steps)
                 total += float(loss.detach())
         self.last_loss = total
         self._update(is_update)
@@ -99,7 +99,7 @@ class Trainer:
                 loss = distillation_loss(
                     student, rows.of(chosen, length), rows.num_rows, self.options
                 )
-                (loss / self.accumulation_steps).backward()
+                torch.autograd.backward(loss / self.accumulation_steps)
                 total += float(loss.detach())
         self.last_loss = total
         self._update(is_update)
@@ -157,7 +157,7 @@ class Trainer:
                 leaf = received.detach().requires_grad_(wants_gradient)
                 logits = self.model.logits(self.model.run(leaf, self.part))
                 loss = self._loss(logits, batch, chosen, length)
-                (loss / self.accumulation_steps).backward()
+                torch.autograd.backward(loss / self.accumulation_steps)
                 total += float(loss.detach())
                 if leaf.grad is not None:
                     gradients.append(leaf.grad)
@@ -170,7 +170,7 @@ class Trainer:
     ) -> None:
         """Go back from the cut with received gradients."""
         for output, gradient in zip(forward.outputs, gradients, strict=True):
-            output.backward(gradient.to(output.dtype))
+            torch.autograd.backward(output, gradient.to(output.dtype))
         self._update(is_update)
 
     @property
@@ -210,9 +210,7 @@ class Trainer:
         numerics = self.model.training.numerics
         if numerics.compute_dtype == numerics.weights_dtype:
             return nullcontext()
-        return torch.autocast(
-            self.model.device.type, dtype=getattr(torch, numerics.compute_dtype)
-        )
+        return torch.autocast(self.model.device.type, dtype=getattr(torch, numerics.compute_dtype))
 
     def _logits(self, token_ids: Tensor) -> Tensor:
         whole = Part.whole(self.model.training.model.num_layers)
@@ -227,9 +225,7 @@ class Trainer:
         num_targets = int(batch.last_index.sum())
         return language_model_loss(logits, batch.token_ids[chosen, :length], last, num_targets)
 
-    def _target_rows(
-        self, logits: Tensor, batch: TextBatch, chosen: Tensor, length: int
-    ) -> Tensor:
+    def _target_rows(self, logits: Tensor, batch: TextBatch, chosen: Tensor, length: int) -> Tensor:
         last = batch.last_index[chosen]
         if self._is_classifier:
             return logits[torch.arange(len(chosen), device=logits.device), last]
@@ -282,5 +278,3 @@ def groups_of(batch: TextBatch) -> list[tuple[int, Tensor]]:
         everyone = torch.arange(batch.num_samples, device=batch.token_ids.device)
         return [(int(batch.token_ids.shape[1]), everyone)]
     return equal_length_groups(batch.last_index)
-
-

@@ -1,18 +1,20 @@
 """A TOML question, read and checked, answered by an interpreter."""
 
 from fedsim.scenario.document import scenario_names
+from fedsim.scenario.example import Example, example_protocol
 from fedsim.scenario.json_schema import scenario_schema, scenario_schema_text
-from fedsim.scenario.result import ScenarioResult, answer_json, write_answer
+from fedsim.scenario.result import ScenarioResult, answer_json
 from fedsim.scenario.run import Question, read_scenario, run_scenario
 
 __all__ = [
+    "Example",
     "Question",
     "ScenarioResult",
     "answer_json",
+    "example_protocol",
     "read_scenario",
     "run_scenario",
     "scenario_names",
     "scenario_schema",
     "scenario_schema_text",
-    "write_answer",
 ]

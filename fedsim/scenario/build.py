@@ -5,8 +5,7 @@ Decides what each key means to the specs. It computes no cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +29,8 @@ from fedsim.spec.tuning import FullTuning, LoraTuning, Tuning
 __all__ = ["Place", "built_federation"]
 
 _T = TypeVar("_T")
-#: Party whose draws order the public set; a class of clients may not be called so.
+#: Parties of the draws. One order stands for every client, so that a class's name is only a name.
+_PRIVATE = "clients"
 _PUBLIC = "public"
 
 
@@ -48,20 +48,14 @@ class _Builder:
     place: Place
     mistakes: list[Mistake] = field(default_factory=list)
 
-    @contextmanager
-    def noting(self, where: str, found: str = "") -> Iterator[None]:
-        """Turn a spec's refusal into a mistake at ``where`` and go on."""
+    def tried(self, where: str, build: Callable[[], _T], found: str = "") -> _T | None:
+        """What ``build`` gives, or None with a mistake noted at ``where``."""
         try:
-            yield
+            return build()
         except ScenarioError as error:
             mistake = Mistake.of(error, where)
             self.mistakes.append(replace(mistake, found=found) if found else mistake)
-
-    def tried(self, where: str, build: Callable[[], _T], found: str = "") -> _T | None:
-        """What ``build`` gives, or None with a mistake noted."""
-        with self.noting(where, found):
-            return build()
-        return None
+            return None
 
 
 def built_federation(
@@ -101,19 +95,17 @@ def _model(name: str, folder: Path) -> ModelSpec:
     return resolve_model(name, folder)
 
 
-def _training(
-    builder: _Builder, model: ModelSpec, lora: LoraTable | None
-) -> TrainingSpec | None:
+def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> TrainingSpec | None:
     table, optimizer = builder.settings.model, builder.settings.workload.optimizer
     if table.head == "classification" and table.num_classes is None:
-        text = "is missing; write num_classes = 77, say, or head = \"language_model\"."
+        text = 'is missing; write num_classes = 77, say, or head = "language_model".'
         builder.mistakes.append(Mistake("[model] num_classes", "", text))
         return None
     if table.tuning == "lora" and lora is None:
-        text = "is missing; add the table with r and target_modules, or set model.tuning = \"full\"."
+        text = 'is missing; add the table with r and target_modules, or set model.tuning = "full".'
         builder.mistakes.append(Mistake("[lora]", "", text))
         return None
-    return builder.tried(
+    training = builder.tried(
         "[lora]",
         lambda: TrainingSpec(
             model=model,
@@ -129,6 +121,8 @@ def _training(
             optimizer=optimizer,
         ),
     )
+    # The mistake is noted; full tuning fits every model and lets the plan's checks go on.
+    return training or TrainingSpec(model, HeadSpec(), FullTuning())
 
 
 def _tuning(table: LoraTable) -> Tuning:
@@ -162,10 +156,9 @@ def _train_epochs(settings: Settings, client: ClassTable | None) -> tuple[TextLe
     workload = settings.workload
     own = client.samples_per_client if client is not None else None
     samples = own or workload.samples_per_client
-    party = client.name if client is not None else "clients"
     if workload.padding == "max_tokens":
-        return (_text(settings, samples, party, 0),) * workload.local_epochs
-    return tuple(_text(settings, samples, party, epoch) for epoch in range(workload.local_epochs))
+        return (_text(settings, samples, _PRIVATE, 0),) * workload.local_epochs
+    return tuple(_text(settings, samples, _PRIVATE, epoch) for epoch in range(workload.local_epochs))
 
 
 def _public_text(settings: Settings) -> TextLengths | None:

@@ -47,7 +47,9 @@ def _data(settings: Settings, framework: str) -> Iterator[Mistake]:
     if available is None:
         return
     if fleet.classes and all(table.num_clients is not None for table in fleet.classes):
-        private = sum(_samples(table, settings) * (table.num_clients or 0) for table in fleet.classes)
+        private = sum(
+            _samples(table, settings) * (table.num_clients or 0) for table in fleet.classes
+        )
     elif fleet.classes:
         shares = ((t.share or 0.0) * (fleet.num_clients or 0) for t in fleet.classes)
         private = int(
@@ -114,12 +116,14 @@ def _classes(settings: Settings) -> Iterator[Mistake]:
     for name, times in Counter(table.name for table in fleet.classes).items():
         if times > 1:
             yield Mistake("[[fleet.class]] name", f"'{name}'", "used twice; names are unique.")
-        if name in (SERVER, "public"):
+        if name == SERVER:
             yield Mistake("[[fleet.class]] name", f"'{name}'", "taken; choose another name.")
     has_share = [table.share is not None for table in fleet.classes]
     has_count = [table.num_clients is not None for table in fleet.classes]
     if any(has_share) == any(has_count) or not (all(has_share) or all(has_count)):
-        text = "every class needs a share, or every class needs num_clients; not both, not a mixture."
+        text = (
+            "every class needs a share, or every class needs num_clients; not both, not a mixture."
+        )
         yield Mistake("[[fleet.class]]", "", text)
         return
     if all(has_share):

@@ -66,7 +66,7 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
     if parent is not None:
         table = merged(_parent_table(path, parent, file), table)
     if "question" not in table:
-        raise refusal([f"{file}: question is missing; write question = \"What is asked?\"."])
+        raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
     keys, lines = [], []
     for override in overrides:
         try:
@@ -131,7 +131,7 @@ def _value(text: str, where: str) -> Any:
     if set(table) == {"value"}:
         return table["value"]
     if not text or text[0] in "\"'[{":
-        raise ScenarioError(f"{where}: not a TOML value; write for example 4, true, \"text\" or [1].")
+        raise ScenarioError(f'{where}: not a TOML value; write for example 4, true, "text" or [1].')
     return text
 
 

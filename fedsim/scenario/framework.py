@@ -46,9 +46,10 @@ def find_framework(name: str, folder: Path) -> Framework:
     if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
     with _importable(folder):
+        # A user's module may raise anything.
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        except Exception as error:
             raise ScenarioError(
                 f"module '{module_name}' cannot be imported ({_reason(error)}); put "
                 f"{module_name.partition('.')[0]}.py beside the scenario, or install it."
@@ -66,11 +67,12 @@ def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
     """Called once for each plan: what a user's function raises or returns is said in one line."""
 
     def framework(plan: ClientPlan) -> Protocol:
+        # A user's function may raise anything.
         try:
             protocol = function(plan)
         except FedsimError:
             raise
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+        except Exception as error:
             raise ScenarioError(f"framework '{name}' fails: {_reason(error)}.") from error
         if not isinstance(protocol, Protocol):
             raise ScenarioError(

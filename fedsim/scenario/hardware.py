@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
+from fedsim.scenario.mistake import shown
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.dtype import FloatDtype
@@ -33,7 +34,9 @@ def overlaid(base: _T | None, change: _T | None) -> _T | None:
     return base.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
 
 
-def device_spec(table: DeviceTable | None, dtype: FloatDtype, profile: Profile | None) -> DeviceSpec:
+def device_spec(
+    table: DeviceTable | None, dtype: FloatDtype, profile: Profile | None
+) -> DeviceSpec:
     """The device of a table.
 
     Parameters
@@ -51,13 +54,13 @@ def device_spec(table: DeviceTable | None, dtype: FloatDtype, profile: Profile |
     """
     names = (*device_catalogue.device_names(), PROFILE_DEVICE)
     if table is None:
-        raise ScenarioError(f"is missing; write device = \"NAME\" with one of {', '.join(names)}.")
+        raise ScenarioError(f'is missing; write device = "NAME" with one of {", ".join(names)}.')
     if table.like is None:
         spec = _own_device(table)
     elif table.like == PROFILE_DEVICE:
         if profile is None:
             raise ScenarioError(
-                "'profile' is the device that a profile measured, and none is named; write "
+                "like = 'profile': this is what a profile measured, and none is named; write "
                 'profile = "NAME OR FOLDER" ahead of all tables.'
             )
         spec = profile.device
@@ -65,7 +68,7 @@ def device_spec(table: DeviceTable | None, dtype: FloatDtype, profile: Profile |
         spec = device_catalogue.device(table.like, dtype)
     else:
         raise ScenarioError(
-            f"'{table.like}' is no device of the catalogue; allowed: {', '.join(names)}."
+            f"like = {shown(table.like)}: no device of the catalogue; allowed: {', '.join(names)}."
             f"{nearest(table.like, names)}"
         )
     return _changed_device(spec, table)
@@ -80,7 +83,7 @@ def _own_device(table: DeviceTable) -> DeviceSpec:
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise ScenarioError(
-            f"{', '.join(missing)} missing; give like = \"NAME\" of the catalogue, or all of "
+            f'{", ".join(missing)} missing; give like = "NAME" of the catalogue, or all of '
             'compute = "2 TFLOP/s", memory_bandwidth = "100 GB/s", operator_time = "10 us".'
         )
     return DeviceSpec(
@@ -97,7 +100,7 @@ def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
         seconds |= dict.fromkeys(("linear_flop", "attention_flop", "head_flop"), 1 / table.compute)
     if table.memory_bandwidth is not None:
         per_byte = 1 / table.memory_bandwidth
-        seconds |= dict.fromkeys(("lora_bytes", "moved_bytes", "optimizer_bytes"), per_byte)
+        seconds |= dict.fromkeys(("lora_bytes", "moved_bytes", "parameter_bytes"), per_byte)
     if table.operator_time is not None:
         seconds["num_kernels"] = table.operator_time
     is_other = seconds != spec.seconds_per_unit or table.slowdown != 1
@@ -132,13 +135,13 @@ def link_spec(table: LinkTable | None) -> LinkSpec:
     """
     names = link_catalogue.link_names()
     if table is None:
-        raise ScenarioError(f"is missing; write link = \"NAME\" with one of {', '.join(names)}.")
+        raise ScenarioError(f'is missing; write link = "NAME" with one of {", ".join(names)}.')
     if table.like is not None and table.like not in names:
         raise ScenarioError(
-            f"'{table.like}' is no link of the catalogue; allowed: {', '.join(names)}."
+            f"like = {shown(table.like)}: no link of the catalogue; allowed: {', '.join(names)}."
             f"{nearest(table.like, names)}"
         )
-    figures = {
+    figures: dict[str, Any] = {
         name: value
         for name, value in (
             ("uplink_bytes_per_s", table.uplink),
@@ -158,7 +161,7 @@ def link_spec(table: LinkTable | None) -> LinkSpec:
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
     if missing:
         raise ScenarioError(
-            f"{', '.join(missing)} missing; give like = \"NAME\" of the catalogue, or all of "
+            f'{", ".join(missing)} missing; give like = "NAME" of the catalogue, or all of '
             'uplink = "10 Mbit/s", downlink = "50 Mbit/s", round_trip = "40 ms".'
         )
     return LinkSpec(name=table.name or "own link", source="the scenario's own figures", **figures)

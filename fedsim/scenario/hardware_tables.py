@@ -1,4 +1,4 @@
-"""Tables of the machines and links: ``[device]``, ``[link]``, ``[fleet]``, ``[server]``, ``[policy]``.
+"""Tables of machines and links: ``[device]``, ``[link]``, ``[fleet]``, ``[server]``, ``[policy]``.
 
 Decides which keys there are and their ranges. What a catalogue entry holds, and how entries and
 overrides become specs, is not known here.

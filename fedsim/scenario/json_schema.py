@@ -31,9 +31,7 @@ def scenario_schema_text() -> str:
     return json.dumps(scenario_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-def _without_mandatory_keys(
-    schema: dict[str, Any], definitions: dict[str, Any]
-) -> dict[str, Any]:
+def _without_mandatory_keys(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """A case changes some keys of a table and leaves the others."""
     found = copy.deepcopy(schema)
     found.pop("default", None)

@@ -17,11 +17,21 @@ from pydantic_core import ErrorDetails
 
 from fedsim.errors import ScenarioError, nearest
 
-__all__ = ["Mistake", "key_names", "refusal", "table_type", "validation_mistakes"]
+__all__ = [
+    "Mistake",
+    "key_names",
+    "place",
+    "refusal",
+    "shown",
+    "table_type",
+    "validation_mistakes",
+]
 
 _MAX_SHOWN: Final = 40
 _MAX_LINES: Final = 30
-_SPEC_MESSAGE: Final = re.compile(r"(?P<path>[a-z_]+(?:\.[a-z_]+)*) = (?P<found>[^:;]+)[:;] (?P<text>.*)")
+_SPEC_MESSAGE: Final = re.compile(
+    r"(?P<path>[a-z_]+(?:\.[a-z_]+)*)(?: = (?P<found>'[^']*'|[^\s:;]+)[:;]?|:) (?P<text>.*)"
+)
 
 #: What other tools call the same thing, where spelling alone gives no hint.
 _SYNONYMS: Final = {
@@ -97,12 +107,22 @@ class Mistake:
         return f"{file}: {case}{place}{self.text}"
 
     @classmethod
-    def of(cls, error: Exception, where: str = "") -> Mistake:
-        """A spec's own message; one that begins ``table.key = value:`` is put in our form."""
+    def of(cls, error: Exception, where: str) -> Mistake:
+        """A spec's own message, about something at ``where``, with the key in our form.
+
+        Specs begin with ``table.key = value`` or ``key = value``; the second is a key of ``where``.
+        """
         match = _SPEC_MESSAGE.fullmatch(str(error))
-        if match is None or (where and "." not in match["path"]):
+        if match is None:
             return cls(where, "", str(error))
-        return cls(place(tuple(match["path"].split("."))), match["found"], match["text"])
+        path = match["path"]
+        if "." in path:
+            where = place(tuple(path.split(".")))
+        elif where.endswith("]"):
+            where = f"{where} {path}"
+        elif where:
+            where = f"{where}.{path}"
+        return cls(where, match["found"] or "", match["text"])
 
 
 def refusal(lines: Iterable[str]) -> ScenarioError:
@@ -191,15 +211,15 @@ def key_names(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _fields(model: type[BaseModel]) -> Mapping[str, Any]:
-    return {
-        field.alias or name: field.annotation for name, field in model.model_fields.items()
-    }
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
 def _table_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, (types.UnionType, types.GenericAlias)) or typing.get_origin(annotation):
+    if isinstance(annotation, (types.UnionType, types.GenericAlias)) or typing.get_origin(
+        annotation
+    ):
         for argument in typing.get_args(annotation):
             found = _table_in(argument)
             if found is not None:

@@ -6,14 +6,11 @@ Decides the keys and what each quantity claims to be. Nothing is computed here b
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult, ClassCost
-from fedsim.errors import ScenarioError
 from fedsim.ledger import LedgerRow
 from fedsim.protocol.parameters import parameters
 from fedsim.scenario.settings import Settings
@@ -21,7 +18,7 @@ from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import LinkSpec
 
-__all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table", "write_answer"]
+__all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table"]
 
 SCHEMA: Final = 1
 _BYTES: Final = (
@@ -60,23 +57,6 @@ def answer_json(answers: list[ScenarioResult]) -> str:
         "scenarios": [answer.table for answer in answers],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_answer(path: Path, answers: list[ScenarioResult]) -> None:
-    """Write the document under a temporary name and rename it, so that no half of it is ever seen.
-
-    Raises
-    ------
-    ScenarioError
-        If it cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        temporary.write_text(answer_json(answers), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ScenarioError(f"--json {path}: cannot be written ({error.strerror}).") from error
 
 
 def result_table(
@@ -255,7 +235,7 @@ def _exactness(framework: str, settings: Settings, answer: AnalyticResult) -> di
 
 
 def _notes(settings: Settings, answer: AnalyticResult) -> list[str]:
-    notes = list(answer.notes)
+    notes: list[str] = []
     if not answer.round_time.is_exact:
         notes.append(f"time is a lower bound: {answer.round_time.why}")
     if settings.workload.padding == "longest":

@@ -16,7 +16,7 @@ from fedsim.protocol.step import Each, Protocol, Transfer, leaf_steps
 from fedsim.scenario.build import Place, built_federation
 from fedsim.scenario.check import combination_mistakes
 from fedsim.scenario.document import Document, read_document
-from fedsim.scenario.framework import Framework, find_framework
+from fedsim.scenario.mend import mended_settings
 from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
 from fedsim.scenario.result import ScenarioResult, result_table
 from fedsim.scenario.settings import Settings
@@ -26,7 +26,7 @@ from fedsim.spec.quantity import FROM_FILE
 
 __all__ = ["Question", "read_scenario", "run_scenario"]
 
-_Checked = tuple[Variant, Settings, FederationSpec, Framework]
+_Checked = tuple[Variant, Settings, FederationSpec]
 
 
 class Question:
@@ -118,11 +118,17 @@ class _MistakeLog:
 
     def add(self, variant: Variant, mistakes: Iterable[Mistake]) -> None:
         for mistake in mistakes:
-            self.makers.setdefault(mistake, []).append(variant)
+            makers = self.makers.setdefault(mistake, [])
+            # A server's plan and a class's often make the same mistake.
+            if not makers or makers[-1] is not variant:
+                makers.append(variant)
 
     def lines(self) -> list[str]:
         return [
-            mistake.line(self.file, self._case(makers)) for mistake, makers in self.makers.items()
+            mistake.line(
+                self.file, "" if mistake.where.startswith("[[case]]") else self._case(makers)
+            )
+            for mistake, makers in self.makers.items()
         ]
 
     def _case(self, makers: list[Variant]) -> str:
@@ -149,15 +155,21 @@ def _checked(
     variant: Variant, document: Document, profile: Profile | None, log: _MistakeLog
 ) -> _Checked | None:
     try:
-        framework = find_framework(variant.framework, document.folder)
-    except ScenarioError as error:
-        where = f"[[case]] '{variant.case}' framework"
-        log.add(variant, [Mistake(where, repr(variant.framework), str(error))])
-        return None
-    try:
         settings = Settings.model_validate(variant.table, context=FROM_FILE)
     except ValidationError as error:
         log.add(variant, validation_mistakes(error, Settings))
+        mended = mended_settings(variant.table, error)
+        if mended is not None:
+            torn = {f"[{details['loc'][0]}]" for details in error.errors()}
+            log.add(
+                variant,
+                # What was left out is missing, and was named already.
+                (
+                    mistake
+                    for mistake in _later_mistakes(mended, variant, document, profile)
+                    if not ("missing" in mistake.text and mistake.where.partition(" ")[0] in torn)
+                ),
+            )
         return None
     mistakes = list(combination_mistakes(settings, variant.framework))
     if any(mistake.where.startswith("[workload]") for mistake in mistakes):
@@ -167,20 +179,28 @@ def _checked(
     federation, found = built_federation(settings, Place(document.folder, profile))
     mistakes.extend(found)
     if federation is not None and not mistakes:
-        mistakes.extend(_protocol_mistakes(variant, federation, framework))
+        mistakes.extend(_protocol_mistakes(variant, federation))
     log.add(variant, mistakes)
     if federation is None or mistakes:
         return None
-    return variant, settings, federation, framework
+    return variant, settings, federation
 
 
-def _protocol_mistakes(
-    variant: Variant, federation: FederationSpec, framework: Framework
+def _later_mistakes(
+    settings: Settings, variant: Variant, document: Document, profile: Profile | None
 ) -> list[Mistake]:
+    """What the later checks find in a table that pydantic refused, its mistakes left out."""
+    mistakes = list(combination_mistakes(settings, variant.framework))
+    if any(mistake.where.startswith("[workload]") for mistake in mistakes):
+        return []
+    return [*mistakes, *built_federation(settings, Place(document.folder, profile))[1]]
+
+
+def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
     where = f"[[case]] '{variant.case}' framework"
     try:
-        protocols = [framework(c.plan) for c in federation.classes]
-        protocols.append(framework(federation.server_plan))
+        protocols = [variant.protocol(c.plan) for c in federation.classes]
+        protocols.append(variant.protocol(federation.server_plan))
     except (ScenarioError, ProtocolError) as error:
         return [Mistake(where, repr(variant.framework), str(error))]
     shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
@@ -194,13 +214,16 @@ def _protocol_mistakes(
 
 
 def _result(
-    file: str, variant: Variant, settings: Settings, federation: FederationSpec, framework: Framework
+    file: str,
+    variant: Variant,
+    settings: Settings,
+    federation: FederationSpec,
 ) -> dict[str, Any]:
     try:
-        answer = evaluate(federation, framework)
+        answer = evaluate(federation, variant.protocol)
     except (ScenarioError, ProtocolError) as error:
         raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
-    setup_s = _setup_seconds(federation, [framework(c.plan) for c in federation.classes])
+    setup_s = _setup_seconds(federation, [variant.protocol(c.plan) for c in federation.classes])
     return result_table(variant.name, variant.framework, settings, federation, answer, setup_s)
 
 

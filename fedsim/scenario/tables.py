@@ -1,4 +1,4 @@
-"""Tables of the model and the work: ``[model]``, ``[lora]``, ``[workload]``, ``[split]``, ``[learning]``.
+"""Tables of the work: ``[model]``, ``[lora]``, ``[workload]``, ``[split]``, ``[learning]``.
 
 Decides which keys there are, their ranges and what each affects. The upper bounds only keep a
 mistyped number from running for hours; no real federation comes near them.
@@ -36,7 +36,7 @@ class ModelTable(Table):
         "cost", "time", default="lora", description="Adapters by [lora], or every parameter"
     )
     weights_dtype: FloatDtype = key(
-        "cost", default="float32", description="Of the frozen base weights"
+        "cost", "time", default="float32", description="Of the frozen base weights"
     )
     compute_dtype: FloatDtype = key(
         "cost", "time", default="float32", description="Of activations and matrix products"

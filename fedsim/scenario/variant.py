@@ -11,12 +11,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fedsim.errors import nearest
+from fedsim.errors import ScenarioError, nearest
 from fedsim.scenario.document import Document, merged
+from fedsim.scenario.framework import Framework, find_framework
 from fedsim.scenario.mistake import Mistake, key_names, shown, table_type, validation_mistakes
 from fedsim.scenario.settings import OVERRIDABLE, CaseTable, Settings
 
@@ -37,6 +39,8 @@ class Variant:
         Case and swept values: ``fedllm r=8``.
     case : str
     framework : str
+    protocol : callable
+        The framework's function.
     table : mapping
         Base, overridden by the case and its swept values.
     """
@@ -44,6 +48,7 @@ class Variant:
     name: str
     case: str
     framework: str
+    protocol: Framework
     table: Mapping[str, Any]
 
 
@@ -51,12 +56,12 @@ def variants(document: Document) -> tuple[list[Variant], list[str]]:
     """All variants of a file, and a line for each mistake in its cases."""
     cases, lines = _cases(document)
     lines.extend(_blind_overrides(document, cases))
-    num_results = sum(prod(len(axis) for axis in _axes(case).values()) for case in cases)
+    num_results = sum(prod(len(axis) for axis in case.sweep.values()) for case in cases)
     if num_results > MAX_RESULTS:
         text = f"{num_results:,} results; allowed: at most {MAX_RESULTS:,}. Sweep fewer values."
         return [], [*lines, Mistake("[[case]] sweep", "", text).line(document.file)]
     base = {k: v for k, v in document.table.items() if k != "case"}
-    found = [variant for case in cases for variant in _unrolled(case, base)]
+    found = [variant for case in cases for variant in _unrolled(case, base, document.folder)]
     names: set[str] = set()
     for variant in found:
         if variant.name in names:
@@ -74,35 +79,44 @@ def _cases(document: Document) -> tuple[list[CaseTable], list[str]]:
     if len(entries) > _MAX_CASES:
         text = f"{len(entries):,} cases; allowed: at most {_MAX_CASES:,}."
         return [], [Mistake("[[case]]", "", text).line(document.file)]
-    cases, lines = [], []
+    cases: list[CaseTable] = []
+    lines: list[str] = []
     for index, entry in enumerate(entries):
-        found = list(_case_mistakes(index, entry))
+        found = list(_case_mistakes(index, entry, document.folder))
         lines.extend(mistake.line(document.file) for mistake in found)
         if not found:
-            cases.append(CaseTable.model_validate(entry))
+            cases.append(CaseTable.model_validate(_flattened(entry)))
     return cases, lines
 
 
-def _case_mistakes(index: int, entry: object) -> Iterator[Mistake]:
+def _case_mistakes(index: int, entry: object, folder: Path) -> Iterator[Mistake]:
     where = f"[[case]] number {index + 1}"
     if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
         where = f"[[case]] '{entry['name']}'"
+    if isinstance(entry, Mapping) and isinstance(entry.get("framework"), str):
+        try:
+            find_framework(entry["framework"], folder)
+        except ScenarioError as error:
+            yield Mistake(f"{where} framework", shown(entry["framework"]), str(error))
+    flattened = _flattened(entry)
     try:
-        case = CaseTable.model_validate(_flattened(entry))
+        CaseTable.model_validate(flattened)
     except ValidationError as error:
         for mistake in validation_mistakes(error, CaseTable):
             name = mistake.where.removeprefix("[sweep] ")
             label = f"{where} sweep" if name != mistake.where else where
             yield Mistake(f"{label} {name}".rstrip(), mistake.found, mistake.text)
-        return
-    if isinstance(entry, dict) and "sweep" in entry:
-        entry["sweep"] = case.sweep
-    for name, axis in case.sweep.items():
-        text = _axis_mistake(name)
-        if text:
-            yield Mistake(f"{where} sweep {shown(name)}", "", text)
-        elif any(isinstance(value, Mapping) for value in axis):
-            yield Mistake(f"{where} sweep {shown(name)}", "", "an axis holds values, not tables.")
+    if isinstance(flattened, Mapping) and isinstance(flattened.get("sweep"), Mapping):
+        for name, axis in flattened["sweep"].items():
+            yield from _axis_mistakes(f"{where} sweep {shown(name)}", name, axis)
+
+
+def _axis_mistakes(where: str, name: str, axis: object) -> Iterator[Mistake]:
+    text = _unknown_axis(name)
+    if text:
+        yield Mistake(where, "", text)
+    elif isinstance(axis, list) and any(isinstance(value, Mapping) for value in axis):
+        yield Mistake(where, "", "an axis holds values, not tables.")
 
 
 def _flattened(entry: object) -> object:
@@ -120,7 +134,7 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _axis_mistake(name: str) -> str:
+def _unknown_axis(name: str) -> str:
     """What is wrong with the key that an axis changes; empty if nothing is."""
     *path, last = name.split(".")
     leaves = list(_leaf_keys())
@@ -152,18 +166,11 @@ def _device_table() -> Any:
     return table_type(Settings, ("device",))
 
 
-def _axes(case: CaseTable) -> Mapping[str, list[Any]]:
-    return case.sweep
-
-
-def _unrolled(case: CaseTable, base: Mapping[str, Any]) -> Iterator[Variant]:
-    overrides = {
-        name: value
-        for name in OVERRIDABLE
-        if (value := getattr(case, name)) is not None
-    }
+def _unrolled(case: CaseTable, base: Mapping[str, Any], folder: Path) -> Iterator[Variant]:
+    overrides = {name: value for name in OVERRIDABLE if (value := getattr(case, name)) is not None}
     table = merged(base, overrides)
-    axes = _axes(case)
+    protocol = find_framework(case.framework, folder)
+    axes = case.sweep
     labels = _labels(list(axes))
     for values in itertools.product(*axes.values()):
         swept = table
@@ -171,7 +178,7 @@ def _unrolled(case: CaseTable, base: Mapping[str, Any]) -> Iterator[Variant]:
             swept = merged(swept, _nested(name, value))
         texts = [f"{label}={_text(v)}" for label, v in zip(labels, values, strict=True)]
         name = f"{case.name} {', '.join(texts)}".rstrip()
-        yield Variant(name, case.name, case.framework, swept)
+        yield Variant(name, case.name, case.framework, protocol, swept)
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
@@ -195,14 +202,25 @@ def _text(value: object) -> str:
 
 
 def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str]:
-    """A ``--set`` that every case overrides would change nothing, and nobody would notice."""
+    """A ``--set`` that would change nothing is refused, or nobody would notice."""
     for key in sorted(document.overridden):
-        path = key.split(".")
-        if cases and all(_covers(case, path) for case in cases):
+        readers = [case for case in cases if _reads(case.framework, key)]
+        if cases and not readers:
+            yield f"{document.file}: --set {key}: no case of this file reads it."
+        elif cases and all(_covers(case, key.split(".")) for case in readers):
             yield (
-                f"{document.file}: --set {key}: every case gives {key} itself, so this would "
-                "change nothing; edit the cases instead."
+                f"{document.file}: --set {key}: every case that reads {key} gives it itself, so "
+                "this would change nothing; edit the cases instead."
             )
+
+
+def _reads(framework: str, key: str) -> bool:
+    """Whether a framework's costs can depend on a key; a user's own may depend on any."""
+    if key.startswith("split."):
+        return framework not in ("fedllm", "kd_fedllm")
+    if key in ("workload.public_samples", "workload.distillation_epochs"):
+        return framework not in ("fedllm", "split_fedllm")
+    return True
 
 
 def _covers(case: CaseTable, path: list[str]) -> bool:
@@ -214,5 +232,3 @@ def _covers(case: CaseTable, path: list[str]) -> bool:
             return False
         value = value[part]
     return True
-
-

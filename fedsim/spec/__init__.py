@@ -1,0 +1,1 @@
+"""With which numbers: validated values, no behavior."""

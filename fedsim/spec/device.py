@@ -17,8 +17,9 @@ FEATURES: Final = (
     "head_flop",
     "lora_bytes",
     "moved_bytes",
-    "optimizer_bytes",
+    "parameter_bytes",
     "num_kernels",
+    "num_parameter_kernels",
     "num_calls",
 )
 

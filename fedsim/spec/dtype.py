@@ -7,9 +7,7 @@ from typing import Final, Literal
 __all__ = ["DTYPE_BYTES", "SAFETENSORS_CODE", "Dtype", "FloatDtype", "dtype_bytes", "index_dtype"]
 
 FloatDtype = Literal["float32", "float16", "bfloat16"]
-Dtype = Literal[
-    "float64", "float32", "float16", "bfloat16", "int64", "int32", "uint16", "uint8"
-]
+Dtype = Literal["float64", "float32", "float16", "bfloat16", "int64", "int32", "uint16", "uint8"]
 
 DTYPE_BYTES: Final[dict[str, int]] = {
     "float64": 8,

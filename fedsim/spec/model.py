@@ -178,6 +178,4 @@ class ModelSpec:
             ("mlp.up_proj", "mlp", d, f, self.has_mlp_bias),
             ("mlp.down_proj", "mlp", f, d, self.has_mlp_bias),
         )
-        return tuple(
-            LinearSpec(*row[:4], has_bias=row[4], is_transposed=False) for row in rows
-        )
+        return tuple(LinearSpec(*row[:4], has_bias=row[4], is_transposed=False) for row in rows)

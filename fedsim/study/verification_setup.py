@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol as TypingProtocol
 
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
@@ -20,6 +19,7 @@ from fedsim.runtime.data import (
     pretrained_tokenizer,
     word_tokenizer,
 )
+from fedsim.runtime.device import torch_device
 from fedsim.runtime.federation import Federation, FederationData, RoundSettings, build_federation
 from fedsim.runtime.options import RunOptions
 from fedsim.spec.model import HeadSpec, ModelSpec
@@ -27,36 +27,37 @@ from fedsim.spec.model_config import resolve_model
 from fedsim.spec.plan import Cut, Numerics, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 
-__all__ = ["VerificationSetup"]
+__all__ = ["VerificationRequest", "VerificationSetup"]
 
 _TINY = "gpt2-tiny"
 _GENERATED_LABELS = 8
 
 
-class Request(TypingProtocol):
-    """What a command line says; see ``fedsim verify --help``."""
+@dataclass(frozen=True)
+class VerificationRequest:
+    """What a command line says; see ``fedsim verify --help`` for the words."""
 
-    model: str
-    weights: str | None
-    weights_from: str | None
-    data_source: str
-    data_dir: Path | None
-    head: str
-    num_clients: int
-    samples_per_client: int
-    public_samples: int
-    max_tokens: int | None
-    padding: str
-    batch_size: int
-    rank: int
-    target_modules: str | None
-    cut_layer: int | None
-    half_block: bool
-    server_variant: str
-    checkpointing: bool
-    payload_dtype: str
-    device: str
-    seed: int
+    model: str = "tiny"
+    weights: str | None = None
+    weights_from: str | None = None
+    data_source: str = "generated"
+    data_dir: Path | None = None
+    head: str = "classification"
+    num_clients: int = 2
+    samples_per_client: int = 10
+    public_samples: int = 10
+    max_tokens: int | None = None
+    padding: str = "max_tokens"
+    batch_size: int = 4
+    rank: int = 8
+    target_modules: str | None = None
+    cut_layer: int | None = None
+    half_block: bool = False
+    server_variant: str = "v1"
+    checkpointing: bool = False
+    payload_dtype: str = "float32"
+    device: str = "cpu"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class VerificationSetup:
     title: str
 
     @classmethod
-    def from_request(cls, request: Request) -> VerificationSetup:
+    def from_request(cls, request: VerificationRequest) -> VerificationSetup:
         """Check a command line and load its data.
 
         Raises
@@ -142,10 +143,6 @@ class VerificationSetup:
 
     def builder(self, framework: str) -> Callable[[], Federation]:
         """A function that makes a fresh federation of a framework."""
-        from dataclasses import replace
-
-        from fedsim.runtime.device import torch_device
-
         is_split = framework == "split_fedllm"
         public = self.data.public if framework == "kd_fedllm" else None
 
@@ -164,7 +161,7 @@ class VerificationSetup:
         return build
 
 
-def _targets(request: Request, model: ModelSpec) -> tuple[str, ...]:
+def _targets(request: VerificationRequest, model: ModelSpec) -> tuple[str, ...]:
     if request.target_modules is not None:
         return tuple(name.strip() for name in request.target_modules.split(",") if name.strip())
     if model.traits.has_fused_qkv:
@@ -173,7 +170,7 @@ def _targets(request: Request, model: ModelSpec) -> tuple[str, ...]:
 
 
 def _data(
-    request: Request, model: ModelSpec, max_tokens: int, weights: str
+    request: VerificationRequest, model: ModelSpec, max_tokens: int, weights: str
 ) -> tuple[FederationData, int, str]:
     num_private = request.num_clients * request.samples_per_client
     needed = num_private + request.public_samples
@@ -203,7 +200,7 @@ def _data(
 
 
 def _tokenizer(
-    request: Request, model: ModelSpec, texts: tuple[str, ...], weights: str
+    request: VerificationRequest, model: ModelSpec, texts: tuple[str, ...], weights: str
 ) -> tuple[Tokenizer, str]:
     if request.data_source == "generated" or request.model == "tiny":
         return word_tokenizer(texts, model.vocab_size), "word"

@@ -6,96 +6,22 @@ Counts must be equal to the last unit; seconds and memory are shown with their e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from fedsim.agreement import Difference, differences
+from fedsim.agreement import StepCheck, Verification, differences
 from fedsim.analytic import count_client, count_server
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
 from fedsim.protocol.duration import operation_seconds
 from fedsim.protocol.memory import peak_memory_bytes
-from fedsim.protocol.step import Compute, Each, Gather, Once, Site, leaf_steps
+from fedsim.protocol.step import Compute, Each, Gather, Once, Site, leaf_steps, step_labels
 from fedsim.runtime.federation import Federation
 from fedsim.spec.device import DeviceSpec
 
-__all__ = ["StepCheck", "Verification", "verify"]
+__all__ = ["predicted_ledger", "verify"]
 
 #: Rounds ahead of the timed ones: the first touches memory and caches for the first time.
 _WARM_UP_ROUNDS: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class StepCheck:
-    """One step, all clients and rounds summed.
-
-    Attributes
-    ----------
-    step : str
-    predicted, measured : LedgerRow
-        Counted fields by formula and by meter.
-    predicted_s, measured_s : float or None
-        Seconds of computing in one round, all clients summed [s]; None for a transfer, whose time
-        in one process is no link's, or where no profile is given.
-    """
-
-    step: str
-    predicted: LedgerRow
-    measured: LedgerRow
-    predicted_s: float | None
-    measured_s: float | None
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Outcome of verifying one framework.
-
-    Attributes
-    ----------
-    framework : str
-    steps : tuple of StepCheck
-        In the order of the protocol, set-up first.
-    found : tuple of Difference
-        Empty where everything agrees.
-    predicted_memory, measured_memory : dict of str to int
-        Peak bytes of a client (the largest of all) and of the server [B].
-    timed_rounds : int
-    profile_name : str or None
-    """
-
-    framework: str
-    steps: tuple[StepCheck, ...]
-    found: tuple[Difference, ...]
-    predicted_memory: dict[str, int]
-    measured_memory: dict[str, int]
-    timed_rounds: int
-    profile_name: str | None
-    relative_sigma: float | None = None
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def agrees(self) -> bool:
-        """Whether every counted field of every row is equal."""
-        return not self.found
-
-    def as_dict(self) -> dict[str, Any]:
-        """The outcome as plain values for JSON."""
-        return {
-            "framework": self.framework,
-            "agrees": self.agrees,
-            "first_difference": str(self.found[0]) if self.found else None,
-            "num_differences": len(self.found),
-            "steps": [_step_dict(step) for step in self.steps],
-            "peak_memory_bytes": {
-                party: {
-                    "predicted": self.predicted_memory[party],
-                    "measured": self.measured_memory[party],
-                }
-                for party in self.predicted_memory
-            },
-            "timed_rounds": self.timed_rounds,
-            "profile": self.profile_name,
-        }
 
 
 def verify(
@@ -134,7 +60,9 @@ def verify(
     predicted_s = _predicted_seconds(federation, device) if device and timed_rounds else {}
     return Verification(
         framework=framework_name,
-        steps=_step_checks(predicted, executor.ledger, predicted_s, measured_s),
+        steps=_step_checks(
+            _step_order(federation), predicted, executor.ledger, predicted_s, measured_s
+        ),
         found=tuple(differences(predicted, executor.ledger)),
         predicted_memory=_predicted_memory(federation),
         measured_memory=_measured_memory(federation, executor.memory),
@@ -191,12 +119,20 @@ def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, 
                 continue
             for times, step in leaf_steps(segment.steps):
                 if isinstance(step, Compute):
-                    one = operation_seconds(step.operation, federation.training, device)
+                    one = operation_seconds(
+                        step.operation, federation.training, device, len(protocols)
+                    )
                     sums[step.label] = sums.get(step.label, 0.0) + times * one
     return sums
 
 
+def _step_order(federation: Federation) -> tuple[str, ...]:
+    protocol = next(iter(federation.protocols(1).values()))
+    return (*step_labels(protocol.setup), *step_labels(protocol.round))
+
+
 def _step_checks(
+    order: tuple[str, ...],
     predicted: Ledger,
     measured: Ledger,
     predicted_s: dict[str, float],
@@ -211,7 +147,7 @@ def _step_checks(
             predicted_s.get(step),
             measured_s.get(step),
         )
-        for step in dict.fromkeys([*one, *other])
+        for step in dict.fromkeys([*order, *one, *other])
     )
 
 
@@ -243,25 +179,3 @@ def _measured_memory(federation: Federation, meters: dict[str, Any]) -> dict[str
             resident = federation.clients[party].trainer.resident_bytes
             peaks["client"] = max(peaks["client"], resident + meter.peak_bytes)
     return peaks
-
-
-def _step_dict(check: StepCheck) -> dict[str, Any]:
-    def counts(row: LedgerRow) -> dict[str, int]:
-        return {
-            "uplink_payload_bytes": row.uplink_payload_bytes,
-            "downlink_payload_bytes": row.downlink_payload_bytes,
-            "uplink_message_bytes": row.uplink_message_bytes,
-            "downlink_message_bytes": row.downlink_message_bytes,
-            "client_flop": row.client_flop,
-            "server_flop": row.server_flop,
-            "messages": row.messages,
-            "tokens": row.tokens,
-        }
-
-    return {
-        "step": check.step,
-        "predicted": counts(check.predicted),
-        "measured": counts(check.measured),
-        "predicted_s": check.predicted_s,
-        "measured_s": check.measured_s,
-    }

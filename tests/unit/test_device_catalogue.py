@@ -84,7 +84,7 @@ def test_prices_are_the_inverse_of_the_achieved_rates() -> None:
     assert 1 / spec.seconds_per_unit["linear_flop"] == pytest.approx(30.72e9)
     assert spec.seconds_per_unit["attention_flop"] == spec.seconds_per_unit["linear_flop"]
     assert spec.seconds_per_unit["head_flop"] == spec.seconds_per_unit["linear_flop"]
-    for feature in ("lora_bytes", "moved_bytes", "optimizer_bytes"):
+    for feature in ("lora_bytes", "moved_bytes", "parameter_bytes"):
         assert 1 / spec.seconds_per_unit[feature] == pytest.approx(6.84e9)
     assert spec.seconds_per_unit["num_kernels"] == 20e-6
     assert spec.memory_bytes == 7_301_444_403

@@ -1,0 +1,73 @@
+"""A framework of one's own: adapters travel up, logits travel down.
+
+Clients train and upload their adapters as in FedLLM. The server averages them and sends back not the
+average but its logits on a public data set, which the clients distill. With few classes the downlink
+is much smaller than the adapters, and the clients' models may differ.
+"""
+
+from __future__ import annotations
+
+from fedsim.errors import ProtocolError
+from fedsim.protocol.mini_batches import inference_batches, training_batches
+from fedsim.protocol.operation import Aggregate, Content, Distill, InferLogits, Part, Train
+from fedsim.protocol.payload import (
+    adapter_payload,
+    base_weights_payload,
+    logits_payload,
+    public_text_payload,
+)
+from fedsim.protocol.step import Compute, Direction, Each, Gather, Once, Protocol, Site, Transfer
+from fedsim.spec.batch import BatchShape
+from fedsim.spec.plan import ClientPlan
+
+
+def adapters_up_logits_down(plan: ClientPlan) -> Protocol:
+    """One client's protocol, steps h1 to h6."""
+    if plan.public_text is None:
+        raise ProtocolError("adapters_up_logits_down needs a public data set: [workload] public_samples.")
+    whole = Part.whole(plan.training.model.num_layers)
+    adapters = adapter_payload(plan.training, whole, plan.shares_head)
+    text = plan.public_text
+
+    def train(batch: BatchShape, is_update: bool) -> tuple[Compute, ...]:
+        return (Compute("h1", Site.CLIENT, Train(whole, batch, is_update)),)
+
+    def infer(batch: BatchShape) -> tuple[Compute, ...]:
+        return (Compute("h4", Site.SERVER, InferLogits(whole, batch)),)
+
+    def distill(batch: BatchShape, is_update: bool) -> tuple[Compute, ...]:
+        return (Compute("h6", Site.CLIENT, Distill(whole, batch, is_update)),)
+
+    size, accumulation = plan.batch_size, plan.accumulation_steps
+    local_training = training_batches(plan.train_epochs, size, accumulation, train)
+    local_distillation = training_batches(
+        (text,) * plan.distillation_epochs, size, accumulation, distill
+    )
+    return Protocol(
+        "adapters_up_logits_down",
+        setup=(
+            Each(
+                (
+                    Transfer("setup", Direction.DOWN, base_weights_payload(plan.training, whole)),
+                    Transfer("setup", Direction.DOWN, adapters),
+                    Transfer("setup", Direction.DOWN, public_text_payload(plan)),
+                )
+            ),
+        ),
+        round=(
+            Each((*local_training, Transfer("h2", Direction.UP, adapters))),
+            Gather("h2"),
+            Once(
+                (
+                    Compute("h3", Site.SERVER, Aggregate(Content.ADAPTERS, whole)),
+                    *inference_batches(text, size, infer),
+                )
+            ),
+            Each(
+                (
+                    Transfer("h5", Direction.DOWN, logits_payload(plan)),
+                    *local_distillation,
+                )
+            ),
+        ),
+    )

@@ -1,0 +1,155 @@
+"""The article's claims, held against the results at hand.
+
+Each claim of its Table I and Section V is tested on every pair of results that it speaks about, and
+break-even points are solved from the results' own numbers.
+
+References
+----------
+N. Yan, Y. Su, Y. Deng, R. Schober, "Federated Fine-Tuning of LLMs: Framework Comparison and
+Research Directions", IEEE Communications Magazine 63(10):52-58, 2025, Table I and Section V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from fedsim.report.answer import Result, framework_label
+
+__all__ = ["Claim", "break_even_ranks", "claims"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim and its fate.
+
+    Attributes
+    ----------
+    text : str
+        The claim, in our words.
+    holds : bool or None
+        None where it holds for some pairs of results and fails for others.
+    evidence : str
+    """
+
+    text: str
+    holds: bool | None
+    evidence: str
+
+
+def claims(results: Sequence[Result]) -> list[Claim]:
+    """The claims that these results can speak about."""
+    by_framework = {
+        name: [r for r in results if r.framework == name]
+        for name in ("fedllm", "kd_fedllm", "split_fedllm")
+    }
+    found: list[Claim] = []
+    fedllm, kd, split = by_framework.values()
+    found.extend(_order("KD-FedLLM sends least", kd, [*fedllm, *split], _bytes, is_less=True))
+    found.extend(_order("Split-FedLLM sends most", split, [*fedllm, *kd], _bytes, is_less=False))
+    found.extend(_order("KD-FedLLM computes most", kd, [*fedllm, *split], _flop, is_less=False))
+    found.extend(_order("Split-FedLLM computes least", split, [*fedllm, *kd], _flop, is_less=True))
+    found.extend(_rank_claims(fedllm))
+    return found
+
+
+def break_even_ranks(results: Sequence[Result]) -> list[tuple[Result, Fraction]]:
+    """For each KD-FedLLM result, the rank at which FedLLM sends as many bytes.
+
+    Notes
+    -----
+    FedLLM's payload is ``slope * r + head``: the adapters' values are proportional to the rank and
+    what else is sent is not, so the rank is ``(logits - head) / slope``. Below 0 or 1 there is
+    no such rank and FedLLM always sends more.
+    """
+    fedllm = [
+        r
+        for r in results
+        if r.framework == "fedllm" and r.plan["lora"] is not None and len(r.classes) == 1
+    ]
+    if not fedllm:
+        return []
+    plan = fedllm[0].plan
+    payload = Fraction(fedllm[0].exchanged_bytes)
+    values = plan["num_trainable"] if plan["lora"]["shares_head"] else plan["num_adapter_values"]
+    slope = payload * Fraction(plan["num_adapter_values"], values) / plan["lora"]["r"]
+    head = payload - slope * plan["lora"]["r"]
+    return [
+        (result, (Fraction(result.exchanged_bytes) - head) / slope)
+        for result in results
+        if result.framework == "kd_fedllm"
+    ]
+
+
+def _bytes(result: Result) -> float:
+    return result.exchanged_bytes
+
+
+def _flop(result: Result) -> float:
+    return result.client_flop
+
+
+def _order(
+    text: str,
+    own: list[Result],
+    others: list[Result],
+    cost: Callable[[Result], float],
+    *,
+    is_less: bool,
+) -> Iterator[Claim]:
+    pairs = [(mine, other) for mine in own for other in others]
+    if not pairs:
+        return
+
+    def holds(mine: Result, other: Result) -> bool:
+        return cost(mine) < cost(other) if is_less else cost(mine) > cost(other)
+
+    wrong = [pair for pair in pairs if not holds(*pair)]
+    if not wrong:
+        ratios = [max(cost(a), cost(b)) / max(min(cost(a), cost(b)), 1) for a, b in pairs]
+        smallest, largest = min(ratios), max(ratios)
+        evidence = f"in all {len(pairs)} pairs, by {_times(smallest)} to {_times(largest)}"
+        if len(pairs) == 1:
+            evidence = f"by {_times(smallest)}"
+        yield Claim(text, True, evidence)
+        return
+    mine, other = max(wrong, key=lambda pair: _gap(cost(pair[0]), cost(pair[1])))
+    evidence = (
+        f"not in {len(wrong)} of {len(pairs)} pairs; farthest off: {mine.name} against "
+        f"{framework_label(other.framework)} {other.name}, {_times(_gap(cost(mine), cost(other)))}"
+    )
+    yield Claim(text, False if len(wrong) == len(pairs) else None, evidence)
+
+
+def _gap(a: float, b: float) -> float:
+    return max(a, b) / max(min(a, b), 1)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.3g}x"
+
+
+def _rank_claims(fedllm: list[Result]) -> Iterator[Claim]:
+    """FedLLM's bytes and FLOP against the rank, all else equal."""
+    ranked = sorted(
+        (r for r in fedllm if r.plan["lora"] is not None), key=lambda r: r.plan["lora"]["r"]
+    )
+    if len({r.plan["lora"]["r"] for r in ranked}) < 2:
+        return
+    low, high = ranked[0], ranked[-1]
+    if low.plan["workload"] != high.plan["workload"]:
+        return
+    ranks = f"r = {low.plan['lora']['r']} to {high.plan['lora']['r']}"
+    grows = Fraction(high.exchanged_bytes) / Fraction(low.exchanged_bytes)
+    factor = Fraction(high.plan["lora"]["r"], low.plan["lora"]["r"])
+    evidence = f"{ranks} is {_times(float(factor))} the rank and {_times(float(grows))} the bytes"
+    if grows != factor:
+        evidence += ", for the head is sent whatever the rank"
+    yield Claim("FedLLM's bytes are proportional to the rank", grows == factor, evidence)
+    extra = high.client_flop / low.client_flop - 1
+    yield Claim(
+        "FedLLM's computing is nearly flat in the rank",
+        extra < 0.05,
+        f"{ranks}: {100 * extra:+.2f} %",
+    )

@@ -1,0 +1,213 @@
+"""Which framework wins on which metric, by how much, and why.
+
+A framework is judged by its cheapest result, and then by all: a winner at every setting is told
+from one that wins at its best setting only. Where intervals overlap nobody wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fedsim.report.answer import Result, framework_label
+from fedsim.report.driver import driver
+from fedsim.units import format_bytes, format_flop, format_seconds
+
+__all__ = ["METRICS", "Metric", "Verdict", "verdicts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Something to be small.
+
+    Attributes
+    ----------
+    key, title : str
+    cost : callable
+        Result to number.
+    shown : callable
+        Number to text with its unit.
+    """
+
+    key: str
+    title: str
+    cost: Callable[[Result], float]
+    shown: Callable[[float], str]
+
+
+METRICS: Final = (
+    Metric(
+        "bytes", "bytes up and down, a client and round", lambda r: r.exchanged_bytes, format_bytes
+    ),
+    Metric("flop", "client FLOP, a round", lambda r: r.client_flop, format_flop),
+    Metric("memory", "client memory, peak", lambda r: r.peak_memory_bytes, format_bytes),
+    Metric("time", "time of a round", lambda r: r.round_time["mean"], format_seconds),
+    Metric("setup", "set-up bytes, a client, once", lambda r: r.setup_bytes, format_bytes),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome for one metric.
+
+    Attributes
+    ----------
+    metric : Metric
+    winner : Result or None
+        None where nobody wins.
+    headline : str
+        Who wins, by how much.
+    details : tuple of str
+        Reasons and reservations.
+    """
+
+    metric: Metric
+    winner: Result | None
+    headline: str
+    details: tuple[str, ...]
+
+
+def verdicts(results: Sequence[Result]) -> list[Verdict]:
+    """One verdict a metric, over the results that can run."""
+    feasible = [result for result in results if result.is_feasible]
+    return [_verdict(metric, feasible) for metric in METRICS] if feasible else []
+
+
+def _verdict(metric: Metric, results: list[Result]) -> Verdict:
+    best: dict[str, Result] = {}
+    for result in results:
+        held = best.get(result.framework)
+        if held is None or metric.cost(result) < metric.cost(held):
+            best[result.framework] = result
+    ranked = sorted(best.values(), key=metric.cost)
+    first = ranked[0]
+    value = metric.shown(metric.cost(first))
+    if len(ranked) == 1:
+        return _only_one_framework(metric, results, first, value)
+    tied = [first, *(r for r in ranked[1:] if _is_tie(metric, first, r))]
+    if len(tied) > 1:
+        return _tie(metric, tied, ranked)
+    headline = (
+        f"{framework_label(first.framework)}: {value} ({first.name}), {_ratios(metric, ranked)}"
+    )
+    details = [
+        _sentence(first, metric, ""),
+        *(_sentence(r, metric, framework_label(r.framework)) for r in ranked[1:2]),
+        _equal_work(metric, results, ranked),
+        _reach(metric, results, first.framework),
+    ]
+    return Verdict(metric, first, headline, tuple(d for d in details if d))
+
+
+def _only_one_framework(
+    metric: Metric, results: list[Result], first: Result, value: str
+) -> Verdict:
+    dearest = max(results, key=metric.cost)
+    low, high = metric.cost(first), metric.cost(dearest)
+    if len(results) == 1:
+        return Verdict(metric, first, f"{first.name}: {value}", (_sentence(first, metric, ""),))
+    if low == high:
+        return Verdict(metric, None, f"all results: {value}", (_sentence(first, metric, ""),))
+    if metric.key == "time" and _is_tie(metric, first, dearest):
+        text = f"no clear winner: the 95 % intervals of all results overlap ({first.name}: {value})"
+        return Verdict(metric, None, text, (_sentence(first, metric, ""),))
+    headline = f"{first.name}: {value}, {_factor(high, low)} less than {dearest.name}"
+    return Verdict(metric, first, headline, (_sentence(first, metric, ""),))
+
+
+def _tie(metric: Metric, tied: list[Result], ranked: list[Result]) -> Verdict:
+    values = ", ".join(
+        f"{framework_label(r.framework)} {metric.shown(metric.cost(r))} ({r.name})" for r in tied
+    )
+    if metric.key == "time":
+        why = "the least is a lower bound" if tied[0].is_lower_bound else "95 % intervals overlap"
+        headline = f"no clear winner, {why}: {values}"
+    else:
+        headline = f"a tie: {values}"
+    others = [r for r in ranked if r not in tied]
+    details = [
+        _sentence(r, metric, framework_label(r.framework))
+        for r in (tied if not others else tied[:1])
+    ]
+    details.extend(
+        f"{framework_label(r.framework)} needs {_factor(metric.cost(r), metric.cost(tied[0]))} more"
+        for r in others
+    )
+    return Verdict(metric, None, headline, tuple(d for d in details if d))
+
+
+def _is_tie(metric: Metric, first: Result, other: Result) -> bool:
+    if metric.key == "time":
+        # A lower bound may be beaten by anybody who is slower than it.
+        return first.is_lower_bound or other.round_time["low"] <= first.round_time["high"]
+    return metric.cost(other) == metric.cost(first)
+
+
+def _ratios(metric: Metric, ranked: list[Result]) -> str:
+    low = metric.cost(ranked[0])
+    return ", ".join(
+        f"{_factor(metric.cost(other), low)} less than {framework_label(other.framework)} "
+        f"({other.name}: {metric.shown(metric.cost(other))})"
+        for other in ranked[1:]
+    )
+
+
+def _factor(high: float, low: float) -> str:
+    if low <= 0:
+        return "infinitely"
+    ratio = high / low
+    return f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.3g}x"
+
+
+def _sentence(result: Result, metric: Metric, subject: str) -> str:
+    text = driver(result, metric.key)
+    if not text:
+        return ""
+    return f"{subject}: {text}" if subject else f"because {text}"
+
+
+def _reach(metric: Metric, results: list[Result], winner: str) -> str:
+    """Whether the winning framework wins at every setting, or only at its best."""
+    own = [metric.cost(r) for r in results if r.framework == winner]
+    others = [r for r in results if r.framework != winner]
+    if len(own) == 1 or max(own) < min(metric.cost(r) for r in others):
+        return ""
+    worst = max((r for r in results if r.framework == winner), key=metric.cost)
+    cheaper = [r for r in others if metric.cost(r) < metric.cost(worst)]
+    return (
+        f"not at every setting: {worst.name} ({metric.shown(metric.cost(worst))}) loses to "
+        f"{len(cheaper)} of the others' {len(others)} results"
+    )
+
+
+def _equal_work(metric: Metric, results: list[Result], ranked: list[Result]) -> str:
+    """The comparison at one number of private samples, where the best results differ in it."""
+    if metric.key in ("memory", "setup") or len({_samples(r) for r in ranked}) == 1:
+        return ""
+    frameworks = {r.framework for r in results}
+    common = set.intersection(
+        *({_samples(r) for r in results if r.framework == f} for f in frameworks)
+    )
+    if not common:
+        return "the results train on different numbers of samples a round"
+    samples = max(common)
+    best = {
+        f: min((r for r in results if r.framework == f and _samples(r) == samples), key=metric.cost)
+        for f in frameworks
+    }
+    first, second = sorted(best.values(), key=metric.cost)[:2]
+    found = f"with equal work ({samples:,} private samples a round)"
+    if _is_tie(metric, first, second):
+        return f"{found} nobody wins: {_both(metric, first, second)}"
+    ratio = _factor(metric.cost(second), metric.cost(first))
+    winner = framework_label(first.framework)
+    return f"{found} {winner} wins by {ratio}: {_both(metric, first, second)}"
+
+
+def _both(metric: Metric, first: Result, second: Result) -> str:
+    return " against ".join(f"{metric.shown(metric.cost(r))} ({r.name})" for r in (first, second))
+
+
+def _samples(result: Result) -> int:
+    return int(result.plan["workload"]["samples_per_client"])

@@ -1,0 +1,86 @@
+"""A framework's protocol for a plan that everybody can look up: the case study's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.protocol.step import Protocol
+from fedsim.scenario.build import Place, built_federation
+from fedsim.scenario.document import read_document
+from fedsim.scenario.framework import find_framework
+from fedsim.scenario.mistake import refusal
+from fedsim.scenario.settings import Settings
+from fedsim.spec.plan import ClientPlan
+from fedsim.spec.quantity import FROM_FILE
+
+__all__ = ["Example", "example_protocol"]
+
+_PUBLIC_SAMPLES = 5002
+_CUT_LAYER = 4
+
+
+@dataclass(frozen=True)
+class Example:
+    """A protocol with its plan.
+
+    Attributes
+    ----------
+    plan : ClientPlan
+    protocol : Protocol
+    words : str
+        The plan in words.
+    """
+
+    plan: ClientPlan
+    protocol: Protocol
+    words: str
+
+
+def example_protocol(name: str) -> Example:
+    """The protocol of a framework for the shipped case study's plan.
+
+    Parameters
+    ----------
+    name : str
+        ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or ``module:function``; a module is looked for
+        in the current folder.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such framework, or it refuses the plan.
+    """
+    try:
+        framework = find_framework(name, Path.cwd())
+    except ScenarioError as error:
+        raise ScenarioError(f"framework '{name}': {error}") from error
+    overrides = (f"workload.public_samples={_PUBLIC_SAMPLES}", f"split.cut_layer={_CUT_LAYER}")
+    document = read_document("case_study", overrides)
+    table = {key: value for key, value in document.table.items() if key != "case"}
+    settings = Settings.model_validate(table, context=FROM_FILE)
+    federation, mistakes = built_federation(settings, Place(document.folder))
+    if federation is None:
+        raise refusal(mistake.line(document.file) for mistake in mistakes)
+    plan = federation.server_plan
+    try:
+        protocol = framework(plan)
+    except ProtocolError as error:
+        raise ScenarioError(f"framework '{name}': {error}") from error
+    return Example(plan, protocol, _words(settings, name))
+
+
+def _words(settings: Settings, name: str) -> str:
+    workload, rank = settings.workload, settings.lora.r if settings.lora is not None else 0
+    parts = [
+        settings.model.name,
+        f"r = {rank}",
+        f"{workload.samples_per_client:,} samples of {workload.max_tokens} tokens",
+        f"batches of {workload.batch_size}",
+    ]
+    if name == "kd_fedllm":
+        parts.append(f"{_PUBLIC_SAMPLES:,} public samples")
+    if name == "split_fedllm":
+        parts.append(f"cut after block {_CUT_LAYER}")
+    return ", ".join(parts)

@@ -1,0 +1,55 @@
+"""Files that commands write: checked before anything is computed, and never seen half-written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from fedsim.errors import ScenarioError
+
+__all__ = ["check_writable", "write_text"]
+
+
+def check_writable(path: Path, suffixes: Iterable[str] = ()) -> None:
+    """Refuse an output that could not be written.
+
+    Parameters
+    ----------
+    path : Path
+    suffixes : iterable of str
+        The allowed ones, with their dots; any when empty.
+
+    Raises
+    ------
+    ScenarioError
+        If the suffix, the folder or the file is of no use.
+    """
+    allowed = tuple(suffixes)
+    if allowed and path.suffix.lower() not in allowed:
+        raise ScenarioError(
+            f"{path}: the suffix says the format of the output; allowed: {', '.join(allowed)}."
+        )
+    if path.is_dir():
+        raise ScenarioError(f"{path}: is a folder; name a file in it for the output.")
+    if not path.parent.is_dir():
+        raise ScenarioError(f"{path}: there is no folder {path.parent}; make it first.")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ScenarioError(f"{path}: may not be written; choose another place for the output.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write under a temporary name and rename, so that no half of a file is ever seen.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be written; what was there stays.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ScenarioError(f"{path}: cannot be written ({error.strerror}).") from error

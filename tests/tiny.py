@@ -1,0 +1,146 @@
+"""Models and federations small enough to be run within a second: few texts, random weights.
+
+Needs the extra ``runtime``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol.step import Protocol
+from fedsim.runtime.build_model import build_model
+from fedsim.runtime.data import EncodedDataset
+from fedsim.runtime.federation import Federation, FederationData, RoundSettings, build_federation
+from fedsim.runtime.options import RunOptions
+from fedsim.runtime.staged_model import StagedModel
+from fedsim.runtime.text_batch import TextBatch, TextSource
+from fedsim.spec.batch import Padding
+from fedsim.spec.model import HeadSpec, ModelSpec
+from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.spec.tuning import LoraTuning, Tuning
+from shapes import MAX_TOKENS, NUM_CLASSES, VOCAB_SIZE, attention_input, tiny_shape
+
+__all__ = [
+    "CPU",
+    "LANGUAGE_MODEL",
+    "PAD",
+    "tiny_batch",
+    "tiny_federation",
+    "tiny_model",
+    "tiny_rows",
+    "tiny_training",
+]
+
+# Threads of two test processes that wait for each other make tiny operators ten times slower.
+torch.set_num_threads(1)
+
+CPU = torch.device("cpu")
+LANGUAGE_MODEL = HeadSpec("language_model")
+PAD = 0
+
+
+def tiny_training(
+    family: str = "gpt2",
+    *,
+    head: HeadSpec | None = None,
+    tuning: Tuning | None = None,
+    model: ModelSpec | None = None,
+    **changes: Any,
+) -> TrainingSpec:
+    """LoRA of rank 2 on the attention input and a classification head, unless said otherwise."""
+    shape = model or tiny_shape(family)
+    return TrainingSpec(
+        model=shape,
+        head=head or HeadSpec("classification", NUM_CLASSES),
+        tuning=tuning or LoraTuning(r=2, alpha=8.0, target_modules=attention_input(shape)),
+        **changes,
+    )
+
+
+def tiny_rows(
+    lengths: Sequence[int], *, seed: int = 0, num_classes: int = NUM_CLASSES
+) -> EncodedDataset:
+    """Rows of random tokens with random labels; 0 classes make an unlabeled data set."""
+    rng = np.random.default_rng([seed, len(lengths)])
+    # The pad token never occurs within a text: transformers looks for the last token by it.
+    texts = tuple(rng.integers(1, VOCAB_SIZE, length) for length in lengths)
+    labels = rng.integers(0, num_classes, len(lengths)) if num_classes else np.empty(0, np.int64)
+    return EncodedDataset(texts, labels, VOCAB_SIZE, num_classes, MAX_TOKENS)
+
+
+def tiny_batch(
+    lengths: Sequence[int], padding: Padding = "max_tokens", *, seed: int = 0, is_labeled: bool = True
+) -> TextBatch:
+    """One mini-batch of random texts."""
+    rows = tiny_rows(lengths, seed=seed, num_classes=NUM_CLASSES if is_labeled else 0)
+    return TextSource(rows, padding, PAD).batch(range(len(lengths)), CPU)
+
+
+def tiny_model(training: TrainingSpec, *, seed: int = 0, is_perturbed: bool = True) -> StagedModel:
+    """A model with random weights.
+
+    Fresh adapters are zero in one factor and their gradients in the other; perturbed ones are not,
+    so that a test sees every term.
+    """
+    model = build_model(training, weights="random", pad_token_id=PAD, seed=seed, device=CPU)
+    if is_perturbed:
+        perturb(model, seed)
+    return model
+
+
+def perturb(model: StagedModel, seed: int = 0) -> None:
+    """Add noise to every trained parameter."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            if parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.1 * noise.to(parameter.dtype))
+
+
+def tiny_federation(
+    framework: str | Callable[[ClientPlan], Protocol],
+    training: TrainingSpec,
+    settings: RoundSettings,
+    *,
+    lengths: dict[str, Sequence[int]],
+    public_lengths: Sequence[int] | None = None,
+    options: RunOptions | None = None,
+    seed: int = 0,
+    is_perturbed: bool = True,
+) -> Federation:
+    """A federation whose clients hold random texts of the given lengths."""
+    num_classes = NUM_CLASSES if training.head.kind == "classification" else 0
+    data = FederationData(
+        {
+            client_id: tiny_rows(own, seed=seed + index, num_classes=num_classes)
+            for index, (client_id, own) in enumerate(lengths.items())
+        },
+        None
+        if public_lengths is None
+        else tiny_rows(public_lengths, seed=seed + 100, num_classes=num_classes),
+        PAD,
+    )
+    federation = build_federation(
+        FRAMEWORKS[framework] if isinstance(framework, str) else framework,
+        training,
+        settings,
+        data,
+        options=options,
+        weights="random",
+        device=CPU,
+    )
+    if is_perturbed:
+        models = [federation.server.trainer.model]
+        models.extend(client.trainer.model for client in federation.clients.values())
+        if settings.cut is not None:
+            servers = (federation.server.server_side_trainer(name) for name in lengths)
+            models.extend({id(trainer): trainer.model for trainer in servers}.values())
+        for model in models:
+            perturb(model)
+    return federation

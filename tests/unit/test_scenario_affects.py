@@ -1,0 +1,218 @@
+"""No key is blind: what it says it affects, it moves, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from fedsim.scenario.document import merged
+from fedsim.scenario.mistake import table_type
+from fedsim.scenario.settings import OVERRIDABLE, Settings
+from scenarios import SMALL, answered
+
+_CLASSES: Final = [{"name": "a", "num_clients": 2}, {"name": "b", "num_clients": 2}]
+
+#: Another value for each key, and what else must be so for the key to matter.
+CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
+    "seed": (7, {}),
+    "question": ("Why?", {}),
+    "model.name": ("gpt2-medium", {"device": {"memory": "99 GB"}}),
+    "model.head": ("language_model", {}),
+    "model.num_classes": (6, {}),
+    "model.tuning": ("full", {}),
+    "model.weights_dtype": ("bfloat16", {}),
+    "model.compute_dtype": ("bfloat16", {"device": "rtx4090", "server": {"device": "rtx4090"}}),
+    "model.payload_dtype": ("float16", {}),
+    "model.gradient_checkpointing": (True, {}),
+    "model.dropout": (0.0, {}),
+    "lora.r": (8, {}),
+    "lora.alpha": (8.0, {}),
+    "lora.dropout": (0.0, {}),
+    "lora.target_modules": (["attn.c_attn", "mlp.c_fc"], {}),
+    "lora.num_top_layers": (1, {}),
+    "lora.bias": ("all", {}),
+    "lora.use_rslora": (True, {}),
+    "lora.init_lora_weights": ("gaussian", {}),
+    "lora.shares_head": (False, {}),
+    "workload.dataset": ("mine", {}),
+    "workload.max_tokens": (10, {}),
+    "workload.padding": ("max_tokens", {}),
+    "workload.lengths": ([4, 6], {}),
+    "workload.samples_per_client": (11, {}),
+    "workload.public_samples": (7, {}),
+    "workload.available_samples": (1000, {}),
+    "workload.batch_size": (5, {}),
+    "workload.accumulation_steps": (2, {}),
+    "workload.local_epochs": (2, {}),
+    "workload.distillation_epochs": (2, {}),
+    "workload.num_rounds": (3, {}),
+    "workload.optimizer": ("sgd", {}),
+    "split.cut_layer": (2, {}),
+    "split.half_block": (True, {}),
+    "split.server_variant": ("v2", {}),
+    "learning.learning_rate": (0.1, {}),
+    "learning.optimizer_state": ("keep", {}),
+    "learning.distillation_loss": ("mae", {}),
+    "learning.distillation_temperature": (3.0, {}),
+    "learning.partition": ("dirichlet", {"learning": {"dirichlet_alpha": 1.0}}),
+    "learning.dirichlet_alpha": (0.5, {}),
+    "fleet.num_clients": (9, {}),
+    "fleet.class": ([{"name": "a", "num_clients": 4, "r": 2}], {}),
+    "device.like": ("laptop-7840u", {}),
+    "device.name": ("mine", {}),
+    "device.slowdown": (2.0, {}),
+    "device.compute": ("1 GFLOP/s", {}),
+    "device.memory_bandwidth": ("1 GB/s", {}),
+    "device.operator_time": ("1 ms", {}),
+    "device.memory": ("1 kB", {}),
+    "device.power": ("5 W", {}),
+    "device.uncertainty": (0.1, {}),
+    "link.like": ("3g", {}),
+    "link.name": ("mine", {}),
+    "link.uplink": ("1 Mbit/s", {}),
+    "link.downlink": ("1 Mbit/s", {}),
+    "link.round_trip": ("1 s", {}),
+    "link.handshake_round_trips": (2.0, {}),
+    "link.initial_window": ("2 kB", {}),
+    "link.payload_fraction": (0.5, {}),
+    "link.message_time": ("1 s", {}),
+    "server.device": ({"like": "rtx4090"}, {}),
+    "server.num_accelerators": (1, {"server": {"device": {"slowdown": 1e4}}}),
+    "server.uplink": ("1 kB/s", {}),
+    "server.downlink": ("1 kB/s", {}),
+    "fleet.class.name": ("z", {}),
+    "fleet.class.share": (0.75, {}),
+    "fleet.class.num_clients": (3, {}),
+    "fleet.class.device": ({"slowdown": 3.0}, {}),
+    "fleet.class.link": ({"like": "3g"}, {}),
+    "fleet.class.samples_per_client": (20, {}),
+    "fleet.class.r": (8, {}),
+    "fleet.class.cut_layer": (2, {}),
+    "fleet.class.batch_size": (2, {}),
+}
+
+#: Not a choice yet (one value), or with tests of their own beside the profile.
+UNTESTED: Final = {"engine", "policy.mode", "profile"}
+
+
+def declared_keys() -> Iterator[tuple[str, set[str], Any]]:
+    """Every key of a file with what it declares."""
+    for name in Settings.model_fields:
+        table = table_type(Settings, (name,)) if name in OVERRIDABLE else None
+        if table is None:
+            yield name, _affects(Settings, name), Settings.model_fields[name].annotation
+            continue
+        for key, field in table.model_fields.items():
+            written_key = field.alias or key
+            yield f"{name}.{written_key}", _affects(table, key), field.annotation
+            if written_key == "class":
+                inner = table_type(Settings, ("fleet", "class"))
+                assert inner is not None
+                for inner_key, inner_field in inner.model_fields.items():
+                    path = f"fleet.class.{inner_key}"
+                    yield path, _affects(inner, inner_key), inner_field.annotation
+
+
+def _affects(table: type[BaseModel], key: str) -> set[str]:
+    extra = table.model_fields[key].json_schema_extra
+    assert isinstance(extra, dict)
+    affects = extra["affects"]
+    assert isinstance(affects, list)
+    return {str(word) for word in affects}
+
+
+KEYS: Final = list(declared_keys())
+
+
+def test_every_key_says_what_it_affects() -> None:
+    """The words are cost, time, learning and label, at least one of them a key."""
+    for path, affects, _ in KEYS:
+        assert affects, path
+        assert affects <= {"cost", "time", "learning", "label"}, path
+
+
+def test_every_key_has_a_change_to_try() -> None:
+    """A new key has to be given another value here."""
+    assert {path for path, _, _ in KEYS} == set(CHANGES) | UNTESTED
+
+
+def test_a_key_without_a_change_has_a_single_value() -> None:
+    """What is left out of the walk could not be changed."""
+    for path, _, annotation in KEYS:
+        if path in UNTESTED - {"profile"}:
+            assert get_origin(annotation) is Literal
+            assert len(get_args(annotation)) == 1
+
+
+@pytest.mark.parametrize(("path", "affects"), [(p, a) for p, a, _ in KEYS if p in CHANGES])
+def test_a_key_moves_what_it_declares_and_nothing_else(
+    tmp_path: Path, path: str, affects: set[str]
+) -> None:
+    """Cost, time or neither: as the declaration says."""
+    value, context = CHANGES[path]
+    before = merged(copy.deepcopy(SMALL), context)
+    if path.startswith("fleet.class."):
+        before, after = _class_change(before, path.rpartition(".")[2], value)
+    else:
+        after = _with(before, path.split("."), value)
+
+    first, second = answered(tmp_path, before), answered(tmp_path, after)
+
+    moved = {
+        name
+        for name, read in (("cost", _cost), ("time", _time))
+        if json.dumps(read(first)) != json.dumps(read(second))
+    }
+    assert moved <= affects
+    if affects & {"cost", "time"}:
+        assert moved
+
+
+def _with(table: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    nested: Any = value
+    for part in reversed(path):
+        nested = {part: nested}
+    return merged(table, nested)
+
+
+def _class_change(
+    table: dict[str, Any], key: str, value: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    classes = copy.deepcopy(_CLASSES)
+    number: dict[str, Any] = {}
+    if key == "share":
+        # Alike but for the rank, or their shares would change no sum.
+        classes = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "r": 2}]
+        number = {"num_clients": 4}
+    before = {**table, "fleet": {"class": classes, **number}}
+    after_classes = copy.deepcopy(classes)
+    after_classes[1][key] = value
+    if key == "share":
+        after_classes[0][key] = 1 - value
+    return before, {**table, "fleet": {"class": after_classes, **number}}
+
+
+def _cost(results: list[dict[str, Any]]) -> Any:
+    keys = ("status", "setup", "server_per_round", "totals")
+    return [
+        (
+            [result[key] if key != "setup" else _counts(result[key]) for key in keys],
+            sorted(json.dumps(table["per_client_round"]) for table in result["classes"]),
+        )
+        for result in results
+    ]
+
+
+def _counts(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if not name.endswith("_s")}
+
+
+def _time(results: list[dict[str, Any]]) -> Any:
+    keys = ("round_time_s", "makespan_s")
+    return [([result[key] for key in keys], result["setup"]["transfer_s"]) for result in results]
