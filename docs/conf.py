@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from generate import generate  # noqa: E402
+from generate import generate
 
-from fedsim import __version__  # noqa: E402
+from fedsim import __version__
 
 generate()
 

@@ -1,4 +1,4 @@
-"""The small plans that the pages' tables and drawings are made from, and the letters of their sizes.
+"""The small plans that the pages' tables and drawings are made from.
 
 All sizes differ, so that a shape's numbers can be read back as letters.
 """
@@ -51,7 +51,9 @@ def language_model_plan() -> ClientPlan:
     return replace(kd_plan(), training=training)
 
 
-def split_plan(cut_layer: int = 4, *, half_block: bool = False, top: int | None = None) -> ClientPlan:
+def split_plan(
+    cut_layer: int = 4, *, half_block: bool = False, top: int | None = None
+) -> ClientPlan:
     """Cut after ``cut_layer`` blocks; with ``top``, adapters in the last so many blocks only."""
     tuning = LoraTuning(r=8, num_top_layers=top)
     training = replace(TRAINING, tuning=tuning)

@@ -1,7 +1,7 @@
 """Write the pages' generated parts into ``docs/_generated``: tables, drawings, an example answer.
 
-``conf.py`` calls :func:`generate` ahead of every build, so nothing in them can be older than the code
-that they are read from. Run by hand it does the same: ``python docs/generate.py``.
+``conf.py`` calls :func:`generate` ahead of every build, so nothing in them can be older than the
+code that they are read from. Run by hand it does the same: ``python docs/generate.py``.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
         kd_fedllm(language_model_plan()), language_model_plan()
     ),
     "split_fedllm_steps.md": lambda: step_table(split_fedllm(split_plan()), split_plan()),
-    "split_frozen_steps.md": lambda: step_table(
-        split_fedllm(split_plan(top=6)), split_plan(top=6)
-    ),
+    "split_frozen_steps.md": lambda: step_table(split_fedllm(split_plan(top=6)), split_plan(top=6)),
     "block_rows.md": row_table,
     "flop_examples.md": example_table,
     "saved_examples.md": saved_table,

@@ -1,7 +1,7 @@
 """Tables of steps as Markdown, read off protocol values: label, site, operation, payload.
 
-A payload's formula is the payload itself with its sizes written as letters, so it cannot differ from
-what is counted.
+A payload's formula is the payload itself with its sizes written as letters, so it cannot differ
+from what is counted.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _rows(
                     who = f"{step.site}, {scope}"
                     yield (label, who, repeated, _name(step.operation), _work(step, plan))
                 case Transfer():
-                    way = "server → client" if step.direction is Direction.DOWN else "client → server"
+                    way = (
+                        "server → client" if step.direction is Direction.DOWN else "client → server"
+                    )
                     once = ", once ahead of round 1" if is_setup else ""
                     what = step.payload.content.replace("_", " ")
                     yield (label, way, repeated, f"{what}{once}", _payload(step.payload))
@@ -100,7 +102,7 @@ def _sizes(payload: Payload) -> str:
 
 def _term(tensors: Sequence[TensorSpec]) -> str:
     first = tensors[0]
-    size = " × ".join(LETTERS.get(n, str(n)) for n in first.shape)
+    size = " x ".join(LETTERS.get(n, str(n)) for n in first.shape)
     names = " and ".join(f"`{t.name.removeprefix('base_model.model.')}`" for t in tensors)
     what = names if len(tensors) <= 2 else f"{len(tensors)} tensors"
-    return f"{what} of {size} × {dtype_bytes(first.dtype)} B"
+    return f"{what} of {size} x {dtype_bytes(first.dtype)} B"

@@ -65,7 +65,7 @@ def _table(schema: Mapping[str, Any]) -> str:
 
 def _default(entry: Mapping[str, Any]) -> str:
     value = entry.get("default")
-    if value is None or value == "" or value == [] or value == {}:
+    if value is None or value in ("", [], {}):
         return "none"
     if isinstance(value, Mapping):
         return "its keys' defaults"
@@ -89,22 +89,23 @@ def _kind(entry: Mapping[str, Any]) -> str:
         return f"`{json.dumps(entry['const'])}`"
     if "enum" in entry:
         return ", ".join(f"`{json.dumps(value)}`" for value in entry["enum"])
-    match entry.get("type"):
-        case "null":
-            return ""
-        case "boolean":
-            return "`true`, `false`"
-        case "integer":
-            return f"whole number{_range(entry)}"
-        case "number":
-            return f"number{_range(entry)}"
-        case "array":
-            return f"list of {_plural(_value(entry.get('items', {})))}"
-        case "object":
-            return "table"
-        case "string":
-            return _text(entry)
-    return "any value"
+    return _plain(entry.get("type", ""), entry)
+
+
+def _plain(kind: str, entry: Mapping[str, Any]) -> str:
+    if kind == "string":
+        return _text(entry)
+    if kind == "array":
+        return f"list of {_plural(_value(entry.get('items', {})))}"
+    names = {
+        "null": "",
+        "boolean": "`true`, `false`",
+        "integer": "whole number",
+        "number": "number",
+        "object": "table",
+        "": "any value",
+    }
+    return f"{names[kind]}{_range(entry)}"
 
 
 def _plural(kind: str) -> str:

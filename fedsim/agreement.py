@@ -67,7 +67,8 @@ class Verification:
     predicted_memory, measured_memory : dict of str to int
         Peak bytes of a client (the largest of all) and of the server [B].
     timed_rounds : int
-    profile_name : str or None
+    profile_name, profile_source : str or None
+        What seconds were predicted with, and where it was measured.
     """
 
     framework: str
@@ -77,7 +78,7 @@ class Verification:
     measured_memory: dict[str, int]
     timed_rounds: int
     profile_name: str | None
-    relative_sigma: float | None = None
+    profile_source: str | None = None
 
     @property
     def agrees(self) -> bool:

@@ -1,23 +1,48 @@
-"""Run a configuration for real and hold it against the formulas. Needs the extra ``runtime``."""
+"""Configurations run for real and held against the formulas. Needs the extra ``runtime``."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 from fedsim.agreement import differences
-from fedsim.protocol.operation import ForwardToCut, Train
-from fedsim.protocol.step import Compute, Each, Repeat, Step
+from fedsim.protocol.operation import Distill, Train, TrainAboveCut
+from fedsim.protocol.step import Compute, Each, Gather, Protocol, Repeat, Transfer, leaf_steps
 from fedsim.runtime.federation import Federation, RoundSettings
 from fedsim.runtime.options import RunOptions
 from fedsim.study.verify import predicted_ledger
 from strategies import Configuration
 from tiny import tiny_federation
 
-__all__ = ["Executed", "execute", "federation_of"]
+__all__ = ["Reached", "differences_of", "federation_of"]
+
+
+@dataclass
+class Reached:
+    """What the configurations of a test file came to, so that a test can count it.
+
+    Attributes
+    ----------
+    configurations : list of Configuration
+        Those that were run to the end.
+    situations : set of str
+        What happened in them; see :func:`situations`.
+    """
+
+    configurations: list[Configuration] = field(default_factory=list)
+    situations: set[str] = field(default_factory=set)
+
+    def run(self, configuration: Configuration) -> list[str]:
+        """Run a set-up and a round; return what was counted otherwise than predicted."""
+        federation = federation_of(configuration)
+        found = differences_of(federation)
+        self.configurations.append(configuration)
+        for protocol in federation.protocols(1).values():
+            self.situations |= situations(protocol)
+        return found
 
 
 def federation_of(configuration: Configuration) -> Federation:
-    """Two clients with texts of their own, of 1 to 9 tokens."""
+    """Two clients with texts of their own, 1 to 9 tokens long."""
     num_samples = configuration["num_samples"]
     num_public = configuration.get("num_public", None)
     return tiny_federation(
@@ -34,7 +59,7 @@ def federation_of(configuration: Configuration) -> Federation:
             shares_head=configuration.get("shares_head", True),
         ),
         lengths={
-            # The second client has one sample less, so that the two rounds differ in every count.
+            # One sample less, so that no count of one client is the other's by accident.
             "ann": configuration.lengths(1, num_samples),
             "bob": configuration.lengths(2, max(2, num_samples - 1)),
         },
@@ -47,13 +72,45 @@ def federation_of(configuration: Configuration) -> Federation:
     )
 
 
-def differences_of(configuration: Configuration, num_rounds: int = 1) -> list[str]:
+def differences_of(federation: Federation, num_rounds: int = 1) -> list[str]:
     """What a real set-up and real rounds count otherwise than the formulas say."""
-    federation = federation_of(configuration)
     executor = federation.executor()
     federation.run_setup(executor)
     for round_index in range(1, num_rounds + 1):
         federation.run_round(executor, round_index)
-    predicted = predicted_ledger(federation, num_rounds)
-    assert predicted.rows
-    return [str(found) for found in differences(predicted, executor.ledger)]
+    return [
+        str(difference)
+        for difference in differences(predicted_ledger(federation, num_rounds), executor.ledger)
+    ]
+
+
+def situations(protocol: Protocol) -> set[str]:
+    """By name, what a protocol comes to: an axis may have a value and still never matter."""
+    found = set()
+    batches: dict[str, list[object]] = {}
+    for segment in (*protocol.setup, *protocol.round):
+        if isinstance(segment, Gather):
+            continue
+        if any(isinstance(step, Repeat) for step in segment.steps):
+            found.add("equal batches are written once")
+        for _, step in leaf_steps(segment.steps):
+            if isinstance(step, Transfer) and not step.payload.tensors:
+                found.add(f"{step.label} carries nothing")
+            if not isinstance(step, Compute):
+                continue
+            if isinstance(step.operation, (Train, Distill, TrainAboveCut)):
+                batches.setdefault(step.label, []).append(step.operation.batch)
+                if not step.operation.is_update:
+                    found.add(f"{step.label} accumulates")
+    for label, shapes in batches.items():
+        if len(set(shapes)) > 1:
+            found.add(f"{label} has unequal batches")
+    labels = {
+        step.label
+        for segment in protocol.round
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+    }
+    if protocol.name == "split_fedllm":
+        found.add("the client trains" if "c4" in labels else "the client trains nothing")
+    return found

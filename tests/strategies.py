@@ -48,7 +48,7 @@ _TRAINING_AXES: Final[dict[str, tuple[Any, ...]]] = {
 }
 _ROUND_AXES: Final[dict[str, tuple[Any, ...]]] = {
     "padding": ("max_tokens", "longest", "none"),
-    "batch_size": (1, 2, 3),
+    "batch_size": (2, 3, 5),
     "accumulation_steps": (1, 2, 3),
     "local_epochs": (1, 2),
     "num_samples": (2, 3, 4, 5),

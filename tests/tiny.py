@@ -74,7 +74,11 @@ def tiny_rows(
 
 
 def tiny_batch(
-    lengths: Sequence[int], padding: Padding = "max_tokens", *, seed: int = 0, is_labeled: bool = True
+    lengths: Sequence[int],
+    padding: Padding = "max_tokens",
+    *,
+    seed: int = 0,
+    is_labeled: bool = True,
 ) -> TextBatch:
     """One mini-batch of random texts."""
     rows = tiny_rows(lengths, seed=seed, num_classes=NUM_CLASSES if is_labeled else 0)

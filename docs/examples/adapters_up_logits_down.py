@@ -1,8 +1,8 @@
 """A framework of one's own: adapters travel up, logits travel down.
 
-Clients train and upload their adapters as in FedLLM. The server averages them and sends back not the
-average but its logits on a public data set, which the clients distill. With few classes the downlink
-is much smaller than the adapters, and the clients' models may differ.
+Clients train and upload their adapters as in FedLLM. The server averages them and sends back not
+the average but its logits on a public data set, which the clients distill. With few classes the
+downlink is much smaller than the adapters, and the clients' models may differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from fedsim.spec.plan import ClientPlan
 def adapters_up_logits_down(plan: ClientPlan) -> Protocol:
     """One client's protocol, steps h1 to h6."""
     if plan.public_text is None:
-        raise ProtocolError("adapters_up_logits_down needs a public data set: [workload] public_samples.")
+        raise ProtocolError(
+            "adapters_up_logits_down needs a public data set: [workload] public_samples."
+        )
     whole = Part.whole(plan.training.model.num_layers)
     adapters = adapter_payload(plan.training, whole, plan.shares_head)
     text = plan.public_text

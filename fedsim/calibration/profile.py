@@ -180,6 +180,7 @@ def load_profile(path: Path) -> Profile:
         seconds_per_unit=dict(file.fit.seconds_per_unit),
         relative_sigma=file.fit.relative_sigma,
         memory_bytes=file.machine.memory_bytes,
+        compute_dtype="float32",
         is_calibrated=True,
         source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
     )

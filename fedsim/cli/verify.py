@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fedsim.calibration.profile import find_profile, load_profile
+from fedsim.calibration.profile import find_profile, load_profile, profile_names
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
@@ -20,6 +20,8 @@ from fedsim.spec.device import DeviceSpec
 
 __all__ = ["command"]
 
+#: Predicts seconds on a CPU where the user names no profile; the report says whose it is.
+_SHIPPED = "cpu-2-threads"
 _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 
 
@@ -73,6 +75,19 @@ _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 @click.option("--samples-per-client", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--public-samples", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
+    "--split",
+    type=click.Choice(["iid", "dirichlet"]),
+    default="iid",
+    show_default=True,
+    help="How labels are spread over clients.",
+)
+@click.option(
+    "--dirichlet-alpha",
+    type=float,
+    default=None,
+    help="Concentration of --split dirichlet: the smaller, the more clients differ.",
+)
+@click.option(
     "--max-tokens",
     type=click.IntRange(1),
     default=None,
@@ -109,7 +124,9 @@ _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 @click.option("--rounds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--timed-rounds", type=click.IntRange(0), default=3, show_default=True)
 @click.option(
-    "--profile", default=None, help="Calibrated profile of this machine, to predict seconds with."
+    "--profile",
+    default=None,
+    help="Calibrated profile to predict seconds with (default on a CPU: the shipped one).",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -137,7 +154,7 @@ def command(
     set_thread_policy()
     if json_path is not None:
         check_writable(json_path)
-    device = _device(profile, timed_rounds)
+    predictor = _device(profile, timed_rounds, options["device"])
     from fedsim.report.verify import print_verification
     from fedsim.study.verification_setup import VerificationRequest, VerificationSetup
     from fedsim.study.verify import verify
@@ -156,7 +173,7 @@ def command(
                 name,
                 num_rounds=rounds,
                 timed_rounds=timed_rounds,
-                device=device,
+                device=predictor,
                 on_step=partial(on_step, name),
             )
             for name in frameworks or _FRAMEWORKS
@@ -174,9 +191,12 @@ def command(
         raise AgreementError(f"{failed[0].framework}: {failed[0].found[0]}")
 
 
-def _device(profile: str | None, timed_rounds: int) -> DeviceSpec | None:
-    if profile is None:
-        return None
-    if timed_rounds == 0:
-        raise ScenarioError("--profile predicts seconds and --timed-rounds 0 measures none.")
-    return load_profile(find_profile(profile)).device
+def _device(profile: str | None, timed_rounds: int, device: str) -> DeviceSpec | None:
+    if profile is not None:
+        known = load_profile(find_profile(profile)).device
+        if timed_rounds == 0:
+            raise ScenarioError("--profile predicts seconds and --timed-rounds 0 measures none.")
+        return known
+    if device == "cpu" and timed_rounds and _SHIPPED in profile_names():
+        return load_profile(find_profile(_SHIPPED)).device
+    return None

@@ -33,19 +33,20 @@ def _framework(outcome: Verification) -> RenderableType:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("step")
+    table.add_column("step", no_wrap=True)
     for name in ("payload B", "message B", "FLOP"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("=", justify="center")
-    for name in ("measured", "predicted", "error"):
+    table.add_column("=", justify="center", no_wrap=True)
+    timed = [name for name, is_shown in _time_columns(outcome) if is_shown]
+    for name in timed:
         table.add_column(name, justify="right", no_wrap=True)
     differing = {difference.key.step for difference in outcome.found}
     for check in outcome.steps:
-        table.add_row(*_cells(check, is_equal=check.step not in differing))
+        table.add_row(*_cells(check, timed, is_equal=check.step not in differing))
     return Group(table, _memory_line(outcome), Text())
 
 
-def _cells(check: StepCheck, *, is_equal: bool) -> list[RenderableType]:
+def _cells(check: StepCheck, timed: list[str], *, is_equal: bool) -> list[RenderableType]:
     measured, predicted = check.measured, check.predicted
     mark = Text("✓", style="green") if is_equal else Text("✗", style="bold red")
     cells: list[RenderableType] = [check.step]
@@ -53,13 +54,26 @@ def _cells(check: StepCheck, *, is_equal: bool) -> list[RenderableType]:
         text = f"{other:,}" if other or one else ""
         cells.append(text if one == other else Text(f"{other:,}\npredicted {one:,}", style="red"))
     cells.append(mark)
-    cells.append("" if check.measured_s is None else format_seconds(check.measured_s))
-    cells.append("" if check.predicted_s is None else format_seconds(check.predicted_s))
     error = ""
     if check.predicted_s is not None and check.measured_s:
         error = f"{check.predicted_s / check.measured_s - 1:+.0%}"
-    cells.append(error)
+    times = {
+        "measured": _seconds(check.measured_s),
+        "predicted": _seconds(check.predicted_s),
+        "error": error,
+    }
+    cells.extend(times[name] for name in timed)
     return cells
+
+
+def _time_columns(outcome: Verification) -> tuple[tuple[str, bool], ...]:
+    is_timed = outcome.timed_rounds > 0
+    is_predicted = is_timed and outcome.profile_name is not None
+    return ("measured", is_timed), ("predicted", is_predicted), ("error", is_predicted)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else format_seconds(value)
 
 
 def _counts(row: LedgerRow) -> tuple[int, int, int]:
@@ -96,11 +110,15 @@ def _verdict(outcomes: Sequence[Verification]) -> RenderableType:
             "FLOPs are equal to the last unit.\n",
             style="bold green",
         )
-    profile = next((o.profile_name for o in outcomes if o.profile_name), None)
-    rounds = outcomes[0].timed_rounds
-    if rounds:
+    first = outcomes[0]
+    if first.timed_rounds:
         lines.append(
-            f"Seconds: all clients of one round, median of {rounds} rounds"
-            + (f"; predicted by profile '{profile}'." if profile else "; no profile given.")
+            f"Seconds: all clients of one round, median of {first.timed_rounds} rounds, one after "
+            "the other in this process."
         )
+        if first.profile_name:
+            lines.append(
+                f" Predicted by profile '{first.profile_name}' ({first.profile_source}); a machine "
+                "of its own needs a profile of its own: fedsim calibrate."
+            )
     return lines

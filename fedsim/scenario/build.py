@@ -105,18 +105,22 @@ def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> Tr
         text = 'is missing; add the table with r and target_modules, or set model.tuning = "full".'
         builder.mistakes.append(Mistake("[lora]", "", text))
         return None
+    numerics = builder.tried(
+        "[model]",
+        lambda: Numerics(
+            table.weights_dtype,
+            table.compute_dtype,
+            table.payload_dtype,
+            table.gradient_checkpointing,
+        ),
+    )
     training = builder.tried(
         "[lora]",
         lambda: TrainingSpec(
             model=model,
             head=HeadSpec(table.head, table.num_classes or 2),
             tuning=_tuning(lora) if table.tuning == "lora" and lora is not None else FullTuning(),
-            numerics=Numerics(
-                table.weights_dtype,
-                table.compute_dtype,
-                table.payload_dtype,
-                table.gradient_checkpointing,
-            ),
+            numerics=numerics or Numerics(),
             model_dropout=table.dropout,
             optimizer=optimizer,
         ),
@@ -158,7 +162,9 @@ def _train_epochs(settings: Settings, client: ClassTable | None) -> tuple[TextLe
     samples = own or workload.samples_per_client
     if workload.padding == "max_tokens":
         return (_text(settings, samples, _PRIVATE, 0),) * workload.local_epochs
-    return tuple(_text(settings, samples, _PRIVATE, epoch) for epoch in range(workload.local_epochs))
+    return tuple(
+        _text(settings, samples, _PRIVATE, epoch) for epoch in range(workload.local_epochs)
+    )
 
 
 def _public_text(settings: Settings) -> TextLengths | None:

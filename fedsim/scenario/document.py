@@ -130,7 +130,7 @@ def _value(text: str, where: str) -> Any:
         table = {}
     if set(table) == {"value"}:
         return table["value"]
-    if not text or text[0] in "\"'[{":
+    if not text or "\n" in text or text[0] in "\"'[{":
         raise ScenarioError(f'{where}: not a TOML value; write for example 4, true, "text" or [1].')
     return text
 

@@ -178,6 +178,8 @@ def shown(value: object) -> str:
 def place(location: tuple[int | str, ...]) -> str:
     """``("lora", "r")`` as ``[lora] r``; entries of lists count from 1."""
     parts = list(location)
+    if not parts:
+        return ""
     for position, part in enumerate(parts):
         if isinstance(part, int):
             head = ".".join(str(p) for p in parts[:position])

@@ -39,6 +39,8 @@ class DeviceSpec:
         What a training process may use; None where it is not known, and then nothing is refused.
     power_w : float or None
         Draw of the whole device while it computes [W]; None where it is not known.
+    compute_dtype : str or None
+        Format of activations for which the coefficients hold; None where they hold for any.
     is_calibrated : bool
         False for a catalogue entry that nobody measured with fedsim; reports say so.
     source : str
@@ -50,6 +52,7 @@ class DeviceSpec:
     relative_sigma: float
     memory_bytes: int | None = None
     power_w: float | None = None
+    compute_dtype: str | None = None
     is_calibrated: bool = False
     source: str = ""
 

@@ -194,6 +194,8 @@ def device(name: str, dtype: FloatDtype = "float32") -> DeviceSpec:
         },
         relative_sigma=_UNCALIBRATED_SIGMA,
         memory_bytes=int(facts.memory_bytes.value * facts.usable_memory_fraction),
+        power_w=facts.power_watts.value,
+        compute_dtype=dtype,
         is_calibrated=False,
         source=(
             f"catalogue, not calibrated: {facts.description}; {dtype} peak "

@@ -36,6 +36,13 @@ class ClientClass:
             raise ScenarioError(
                 f"client class '{self.name}': {self.num_clients} clients; at least 1 is needed."
             )
+        wanted, known = self.plan.training.numerics.compute_dtype, self.device.compute_dtype
+        if known is not None and known != wanted:
+            raise ScenarioError(
+                f"client class '{self.name}': compute_dtype = '{wanted}' and device "
+                f"'{self.device.name}' was measured in {known}; set compute_dtype = '{known}' or "
+                "name a device that is known in that format."
+            )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,14 @@ class Numerics:
     payload_dtype: FloatDtype = "float32"
     is_checkpointed: bool = False
 
+    def __post_init__(self) -> None:
+        if self.weights_dtype not in ("float32", self.compute_dtype):
+            raise ScenarioError(
+                f"compute_dtype = '{self.compute_dtype}' with weights_dtype = "
+                f"'{self.weights_dtype}': 16-bit weights compute in their own format; set "
+                f"compute_dtype = '{self.weights_dtype}' or weights_dtype = 'float32'."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:

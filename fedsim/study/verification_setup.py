@@ -46,6 +46,8 @@ class VerificationRequest:
     num_clients: int = 2
     samples_per_client: int = 10
     public_samples: int = 10
+    split: str = "iid"
+    dirichlet_alpha: float | None = None
     max_tokens: int | None = None
     padding: str = "max_tokens"
     batch_size: int = 4
@@ -124,7 +126,8 @@ class VerificationSetup:
         title = (
             f"{model.name} ({model.num_layers} blocks x {model.hidden_size}), {weights} weights, "
             f"{request.head} head, {request.data_source} texts ({tokenizer_name} tokens), "
-            f"{request.num_clients} clients x {request.samples_per_client} samples, "
+            f"{request.num_clients} clients x {request.samples_per_client} samples "
+            f"({request.split}), "
             f"batch {request.batch_size}, {max_tokens} tokens, padding {request.padding}, "
             f"r = {request.rank}, cut after {layer}{' and a half' if request.half_block else ''} "
             f"blocks, server {request.server_variant}, on {request.device}"
@@ -188,6 +191,8 @@ def _data(
         encoded.labels,
         num_public=request.public_samples,
         num_clients=request.num_clients,
+        split=request.split,  # type: ignore[arg-type]
+        dirichlet_alpha=request.dirichlet_alpha,
         samples_per_client=request.samples_per_client,
         seed=request.seed,
     )

@@ -68,7 +68,7 @@ def verify(
         measured_memory=_measured_memory(federation, executor.memory),
         timed_rounds=timed_rounds,
         profile_name=None if device is None else device.name,
-        relative_sigma=None if device is None else device.relative_sigma,
+        profile_source=None if device is None else device.source,
     )
 
 

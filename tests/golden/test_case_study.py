@@ -32,9 +32,7 @@ def forward_flop(r: int) -> int:
 
 def training_flop(r: int) -> int:
     """``L (48 T d^2 + 12 T^2 d + 24 T d r) - 6 T d^2 - 2 T d r + 6 T d C`` of one sample."""
-    blocks = LAYERS * (
-        48 * TOKENS * WIDTH**2 + 12 * TOKENS**2 * WIDTH + 24 * TOKENS * WIDTH * r
-    )
+    blocks = LAYERS * (48 * TOKENS * WIDTH**2 + 12 * TOKENS**2 * WIDTH + 24 * TOKENS * WIDTH * r)
     saved = 6 * TOKENS * WIDTH**2 + 2 * TOKENS * WIDTH * r
     return blocks - saved + 6 * TOKENS * WIDTH * CLASSES
 
@@ -133,7 +131,8 @@ def test_split_halves_make_the_whole(costs: dict[str, dict[str, int]]) -> None:
 def test_totals_are_rounds_times_clients() -> None:
     """100 rounds and 3 clients; the one-off set-up comes on top of what goes down."""
     result: dict[str, Any] = run_scenario("case_study").results[3]
-    cost, totals, setup = result["classes"][0]["per_client_round"], result["totals"], result["setup"]
+    cost, totals = result["classes"][0]["per_client_round"], result["totals"]
+    setup = result["setup"]
 
     assert totals["client_flop"] == 300 * cost["client_flop"]
     assert totals["uplink_payload_bytes"] == 300 * cost["uplink_payload_bytes"]

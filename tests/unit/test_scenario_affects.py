@@ -18,6 +18,12 @@ from scenarios import SMALL, answered
 
 _CLASSES: Final = [{"name": "a", "num_clients": 2}, {"name": "b", "num_clients": 2}]
 
+#: The weights' format follows the computation's, and needs a device that has both.
+_BFLOAT16: Final = {
+    "model": {"compute_dtype": "bfloat16"},
+    "device": "rtx4090",
+    "server": {"device": "rtx4090"},
+}
 #: Another value for each key, and what else must be so for the key to matter.
 CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "seed": (7, {}),
@@ -26,7 +32,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "model.head": ("language_model", {}),
     "model.num_classes": (6, {}),
     "model.tuning": ("full", {}),
-    "model.weights_dtype": ("bfloat16", {}),
+    "model.weights_dtype": ("bfloat16", _BFLOAT16),
     "model.compute_dtype": ("bfloat16", {"device": "rtx4090", "server": {"device": "rtx4090"}}),
     "model.payload_dtype": ("float16", {}),
     "model.gradient_checkpointing": (True, {}),
