@@ -1,7 +1,8 @@
 """The closed-form interpreter."""
 
 from fedsim.analytic.count import count_client, count_server
-from fedsim.analytic.evaluate import AnalyticResult, ClassCost, RoundTime, Seconds, evaluate
+from fedsim.analytic.evaluate import AnalyticResult, ClassCost, evaluate
+from fedsim.analytic.round_time import RoundTime, Seconds
 
 __all__ = [
     "AnalyticResult",

@@ -7,14 +7,13 @@ the result says which.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from fedsim.analytic.count import count_client, count_server
+from fedsim.analytic.round_time import RoundTime, Seconds, each_seconds, round_time
+from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.duration import operation_seconds, transfer_seconds
 from fedsim.protocol.memory import peak_memory_bytes
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import num_trainable
@@ -22,11 +21,8 @@ from fedsim.protocol.step import (
     Compute,
     Each,
     Gather,
-    Once,
     Protocol,
-    Segment,
     Site,
-    Step,
     leaf_steps,
 )
 from fedsim.spec.device import DeviceSpec
@@ -34,59 +30,6 @@ from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.plan import ClientPlan
 
 __all__ = ["AnalyticResult", "ClassCost", "RoundTime", "evaluate"]
-
-#: 97.5 % quantile of the normal distribution: two-sided 95 % intervals.
-_Z: Final = 1.959963984540054
-
-
-@dataclass(slots=True)
-class Seconds:
-    """A stretch of time by what it is spent on [s]."""
-
-    client_compute: float = 0.0
-    server_compute: float = 0.0
-    transfer: float = 0.0
-    wait: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """Sum of the parts [s]."""
-        return self.client_compute + self.server_compute + self.transfer + self.wait
-
-    def plus(self, other: Seconds) -> Seconds:
-        """The two stretches one after the other."""
-        return Seconds(
-            self.client_compute + other.client_compute,
-            self.server_compute + other.server_compute,
-            self.transfer + other.transfer,
-            self.wait + other.wait,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RoundTime:
-    """Seconds of one round along its critical path.
-
-    Attributes
-    ----------
-    mean_s, low_s, high_s : float
-        Mean and 95 % prediction interval of the mean [s].
-    compute_s, transfer_s, wait_s : float
-        Its parts [s].
-    is_exact : bool
-        False where somebody may queue, and the figure is a lower bound.
-    why : str
-        What makes it a lower bound; empty where it is exact.
-    """
-
-    mean_s: float
-    low_s: float
-    high_s: float
-    compute_s: float
-    transfer_s: float
-    wait_s: float
-    is_exact: bool
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +99,7 @@ def evaluate(
     """
     protocols = [framework(c.plan) for c in federation.classes]
     server_protocol = framework(federation.server_plan)
+    _check_structure(federation, protocols, server_protocol)
     ledger = Ledger()
     for client_class, protocol in zip(federation.classes, protocols, strict=True):
         training = client_class.plan.training
@@ -167,15 +111,30 @@ def evaluate(
         for c, p in zip(federation.classes, protocols, strict=True)
     )
     server_round = ledger.total(ledger.select(round_index=1, party=SERVER))
+    server_memory_bytes = _server_memory(federation, server_protocol)
     return AnalyticResult(
         ledger=ledger,
         classes=costs,
         server_round=server_round,
         total=_total(federation, costs, server_round),
-        round_time=_round_time(federation, protocols, server_protocol),
-        server_memory_bytes=_server_memory(federation, server_protocol),
-        infeasible=_infeasible(costs),
+        round_time=round_time(federation, protocols, server_protocol),
+        server_memory_bytes=server_memory_bytes,
+        infeasible=_infeasible(costs, federation.server.device, server_memory_bytes),
     )
+
+
+def _check_structure(
+    federation: FederationSpec, protocols: list[Protocol], server_protocol: Protocol
+) -> None:
+    """A round's segments must be the same for all, or nobody knows what the server waits for."""
+    expected = [type(segment) for segment in server_protocol.round]
+    for client_class, protocol in zip(federation.classes, protocols, strict=True):
+        if [type(segment) for segment in protocol.round] != expected:
+            raise ScenarioError(
+                f"client class '{client_class.name}': its round has other segments than the "
+                "server's; a cut below all adapters (a client that trains nothing) cannot be "
+                "mixed with cuts above one. Choose cuts of one kind or adapt more blocks."
+            )
 
 
 def _class_cost(
@@ -184,7 +143,7 @@ def _class_cost(
     seconds = Seconds()
     for segment in protocol.round:
         if isinstance(segment, Each):
-            seconds = seconds.plus(_each_seconds(segment.steps, client_class, server))
+            seconds = seconds.plus(each_seconds(segment.steps, client_class, server))
     device, name = client_class.device, client_class.name
     energy = None if device.power_w is None else device.power_w * seconds.client_compute
     return ClassCost(
@@ -195,133 +154,6 @@ def _class_cost(
         peak_memory_bytes=_peak_memory(protocol, client_class.plan, Site.CLIENT),
         energy_j=energy,
     )
-
-
-def _each_seconds(
-    steps: tuple[Step, ...], client_class: ClientClass, server: DeviceSpec
-) -> Seconds:
-    seconds = Seconds()
-    training = client_class.plan.training
-    for times, step in leaf_steps(steps):
-        if not isinstance(step, Compute):
-            message = step.payload.message_bytes
-            seconds.transfer += times * transfer_seconds(message, step.direction, client_class.link)
-        elif step.site is Site.CLIENT:
-            seconds.client_compute += times * operation_seconds(
-                step.operation, training, client_class.device
-            )
-        else:
-            seconds.server_compute += times * operation_seconds(step.operation, training, server)
-    return seconds
-
-
-def _round_time(
-    federation: FederationSpec, protocols: list[Protocol], server_protocol: Protocol
-) -> RoundTime:
-    path, client_log_sigma = Seconds(), 0.0
-    reasons: dict[str, None] = {}
-    for index, segment in enumerate(server_protocol.round):
-        if isinstance(segment, Gather):
-            continue
-        if isinstance(segment, Once):
-            path = path.plus(_once_seconds(segment, federation))
-            continue
-        stretch, sigma = _each_time(federation, [_each(p.round[index]) for p in protocols], reasons)
-        client_log_sigma = max(client_log_sigma, sigma)
-        path = path.plus(stretch)
-    sigma_server = federation.server.device.relative_sigma
-    low = high = path.transfer + path.wait
-    for compute, sigma in (
-        (path.client_compute, client_log_sigma),
-        (path.server_compute, sigma_server),
-    ):
-        low += compute * math.exp(-_Z * sigma)
-        high += compute * math.exp(_Z * sigma)
-    return RoundTime(
-        mean_s=path.total,
-        low_s=low,
-        high_s=high,
-        compute_s=path.client_compute + path.server_compute,
-        transfer_s=path.transfer,
-        wait_s=path.wait,
-        is_exact=not reasons,
-        why="; ".join(reasons),
-    )
-
-
-def _each(segment: Segment) -> tuple[Step, ...]:
-    assert isinstance(segment, Each)
-    return segment.steps
-
-
-def _each_time(
-    federation: FederationSpec, steps: list[tuple[Step, ...]], reasons: dict[str, None]
-) -> tuple[Seconds, float]:
-    """The stretch of the slowest client (or of all turns), and that client's uncertainty."""
-    server = federation.server.device
-    stretches = [
-        _each_seconds(each, client_class, server)
-        for each, client_class in zip(steps, federation.classes, strict=True)
-    ]
-    slowest = max(range(len(stretches)), key=lambda i: stretches[i].total)
-    path = stretches[slowest]
-    sigma = federation.classes[slowest].device.relative_sigma
-    serves = path.server_compute > 0
-    if serves and federation.server_plan.server_variant == "v2":
-        # One shared server-side model: clients take whole turns, so the others' turns are waiting.
-        everyone = sum(
-            s.total * c.num_clients for s, c in zip(stretches, federation.classes, strict=True)
-        )
-        return path.plus(Seconds(wait=everyone - path.total)), sigma
-    bound = path.total
-    if serves and federation.num_clients > federation.server.num_accelerators:
-        reasons.setdefault("the server's accelerators are shared by more clients than there are")
-        busy = sum(
-            s.server_compute * c.num_clients
-            for s, c in zip(stretches, federation.classes, strict=True)
-        )
-        bound = max(bound, busy / federation.server.num_accelerators)
-    bound = max(bound, _link_bound(federation, steps, reasons))
-    return path.plus(Seconds(wait=bound - path.total)), sigma
-
-
-def _link_bound(
-    federation: FederationSpec, steps: list[tuple[Step, ...]], reasons: dict[str, None]
-) -> float:
-    """Seconds that the server's own link needs for everybody's bytes."""
-    bound = 0.0
-    for direction, rate in (
-        ("up", federation.server.uplink_bytes_per_s),
-        ("down", federation.server.downlink_bytes_per_s),
-    ):
-        if rate is None:
-            continue
-        wanted = sum(
-            c.num_clients * getattr(c.link, f"{direction}link_bytes_per_s")
-            for c in federation.classes
-        )
-        if wanted <= rate:
-            continue
-        num_bytes = 0
-        for client_class, each in zip(federation.classes, steps, strict=True):
-            for times, step in leaf_steps(each):
-                if not isinstance(step, Compute) and step.direction == direction:
-                    num_bytes += times * step.payload.message_bytes * client_class.num_clients
-        if num_bytes:
-            reasons.setdefault(f"clients share the server's {direction}link")
-            bound = max(bound, num_bytes / rate)
-    return bound
-
-
-def _once_seconds(segment: Once, federation: FederationSpec) -> Seconds:
-    seconds = Seconds()
-    training = federation.server_plan.training
-    for times, step in leaf_steps(segment.steps):
-        if isinstance(step, Compute):
-            seconds.server_compute += times * operation_seconds(
-                step.operation, training, federation.server.device, federation.num_clients
-            )
-    return seconds
 
 
 def _total(
@@ -369,8 +201,15 @@ def _server_memory(federation: FederationSpec, protocol: Protocol) -> int:
     return peak
 
 
-def _infeasible(costs: tuple[ClassCost, ...]) -> str | None:
+def _infeasible(
+    costs: tuple[ClassCost, ...], server: DeviceSpec, server_memory_bytes: int
+) -> str | None:
     reasons = []
+    if server.memory_bytes is not None and server_memory_bytes > server.memory_bytes:
+        reasons.append(
+            f"the server needs {server_memory_bytes:,} B of memory and '{server.name}' has "
+            f"{server.memory_bytes:,} B"
+        )
     for cost in costs:
         memory = cost.client_class.device.memory_bytes
         if memory is not None and cost.peak_memory_bytes > memory:

@@ -1,0 +1,46 @@
+"""The documentation keeps up with the definitions."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from fedsim.cli import main
+from fedsim.scenario.settings import ScenarioFile
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def module(name: str) -> ModuleType:
+    """A module of the documentation's own."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_every_key_of_a_scenario_is_documented() -> None:
+    """Each key of each table of the file format stands in the generated reference."""
+    reference = module("scenario_keys").key_tables()
+    schema = ScenarioFile.model_json_schema(by_alias=True)
+    keys = set(schema["properties"])
+    for table in schema["$defs"].values():
+        keys |= set(table.get("properties", {}))
+    assert keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in reference] == []
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in (DOCS / "examples").glob("*.toml")))
+def test_the_examples_of_the_manual_are_answered(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every scenario that the manual shows gives an answer, a user's own framework included."""
+    monkeypatch.syspath_prepend(str(DOCS / "examples"))
+    result = CliRunner().invoke(main, ["scenario", str(DOCS / "examples" / name)])
+    sys.modules.pop("adapters_up_logits_down", None)
+    assert result.exit_code == 0, result.output
