@@ -82,7 +82,7 @@ class RoundTime:
 
 
 def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: DeviceSpec) -> Seconds:
-    """Seconds of one client alone, the server\'s work for it included."""
+    """Seconds of one client alone, the server's work for it included."""
     seconds = Seconds()
     training = client_class.plan.training
     for times, step in leaf_steps(steps):

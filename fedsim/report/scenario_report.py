@@ -24,6 +24,7 @@ __all__ = ["scenario_report"]
 
 #: More results than this are not a table that anyone reads; the JSON holds them all.
 _MAX_SHOWN: Final = 60
+_MAX_RANKS: Final = 20
 _Z: Final = 1.959963984540054
 
 
@@ -171,7 +172,9 @@ def _claim_part(results: Sequence[Result]) -> Iterator[RenderableType]:
 
 def _break_even(ranks: list[tuple[Result, Fraction]]) -> str:
     """The rank below which FedLLM sends less than KD-FedLLM."""
-    points = [f"{result.name}: {_rank(rank, result)}" for result, rank in ranks]
+    points = [f"{result.name}: {_rank(rank, result)}" for result, rank in ranks[:_MAX_RANKS]]
+    if len(ranks) > len(points):
+        points.append(f"... and {len(ranks) - len(points):,} more")
     return "Break-even rank, below which FedLLM sends less than KD-FedLLM:\n   " + "\n   ".join(
         points
     )

@@ -6,7 +6,7 @@ Every check is one function that yields mistakes; none stops at the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import isclose
 
 from fedsim.ledger import SERVER
@@ -14,11 +14,13 @@ from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.settings import Settings
 
-__all__ = ["combination_mistakes"]
+__all__ = ["combination_mistakes", "is_buildable", "planned_batches", "scenario_size_mistake"]
 
 #: Unpadded batches are all different, so each is priced on its own.
 _MAX_UNPADDED_SAMPLES = 200_000
 _MAX_BATCHES = 2_000_000
+_MAX_UNPADDED_SAMPLES_IN_ALL = 2_000_000
+_MAX_BATCHES_IN_ALL = 10_000_000
 
 
 def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake]:
@@ -29,6 +31,11 @@ def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake
     yield from _size(settings)
     yield from _classes(settings)
     yield from _learning(settings)
+
+
+def is_buildable(settings: Settings) -> bool:
+    """Whether texts' lengths are there where they are needed, and no plan is absurdly large."""
+    return not [*_lengths(settings), *_size(settings)]
 
 
 def _framework_needs(settings: Settings, framework: str) -> Iterator[Mistake]:
@@ -87,19 +94,10 @@ def _lengths(settings: Settings) -> Iterator[Mistake]:
 def _size(settings: Settings) -> Iterator[Mistake]:
     """Plans so large that answering them would take hours are mistyped."""
     workload = settings.workload
-    tables: list[ClassTable | None] = [*settings.fleet.classes] or [None]
-    passes = 0
-    batches = 0
-    for table in tables:
-        samples = workload.samples_per_client if table is None else _samples(table, settings)
-        size = (table.batch_size if table is not None else None) or workload.batch_size
-        epochs = workload.local_epochs if workload.padding != "max_tokens" else 1
-        total = samples * epochs + (workload.public_samples or 0)
-        passes += total
-        batches += -(-total // size)
-    if workload.padding != "max_tokens" and passes > _MAX_UNPADDED_SAMPLES:
+    batches, unpadded = planned_batches(settings)
+    if unpadded > _MAX_UNPADDED_SAMPLES:
         text = (
-            f"{passes:,} samples a round over all classes, each of its own length; allowed with "
+            f"{unpadded:,} samples a round over all classes, each of its own length; allowed with "
             f"padding = '{workload.padding}': {_MAX_UNPADDED_SAMPLES:,}. Use fewer samples or "
             'epochs, or padding = "max_tokens".'
         )
@@ -107,6 +105,41 @@ def _size(settings: Settings) -> Iterator[Mistake]:
     elif batches > _MAX_BATCHES:
         text = f"{batches:,} batches a round over all classes; allowed: {_MAX_BATCHES:,}."
         yield Mistake("[workload] batch_size", str(workload.batch_size), text)
+
+
+def planned_batches(settings: Settings) -> tuple[int, int]:
+    """Batches of a round that are built one by one, and samples of their own length in them.
+
+    One client of each class, and the public set once a class; equal epochs are built once.
+    """
+    workload = settings.workload
+    is_padded = workload.padding == "max_tokens"
+    epochs = 1 if is_padded else workload.local_epochs
+    tables: list[ClassTable | None] = [*settings.fleet.classes] or [None]
+    batches = samples = 0
+    for table in tables:
+        private = workload.samples_per_client if table is None else _samples(table, settings)
+        size = (table.batch_size if table is not None else None) or workload.batch_size
+        total = private * epochs + (workload.public_samples or 0)
+        samples += total
+        batches += -(-total // size)
+    return batches, 0 if is_padded else samples
+
+
+def scenario_size_mistake(all_settings: Iterable[Settings]) -> Mistake | None:
+    """The mistake of results that are fine one by one and too many together."""
+    batches = unpadded = 0
+    for settings in all_settings:
+        more_batches, more_unpadded = planned_batches(settings)
+        batches, unpadded = batches + more_batches, unpadded + more_unpadded
+    if batches <= _MAX_BATCHES_IN_ALL and unpadded <= _MAX_UNPADDED_SAMPLES_IN_ALL:
+        return None
+    text = (
+        f"all results together have {batches:,} batches a round (allowed: {_MAX_BATCHES_IN_ALL:,})"
+        f" with {unpadded:,} samples of their own length (allowed: "
+        f"{_MAX_UNPADDED_SAMPLES_IN_ALL:,}); sweep fewer values, or use larger batches."
+    )
+    return Mistake("[[case]]", "", text)
 
 
 def _classes(settings: Settings) -> Iterator[Mistake]:

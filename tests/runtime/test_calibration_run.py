@@ -56,6 +56,7 @@ def test_the_profile_holds_all_measurements(tmp_path: Path) -> None:
 
 def test_an_interrupted_calibration_continues(tmp_path: Path) -> None:
     """After an interruption in the middle, only the missing shapes are measured."""
+
     class Interrupted(Exception):
         pass
 

@@ -337,3 +337,31 @@ def test_a_class_overrides_its_plan(tmp_path: Path) -> None:
     assert plan["split"]["cut_layer"] == 2
     assert plan["link"]["uplink_bytes_per_s"] == 125_000
     assert plan["link"]["downlink_bytes_per_s"] > 0
+
+
+def test_results_that_are_too_many_together_are_refused(tmp_path: Path) -> None:
+    """Each is fine alone, and all of them would take an hour."""
+    workload = {"padding": "max_tokens", "samples_per_client": 10**6, "batch_size": 1}
+    case = {"name": "x", "framework": "fedllm", "sweep": {"lora.r": list(range(1, 33))}}
+
+    text = single(tmp_path, changed(workload=workload, case=[case]))
+
+    assert text.startswith("[[case]]: all results together have 32,000,")
+
+
+def test_a_public_set_too_large_hides_no_other_mistake(tmp_path: Path) -> None:
+    """Both are named."""
+    table = changed(workload={"available_samples": 1}, device={"like": "x"})
+    text = "\n".join(mistakes(tmp_path, table))
+
+    assert "available_samples" in text
+    assert "[device] like = 'x'" in text
+
+
+def test_a_refused_value_hides_no_later_mistake(tmp_path: Path) -> None:
+    """The checks go on without it."""
+    table = changed(workload={"batch_size": "16"}, split={"cut_layer": 9})
+    text = "\n".join(mistakes(tmp_path, table))
+
+    assert "batch_size = '16'" in text
+    assert "cut_layer = 9" in text

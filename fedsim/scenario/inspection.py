@@ -1,0 +1,180 @@
+"""Everything that can be wrong with a scenario, found before anything is computed.
+
+Decides in which order the checks run and which of them still make sense after a mistake. What is
+wrong is for the declarations, the checks and the specs to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from fedsim.calibration.profile import Profile, find_profile, load_profile
+from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.scenario.build import Place, built_federation
+from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_size_mistake
+from fedsim.scenario.document import Document
+from fedsim.scenario.mend import mended_settings
+from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
+from fedsim.scenario.settings import Settings
+from fedsim.scenario.variant import Variant, variants
+from fedsim.spec.federation import FederationSpec
+from fedsim.spec.quantity import FROM_FILE
+
+__all__ = ["Inspected", "inspected"]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One result's input, with nothing left to refuse.
+
+    Attributes
+    ----------
+    variant : Variant
+    settings : Settings
+    federation : FederationSpec
+    """
+
+    variant: Variant
+    settings: Settings
+    federation: FederationSpec
+
+
+def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
+    """All results' inputs, and the profile if there is one.
+
+    Raises
+    ------
+    ScenarioError
+        With a line for every mistake.
+    """
+    found, lines = variants(document)
+    place = Place(document.folder, _profile(document, lines))
+    log = _MistakeLog(document.file, found)
+    read = [(v, settings) for v in found if (settings := _read(v, place, log)) is not None]
+    size = scenario_size_mistake(settings for _, settings in read)
+    if size is not None:
+        raise refusal([*lines, *log.lines(), size.line(document.file)])
+    entries = [
+        entry
+        for variant, settings in read
+        if (entry := _built(variant, settings, place, log)) is not None
+    ]
+    lines.extend(log.lines())
+    if lines:
+        raise refusal(lines)
+    return entries, place.profile
+
+
+class _MistakeLog:
+    """Mistakes by the variants that make them: what all of a case share is said once."""
+
+    def __init__(self, file: str, found: list[Variant]) -> None:
+        self.file = file
+        self.found = found
+        self.makers: dict[Mistake, list[Variant]] = {}
+
+    def add(self, variant: Variant, mistakes: Iterable[Mistake]) -> None:
+        for mistake in mistakes:
+            makers = self.makers.setdefault(mistake, [])
+            # A server's plan and a class's often make the same mistake.
+            if not makers or makers[-1] is not variant:
+                makers.append(variant)
+
+    def has(self, variant: Variant) -> bool:
+        """Whether a variant makes a mistake."""
+        return any(maker is variant for makers in self.makers.values() for maker in makers)
+
+    def lines(self) -> list[str]:
+        return [
+            mistake.line(
+                self.file, "" if mistake.where.startswith("[[case]]") else self._case(makers)
+            )
+            for mistake, makers in self.makers.items()
+        ]
+
+    def _case(self, makers: list[Variant]) -> str:
+        if len(makers) == len(self.found):
+            return ""
+        names = list(dict.fromkeys(variant.case for variant in makers))
+        if len(makers) == 1:
+            return f"case '{makers[0].name}': "
+        return f"case{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}: "
+
+
+def _profile(document: Document, lines: list[str]) -> Profile | None:
+    name = document.table.get("profile")
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        return load_profile(find_profile(name, document.folder))
+    except (ScenarioError, OSError, ValueError) as error:
+        lines.append(f"{document.file}: profile = {name!r}: {error}")
+        return None
+
+
+def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
+    """Settings that can be built, or None with the mistakes logged."""
+    try:
+        settings = Settings.model_validate(variant.table, context=FROM_FILE)
+    except ValidationError as error:
+        log.add(variant, validation_mistakes(error, Settings))
+        log.add(variant, _later_mistakes(variant, error, place))
+        return None
+    log.add(variant, combination_mistakes(settings, variant.framework))
+    if is_buildable(settings):
+        return settings
+    log.add(variant, built_federation(_padded(settings), place)[1])
+    return None
+
+
+def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> Iterable[Mistake]:
+    """What the later checks find in a table that pydantic refused, its mistakes left out."""
+    settings = mended_settings(variant.table, error)
+    if settings is None:
+        return
+    torn = {f"[{details['loc'][0]}]" for details in error.errors()}
+    for mistake in (
+        *combination_mistakes(settings, variant.framework),
+        *built_federation(_padded(settings), place)[1],
+    ):
+        # What was left out is missing now, and was named already.
+        if "missing" not in mistake.text or mistake.where.partition(" ")[0] not in torn:
+            yield mistake
+
+
+def _padded(settings: Settings) -> Settings:
+    """The settings without texts' lengths, so that the rest of them can be checked."""
+    workload = settings.workload.model_copy(update={"padding": "max_tokens"})
+    return settings.model_copy(update={"workload": workload})
+
+
+def _built(
+    variant: Variant, settings: Settings, place: Place, log: _MistakeLog
+) -> Inspected | None:
+    federation, mistakes = built_federation(settings, place)
+    log.add(variant, mistakes)
+    if federation is None or log.has(variant):
+        return None
+    mistakes = _protocol_mistakes(variant, federation)
+    log.add(variant, mistakes)
+    return None if mistakes else Inspected(variant, settings, federation)
+
+
+def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
+    where = f"[[case]] '{variant.case}' framework"
+    try:
+        protocols = [variant.protocol(c.plan) for c in federation.classes]
+        protocols.append(variant.protocol(federation.server_plan))
+    except (ScenarioError, ProtocolError) as error:
+        return [Mistake(where, repr(variant.framework), str(error))]
+    shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
+    if len(shapes) == 1:
+        return []
+    text = (
+        "the classes' rounds have different segments (some clients train a part that others leave "
+        "frozen); give them cut layers and lora.num_top_layers that agree in this."
+    )
+    return [Mistake(where, repr(variant.framework), text)]
