@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -40,65 +41,82 @@ def figure(scenarios: Sequence[Mapping[str, Any]], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    results = [result for scenario in scenarios for result in results_of(scenario)]
+    groups = [results_of(scenario) for scenario in scenarios]
+    results = [result for group in groups for result in group]
     canvas = Figure(figsize=(8.5, 5.5), layout="constrained")
     axes = canvas.add_subplot()
-    frameworks = list(dict.fromkeys(result.framework for result in results))
-    for index, framework in enumerate(frameworks):
-        own = [result for result in results if result.framework == framework]
-        _draw_framework(axes, own, index)
-    _label_points(axes, results, frameworks)
+    for index, framework in enumerate(dict.fromkeys(result.framework for result in results)):
+        own = [[r for r in group if r.framework == framework] for group in groups]
+        _draw_framework(axes, own, index, has_labels=len(results) <= _MAX_LABELS)
+    if not all(result.is_feasible for result in results):
+        axes.scatter([], [], marker="o", facecolors="white", edgecolors="0.4", label="infeasible")
     _dress(axes, results, scenarios)
     write_picture(canvas, path)
 
 
-def _draw_framework(axes: Any, results: list[Result], index: int) -> None:
-    color = _COLORS[index % len(_COLORS)]
-    ordered = sorted(results, key=lambda r: (r.client_flop, r.exchanged_bytes))
-    x = [r.client_flop / 1e12 for r in ordered]
-    y = [r.exchanged_bytes / 1e6 for r in ordered]
-    axes.plot(x, y, color=color, linewidth=1, alpha=0.4, zorder=1)
+def _draw_framework(axes: Any, groups: list[list[Result]], index: int, *, has_labels: bool) -> None:
+    color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
+    results = [result for group in groups for result in group]
+    for group in groups:
+        # Only the points of one sweep are joined.
+        for case in dict.fromkeys(_case(result) for result in group):
+            sweep = [_point(result) for result in group if _case(result) == case]
+            axes.plot(*zip(*sweep, strict=True), color=color, linewidth=1, alpha=0.4, zorder=1)
+    x, y = zip(*(_point(result) for result in results), strict=True)
     axes.scatter(
         x,
         y,
         s=42,
-        marker=_MARKERS[index % len(_MARKERS)],
+        marker=marker,
         edgecolors=color,
-        facecolors=[color if r.is_feasible else "white" for r in ordered],
-        label=framework_label(ordered[0].framework),
+        facecolors=[color if r.is_feasible else "white" for r in results],
+        label=_legend(results),
         zorder=2,
     )
-    if not all(r.is_feasible for r in ordered):
-        axes.scatter([], [], marker="o", facecolors="white", edgecolors="0.4", label="infeasible")
-
-
-def _label_points(axes: Any, results: list[Result], frameworks: list[str]) -> None:
-    if len(results) > _MAX_LABELS:
-        return
-    for result in results:
-        color = _COLORS[frameworks.index(result.framework) % len(_COLORS)]
+    for result in results if has_labels else ():
         axes.annotate(
-            _short_name(result, results),
-            (result.client_flop / 1e12, result.exchanged_bytes / 1e6),
+            _label(result),
+            _point(result),
             # Below and to the right: the next point of a sweep is above, or above and to the right.
             xytext=(6, -9),
             textcoords="offset points",
             fontsize=7.5,
             color=color,
+            # A dollar sign in a name is no formula.
+            parse_math=False,
         )
 
 
-def _short_name(result: Result, results: list[Result]) -> str:
-    """The swept value alone where its first point says what it is."""
-    case, _, values = result.name.partition(" ")
-    if not values:
-        return case
-    first = next(r for r in results if r.name.partition(" ")[0] == case)
-    return values if result is first or "," in values else values.rpartition("=")[2]
+def _point(result: Result) -> tuple[float, float]:
+    """TFLOP and MB of a client and round."""
+    return result.client_flop / 1e12, result.exchanged_bytes / 1e6
+
+
+def _case(result: Result) -> str:
+    return result.name.partition(" ")[0]
+
+
+def _swept(result: Result) -> list[tuple[str, str]]:
+    """Keys and values in a result's name: ``split r=1, cut_layer=4``."""
+    values = result.name.partition(" ")[2]
+    pairs = [part.partition("=") for part in values.split(", ")] if "=" in values else []
+    return [(key, value) for key, _, value in pairs]
+
+
+def _legend(results: list[Result]) -> str:
+    """The framework with the keys that its points' labels are values of."""
+    keys = dict.fromkeys(", ".join(key for key, _ in _swept(r)) for r in results if _swept(r))
+    label = framework_label(results[0].framework)
+    return f"{label}, by {' / '.join(keys)}" if keys else label
+
+
+def _label(result: Result) -> str:
+    return ", ".join(value for _, value in _swept(result)) or result.name
 
 
 def _dress(axes: Any, results: list[Result], scenarios: Sequence[Mapping[str, Any]]) -> None:
-    axes.set_yscale("log")
+    if any(r.exchanged_bytes > 0 for r in results):
+        axes.set_yscale("log")
     x = [r.client_flop for r in results]
     if min(x) > 0 and max(x) / min(x) > 30:
         axes.set_xscale("log")
@@ -106,9 +124,9 @@ def _dress(axes: Any, results: list[Result], scenarios: Sequence[Mapping[str, An
         axis.set_major_formatter("{x:,g}")
     axes.set_xlabel("computation of a client and round [TFLOP]")
     axes.set_ylabel("communication of a client and round, up + down [MB]")
-    axes.set_title(
-        "\n".join(dict.fromkeys(str(s["question"]) for s in scenarios)), fontsize=11, wrap=True
-    )
+    questions = dict.fromkeys(str(scenario["question"]) for scenario in scenarios)
+    lines = [textwrap.fill(question, 90) for question in questions]
+    axes.set_title("\n".join(lines), fontsize=11, parse_math=False)
     axes.grid(visible=True, which="major", color="0.9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -79,7 +79,7 @@ class DeviceTable(Table):
     memory: ByteCount | None = key(
         "cost", default=None, description="What training may use; more is infeasible"
     )
-    power: Watts | None = key("cost", default=None, description="Draw while computing")
+    power: Watts | None = key("time", default=None, description="Draw while computing")
     uncertainty: float | None = key(
         "time", default=None, ge=0, lt=10, description="Standard deviation of the log of the time"
     )

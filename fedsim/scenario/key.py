@@ -32,8 +32,8 @@ def key(*affects: Affects, description: str, default: Any = ..., **constraints: 
     Parameters
     ----------
     *affects
-        ``cost`` (bytes, FLOP, memory, energy), ``time``, ``learning`` (what a real run learns) and
-        ``label`` (text that comes back in the answer).
+        ``cost`` (bytes, FLOP, memory), ``time`` (and energy, which is power times time),
+        ``learning`` (what a real run learns) and ``label`` (text that comes back in the answer).
     description
         For the JSON Schema, and so for editors.
     default

@@ -92,3 +92,11 @@ def test_an_svg_names_every_framework(tmp_path: Path) -> None:
     figure([run_scenario(written(tmp_path, table)).table], tmp_path / "a.svg")
 
     assert (tmp_path / "a.svg").stat().st_size > 10_000
+
+
+def test_a_dollar_sign_is_no_formula(tmp_path: Path) -> None:
+    """What a user writes is drawn as it is written."""
+    table = changed(question="$x^{ costs $5?", case=[{"name": "$x^{$", "framework": "fedllm"}])
+    figure([run_scenario(written(tmp_path, table)).table], tmp_path / "a.png")
+
+    assert (tmp_path / "a.png").is_file()

@@ -209,10 +209,15 @@ def _cost(results: list[dict[str, Any]]) -> Any:
     return [
         (
             [result[key] if key != "setup" else _counts(result[key]) for key in keys],
-            sorted(json.dumps(table["per_client_round"]) for table in result["classes"]),
+            sorted(json.dumps(_without_energy(table)) for table in result["classes"]),
         )
         for result in results
     ]
+
+
+def _without_energy(client_class: dict[str, Any]) -> dict[str, Any]:
+    # Energy is power times time, and goes with the time.
+    return {k: v for k, v in client_class["per_client_round"].items() if k != "energy_j"}
 
 
 def _counts(table: dict[str, Any]) -> dict[str, Any]:
@@ -221,4 +226,11 @@ def _counts(table: dict[str, Any]) -> dict[str, Any]:
 
 def _time(results: list[dict[str, Any]]) -> Any:
     keys = ("round_time_s", "makespan_s")
-    return [([result[key] for key in keys], result["setup"]["transfer_s"]) for result in results]
+    return [
+        (
+            [result[key] for key in keys],
+            result["setup"]["transfer_s"],
+            sorted(str(table["per_client_round"]["energy_j"]) for table in result["classes"]),
+        )
+        for result in results
+    ]

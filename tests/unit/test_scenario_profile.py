@@ -94,5 +94,5 @@ def test_a_damaged_profile_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "m.csv").write_text("changed")
     path = written(tmp_path, changed(profile="mine"))
 
-    with pytest.raises(ScenarioError, match="profile = 'mine': .*sha256"):
+    with pytest.raises(ScenarioError, match=r"profile = 'mine': .*sha256"):
         run_scenario(path)
