@@ -173,13 +173,18 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
     parent_path = path.parent / parent
     try:
         exists = parent_path.is_file()
+        if not exists and parent in scenario_names():
+            # A shipped scenario is extended by its name, from wherever the user's file is.
+            parent_path, exists = resource_dir("scenarios") / f"{parent}.toml", True
     except (OSError, ValueError):
         exists = False
     if not exists:
         siblings = sorted(p.name for p in path.parent.glob("*.toml") if p.name != path.name)
         raise ScenarioError(
-            f"{file}: extends = {shown(parent)}: there is no such file beside this one; files "
-            f"there: {', '.join(siblings[:20]) or 'none'}.{nearest(parent, siblings)}"
+            f"{file}: extends = {shown(parent)}: there is no such file beside this one, and no "
+            f"shipped scenario of that name; files there: {', '.join(siblings[:20]) or 'none'}; "
+            f"shipped: {', '.join(scenario_names())}."
+            f"{nearest(parent, [*scenario_names(), *siblings])}"
         )
     table = _read_toml(parent_path, f"{file}: extends = {shown(parent)}")
     if "extends" in table:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedsim.errors import ScenarioError, nearest
+from fedsim.protocol import FRAMEWORKS
 from fedsim.scenario.document import Document, merged
 from fedsim.scenario.framework import Framework, find_framework
 from fedsim.scenario.mistake import Mistake, key_names, shown, table_type, validation_mistakes
@@ -62,6 +63,9 @@ def variants(document: Document) -> tuple[list[Variant], list[str]]:
         return [], [*lines, Mistake("[[case]] sweep", "", text).line(document.file)]
     base = {k: v for k, v in document.table.items() if k != "case"}
     found = [variant for case in cases for variant in _unrolled(case, base, document.folder)]
+    if lines and not found:
+        # Without a usable case the base tables are still checked: all mistakes are told at once.
+        found = [Variant("", "", "fedllm", FRAMEWORKS["fedllm"], base)]
     names: set[str] = set()
     for variant in found:
         if variant.name in names:

@@ -57,14 +57,11 @@ def test_the_profile_holds_all_measurements(tmp_path: Path) -> None:
 def test_an_interrupted_calibration_continues(tmp_path: Path) -> None:
     """After an interruption in the middle, only the missing shapes are measured."""
 
-    class Interrupted(Exception):
-        pass
-
     def interrupt(done: int, total: int, what: str) -> None:
         if done == 3:
-            raise Interrupted
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         calibrate(tmp_path, on_progress=interrupt)
     assert not (tmp_path / "profile.toml").exists()
     # What a kill in the middle of a line leaves behind.

@@ -35,7 +35,9 @@ LANGUAGE_MODEL = HeadSpec("language_model")
 
 def gpt2_training(r: int = 8, **changes: Any) -> TrainingSpec:
     """The article's case study: GPT-2, LoRA on ``c_attn``, 77 classes."""
-    return TrainingSpec(**({"model": GPT2, "head": HeadSpec(), "tuning": LoraTuning(r=r)} | changes))
+    return TrainingSpec(
+        **({"model": GPT2, "head": HeadSpec(), "tuning": LoraTuning(r=r)} | changes)
+    )
 
 
 def gpt2_plan(
@@ -143,7 +145,7 @@ def test_a_message_of_nothing_is_sixteen_bytes() -> None:
 def test_gpt2_adapters_weigh_what_the_article_sends(
     r: int, num_values: int, framing_bytes: int
 ) -> None:
-    """36,864 r + 59,136 values of 4 B in 25 tensors: r = 8 gives 36,864 x 8 + 77 x 768 = 354,048."""
+    """36,864 r + 59,136 values of 4 B in 25 tensors; r = 8: 36,864 x 8 + 77 x 768 = 354,048."""
     payload = adapter_payload(gpt2_training(r), WHOLE)
 
     assert len(payload.tensors) == 25
@@ -309,7 +311,8 @@ def test_full_tuning_sends_every_parameter_and_no_base_weights() -> None:
 
 def test_frozen_weights_travel_in_their_own_format() -> None:
     """Base weights in bfloat16 take half, and leave the adapters' format alone."""
-    training = gpt2_training(numerics=Numerics(weights_dtype="bfloat16"))
+    numerics = Numerics(weights_dtype="bfloat16", compute_dtype="bfloat16")
+    training = gpt2_training(numerics=numerics)
 
     assert base_weights_payload(training, WHOLE).payload_bytes == 2 * 124_439_808
     assert adapter_payload(training, WHOLE).payload_bytes == 4 * 354_048
