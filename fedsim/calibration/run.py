@@ -36,9 +36,10 @@ from fedsim.protocol.work import operation_work
 
 __all__ = ["Calibration", "calibrate", "set_num_threads"]
 
-NUM_PASSES: Final = 2
+#: With three passes one that was disturbed does not move a point: the middle one counts.
+NUM_PASSES: Final = 3
 NUM_WARM_UPS: Final = 2
-NUM_REPEATS: Final = 8
+NUM_REPEATS: Final = 5
 _SENTINEL_FLOP: Final = 2 * 512**3
 #: The sentinel is a middling product; larger ones may be somewhat faster.
 _PEAK_MARGIN: Final = 1.5
@@ -187,7 +188,7 @@ def _observations(samples: list[Sample]) -> list[Observation]:
 
 
 def pass_noise(samples: list[Sample]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Relative difference of each point's passes: the machine's own test-retest noise."""
+    """Relative difference of each point's first and last pass: the machine's test-retest noise."""
     by_point: dict[tuple[Phase, Shape], list[float]] = {}
     for sample in samples:
         by_point.setdefault((sample.phase, sample.shape), []).append(sample.median_s)
