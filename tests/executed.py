@@ -58,12 +58,12 @@ def federation_of(configuration: Configuration) -> Federation:
             server_variant=configuration.get("server_variant", "v1"),
             shares_head=configuration.get("shares_head", True),
         ),
-        lengths={
+        clients={
             # One sample less, so that no count of one client is the other's by accident.
             "ann": configuration.lengths(1, num_samples),
             "bob": configuration.lengths(2, max(2, num_samples - 1)),
         },
-        public_lengths=None if num_public is None else configuration.lengths(3, num_public),
+        public=None if num_public is None else configuration.lengths(3, num_public),
         options=RunOptions(
             seed=configuration.seed,
             distillation_loss=configuration.get("distillation_loss", "kl"),

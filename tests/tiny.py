@@ -5,7 +5,7 @@ Needs the extra ``runtime``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = [
     "CPU",
     "LANGUAGE_MODEL",
     "PAD",
+    "models_of",
+    "perturb",
     "tiny_batch",
     "tiny_federation",
     "tiny_model",
@@ -110,41 +112,49 @@ def perturb(model: StagedModel, seed: int = 0) -> None:
 def tiny_federation(
     framework: str | Callable[[ClientPlan], Protocol],
     training: TrainingSpec,
-    settings: RoundSettings,
+    settings: RoundSettings | None = None,
     *,
-    lengths: dict[str, Sequence[int]],
-    public_lengths: Sequence[int] | None = None,
+    clients: Mapping[str, EncodedDataset | Sequence[int]],
+    public: EncodedDataset | Sequence[int] | None = None,
     options: RunOptions | None = None,
     seed: int = 0,
     is_perturbed: bool = True,
 ) -> Federation:
-    """A federation whose clients hold random texts of the given lengths."""
+    """A federation of clients with data sets of their own, or with random texts of given lengths.
+
+    All start from the same parameters, perturbed ones as in :func:`tiny_model`.
+    """
     num_classes = NUM_CLASSES if training.head.kind == "classification" else 0
+
+    def rows(found: EncodedDataset | Sequence[int], own_seed: int) -> EncodedDataset:
+        if isinstance(found, EncodedDataset):
+            return found
+        return tiny_rows(found, seed=own_seed, num_classes=num_classes)
+
     data = FederationData(
-        {
-            client_id: tiny_rows(own, seed=seed + index, num_classes=num_classes)
-            for index, (client_id, own) in enumerate(lengths.items())
-        },
-        None
-        if public_lengths is None
-        else tiny_rows(public_lengths, seed=seed + 100, num_classes=num_classes),
+        {name: rows(found, seed + index) for index, (name, found) in enumerate(clients.items())},
+        None if public is None else rows(public, seed + 100),
         PAD,
     )
     federation = build_federation(
         FRAMEWORKS[framework] if isinstance(framework, str) else framework,
         training,
-        settings,
+        settings or RoundSettings(),
         data,
         options=options,
         weights="random",
         device=CPU,
     )
     if is_perturbed:
-        models = [federation.server.trainer.model]
-        models.extend(client.trainer.model for client in federation.clients.values())
-        if settings.cut is not None:
-            servers = (federation.server.server_side_trainer(name) for name in lengths)
-            models.extend({id(trainer): trainer.model for trainer in servers}.values())
-        for model in models:
+        for model in models_of(federation):
             perturb(model)
     return federation
+
+
+def models_of(federation: Federation) -> list[StagedModel]:
+    """Every model of a federation: the server's, its copies above a cut, the clients'."""
+    server = federation.server
+    trainers = [server.trainer, *(client.trainer for client in federation.clients.values())]
+    if federation.settings.cut is not None:
+        trainers.extend(server.server_side_trainer(name) for name in federation.clients)
+    return list({id(trainer.model): trainer.model for trainer in trainers}.values())

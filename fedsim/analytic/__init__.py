@@ -2,6 +2,7 @@
 
 from fedsim.analytic.count import count_client, count_server
 from fedsim.analytic.evaluate import AnalyticResult, ClassCost, evaluate
+from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
 from fedsim.analytic.round_time import RoundTime, Seconds
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "ClassCost",
     "RoundTime",
     "Seconds",
+    "client_peak_bytes",
     "count_client",
     "count_server",
     "evaluate",
+    "server_peak_bytes",
 ]

@@ -11,22 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedsim.analytic.count import count_client, count_server
+from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
 from fedsim.analytic.round_time import RoundTime, Seconds, each_seconds, round_time
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.memory import peak_memory_bytes
-from fedsim.protocol.operation import Part
-from fedsim.protocol.parameters import num_trainable
 from fedsim.protocol.step import (
-    Compute,
     Each,
-    Gather,
     Protocol,
-    Site,
-    leaf_steps,
 )
 from fedsim.spec.device import DeviceSpec
-from fedsim.spec.federation import ClientClass, FederationSpec
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.plan import ClientPlan
 
 __all__ = ["AnalyticResult", "ClassCost", "RoundTime", "evaluate"]
@@ -107,11 +101,13 @@ def evaluate(
         count_client(ledger, 1, client_class.name, protocol.round, training)
     count_server(ledger, 1, server_protocol.round, federation.server_plan.training)
     costs = tuple(
-        _class_cost(c, p, ledger, federation.server.device)
+        _class_cost(c, p, ledger, federation.server)
         for c, p in zip(federation.classes, protocols, strict=True)
     )
     server_round = ledger.total(ledger.select(round_index=1, party=SERVER))
-    server_memory_bytes = _server_memory(federation, server_protocol)
+    server_memory_bytes = server_peak_bytes(
+        server_protocol, federation.server_plan, federation.num_clients
+    )
     return AnalyticResult(
         ledger=ledger,
         classes=costs,
@@ -138,7 +134,7 @@ def _check_structure(
 
 
 def _class_cost(
-    client_class: ClientClass, protocol: Protocol, ledger: Ledger, server: DeviceSpec
+    client_class: ClientClass, protocol: Protocol, ledger: Ledger, server: ServerSpec
 ) -> ClassCost:
     seconds = Seconds()
     for segment in protocol.round:
@@ -151,7 +147,7 @@ def _class_cost(
         round=ledger.total(ledger.select(round_index=1, party=name)),
         setup=ledger.total(ledger.select(round_index=SETUP_ROUND, party=name)),
         seconds=seconds,
-        peak_memory_bytes=_peak_memory(protocol, client_class.plan, Site.CLIENT),
+        peak_memory_bytes=client_peak_bytes(protocol, client_class.plan),
         energy_j=energy,
     )
 
@@ -173,32 +169,6 @@ def _multiplied(row: LedgerRow, factor: int) -> LedgerRow:
         if name not in ("outcome", "start_s"):
             setattr(product, name, getattr(row, name) * factor)
     return product
-
-
-def _peak_memory(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
-    peak = 0
-    seen: set[object] = set()
-    for segment in protocol.round:
-        if isinstance(segment, Gather):
-            continue
-        for _, step in leaf_steps(segment.steps):
-            if not isinstance(step, Compute) or step.site is not site or step.operation in seen:
-                continue
-            seen.add(step.operation)
-            peak = max(peak, peak_memory_bytes(step.operation, plan.training))
-    return peak
-
-
-def _server_memory(federation: FederationSpec, protocol: Protocol) -> int:
-    plan = federation.server_plan
-    peak = _peak_memory(protocol, plan, Site.SERVER)
-    if plan.cut is not None and plan.server_variant == "v1":
-        # One server-side copy of what is trained, with its optimizer state, for every other client.
-        above = Part.above(plan.cut.position, plan.training.model.num_layers)
-        values = num_trainable(plan.training, above)
-        per_copy = 4 * values * (4 if plan.training.optimizer == "adam" else 2)
-        peak += (federation.num_clients - 1) * per_copy
-    return peak
 
 
 def _infeasible(

@@ -7,7 +7,7 @@ accelerators or its link.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fedsim.protocol.duration import operation_seconds, transfer_seconds
@@ -22,8 +22,8 @@ from fedsim.protocol.step import (
     Step,
     leaf_steps,
 )
-from fedsim.spec.device import DeviceSpec
-from fedsim.spec.federation import ClientClass, FederationSpec
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
+from fedsim.spec.link import LinkSpec
 
 __all__ = ["RoundTime", "Seconds", "each_seconds", "round_time"]
 
@@ -81,20 +81,22 @@ class RoundTime:
     why: str
 
 
-def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: DeviceSpec) -> Seconds:
+def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: ServerSpec) -> Seconds:
     """Seconds of one client alone, the server's work for it included."""
     seconds = Seconds()
-    training = client_class.plan.training
+    training, link = client_class.plan.training, _capped(client_class.link, server)
     for times, step in leaf_steps(steps):
         if not isinstance(step, Compute):
             message = step.payload.message_bytes
-            seconds.transfer += times * transfer_seconds(message, step.direction, client_class.link)
+            seconds.transfer += times * transfer_seconds(message, step.direction, link)
         elif step.site is Site.CLIENT:
             seconds.client_compute += times * operation_seconds(
                 step.operation, training, client_class.device
             )
         else:
-            seconds.server_compute += times * operation_seconds(step.operation, training, server)
+            seconds.server_compute += times * operation_seconds(
+                step.operation, training, server.device
+            )
     return seconds
 
 
@@ -142,7 +144,7 @@ def _each_time(
     federation: FederationSpec, steps: list[tuple[Step, ...]], reasons: dict[str, None]
 ) -> tuple[Seconds, float]:
     """The stretch of the slowest client (or of all turns), and that client's uncertainty."""
-    server = federation.server.device
+    server = federation.server
     stretches = [
         each_seconds(each, client_class, server)
         for each, client_class in zip(steps, federation.classes, strict=True)
@@ -181,7 +183,7 @@ def _link_bound(
         if rate is None:
             continue
         wanted = sum(
-            c.num_clients * getattr(c.link, f"{direction}link_bytes_per_s")
+            c.num_clients * min(getattr(c.link, f"{direction}link_bytes_per_s"), rate)
             for c in federation.classes
         )
         if wanted <= rate:
@@ -206,3 +208,15 @@ def _once_seconds(segment: Once, federation: FederationSpec) -> Seconds:
                 step.operation, training, federation.server.device, federation.num_clients
             )
     return seconds
+
+
+def _capped(link: LinkSpec, server: ServerSpec) -> LinkSpec:
+    """A client's link where it ends at the server: no flow is faster than either side."""
+    uplink, downlink = server.uplink_bytes_per_s, server.downlink_bytes_per_s
+    if uplink is None and downlink is None:
+        return link
+    return replace(
+        link,
+        uplink_bytes_per_s=min(link.uplink_bytes_per_s, uplink or math.inf),
+        downlink_bytes_per_s=min(link.downlink_bytes_per_s, downlink or math.inf),
+    )

@@ -25,6 +25,7 @@ from fedsim.calibration.measure import NUM_AGGREGATED, measure_shape, sentinel_s
 from fedsim.calibration.plan import PHASES, Phase, Point, Shape, plan_hash
 from fedsim.calibration.profile import (
     Fit,
+    Machine,
     ProfileFile,
     Provenance,
     Quality,
@@ -106,7 +107,7 @@ def calibrate(
         If the folder cannot be written.
     """
     start = time.perf_counter()
-    partial = _Partial(out / _PARTIAL, plan_hash(shapes), torch.get_num_threads())
+    partial = _Partial(out / _PARTIAL, plan_hash(shapes), describe_machine(device))
     samples = partial.load(shapes)
     num_resumed = len({(s.shape, s.pass_index) for s in samples})
     done = {(s.shape, s.pass_index) for s in samples}
@@ -275,9 +276,9 @@ def _csv(samples: list[Sample]) -> str:
 class _Partial:
     """Measurements of an unfinished run, one shape and pass a line."""
 
-    def __init__(self, path: Path, plan: str, num_threads: int) -> None:
+    def __init__(self, path: Path, plan: str, machine: Machine) -> None:
         self.path = path
-        self.key = {"plan": plan, "num_threads": num_threads, **software_versions()}
+        self.key = {"plan": plan, **machine.model_dump(), **software_versions()}
 
     def load(self, shapes: tuple[Shape, ...]) -> list[Sample]:
         """What is usable: lines of this plan, machine setting and software."""
@@ -307,7 +308,8 @@ class _Partial:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"key": self.key, "samples": rows}) + "\n")
+                # Behind a line that was torn by a kill, a new one begins.
+                stream.write("\n" + json.dumps({"key": self.key, "samples": rows}) + "\n")
         except OSError as error:
             raise CalibrationError(
                 f"{self.path}: cannot be written ({error.strerror}); name another folder by --out."

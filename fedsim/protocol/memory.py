@@ -26,11 +26,19 @@ from fedsim.protocol.operation import (
     TrainAboveCut,
 )
 from fedsim.protocol.parameters import num_trainable, part_parameters
+from fedsim.protocol.payload import logits_payload
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.dtype import dtype_bytes
-from fedsim.spec.plan import TrainingSpec
+from fedsim.spec.plan import ClientPlan, TrainingSpec
 
-__all__ = ["TrainingMemory", "inference_peak_bytes", "peak_memory_bytes", "training_memory"]
+__all__ = [
+    "TrainingMemory",
+    "inference_peak_bytes",
+    "knowledge_bytes",
+    "peak_memory_bytes",
+    "training_memory",
+    "weights_bytes",
+]
 
 #: Adam keeps two moments a trained value; plain SGD nothing.
 _STATE_VALUES: Final = {"adam": 2, "sgd": 0}
@@ -78,9 +86,9 @@ def training_memory(training: TrainingSpec, part: Part, batch: BatchShape) -> Tr
     saved = sum(extent.of(batch) for extent in work.saved.values()) if work.needs_gradient else 0
     saved += work.largest_segment_saved.of(batch)
     return TrainingMemory(
-        weights_bytes=_weights_bytes(training, part),
-        gradient_bytes=4 * trained,
-        optimizer_bytes=4 * _STATE_VALUES[training.optimizer] * trained,
+        weights_bytes=weights_bytes(training, part),
+        gradient_bytes=_trained_bytes(training) * trained,
+        optimizer_bytes=_trained_bytes(training) * _STATE_VALUES[training.optimizer] * trained,
         saved_bytes=value_bytes * saved,
         workspace_bytes=value_bytes * _workspace(training, part).of(batch),
     )
@@ -89,7 +97,7 @@ def training_memory(training: TrainingSpec, part: Part, batch: BatchShape) -> Tr
 def inference_peak_bytes(training: TrainingSpec, part: Part, batch: BatchShape) -> int:
     """Peak memory of a forward pass without gradients [B]."""
     value_bytes = dtype_bytes(training.numerics.compute_dtype)
-    return _weights_bytes(training, part) + value_bytes * _workspace(training, part).of(batch)
+    return weights_bytes(training, part) + value_bytes * _workspace(training, part).of(batch)
 
 
 def peak_memory_bytes(operation: Operation, training: TrainingSpec) -> int:
@@ -105,12 +113,44 @@ def peak_memory_bytes(operation: Operation, training: TrainingSpec) -> int:
             assert_never(operation)
 
 
-def _weights_bytes(training: TrainingSpec, part: Part) -> int:
-    frozen_bytes = dtype_bytes(training.numerics.weights_dtype)
+def knowledge_bytes(plan: ClientPlan, num_contributions: int = 0) -> tuple[int, int]:
+    """Logits of the public set that a party of KD-FedLLM holds [B].
+
+    Parameters
+    ----------
+    plan : ClientPlan
+    num_contributions : int
+        Clients whose logits the server has received; 0 for a client.
+
+    Returns
+    -------
+    tuple of int
+        While it trains (its own and the teacher's), and while the server averages (all that were
+        received, one of them in 64 bits, and the sum in 64 bits).
+    """
+    payload = logits_payload(plan)
+    values = payload.payload_bytes // dtype_bytes(plan.training.numerics.payload_dtype)
+    compute_bytes = dtype_bytes(plan.training.numerics.compute_dtype)
+    training = values * compute_bytes + payload.payload_bytes
+    averaging = num_contributions * payload.payload_bytes + 16 * values if num_contributions else 0
+    return training, averaging
+
+
+def weights_bytes(training: TrainingSpec, part: Part) -> int:
+    """Frozen and trained parameters of a part [B]."""
+    frozen_bytes, trained_bytes = (
+        dtype_bytes(training.numerics.weights_dtype),
+        _trained_bytes(training),
+    )
     return sum(
-        p.num_values * (4 if p.is_trained else frozen_bytes)
+        p.num_values * (trained_bytes if p.is_trained else frozen_bytes)
         for p in part_parameters(training, part)
     )
+
+
+def _trained_bytes(training: TrainingSpec) -> int:
+    # peft keeps adapters in 32 bits beside 16-bit weights; full tuning trains the weights.
+    return 4 if training.lora is not None else dtype_bytes(training.numerics.weights_dtype)
 
 
 def _workspace(training: TrainingSpec, part: Part) -> Extent:
@@ -121,4 +161,6 @@ def _workspace(training: TrainingSpec, part: Part) -> Extent:
     block = Extent(per_token=2 * model.hidden_size + 2 * wide, per_pair=2 * model.num_heads)
     if not part.has_head or training.head.kind == "classification":
         return block
-    return Extent(per_token=max(block.per_token, 3 * model.vocab_size), per_pair=block.per_pair)
+    widening = 4 // dtype_bytes(training.numerics.compute_dtype)
+    logits = (1 + 2 * widening) * model.vocab_size
+    return Extent(per_token=max(block.per_token, logits), per_pair=block.per_pair)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from fedsim.protocol.graph import Extent, PartWork, Row, Segment, Tensor, walk
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import num_trainable
+from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.model import LinearSpec, ModelSpec
 from fedsim.spec.plan import TrainingSpec
 
@@ -267,7 +268,11 @@ def _head_rows(training: TrainingSpec) -> tuple[Row, ...]:
     logits = rows.tensor("logits", width)
     flop = Extent(per_token=2 * model.hidden_size * width)
     rows.rows.append(Row(logits, (normed, weight), "product", flop, "head"))
-    loss_size = Extent(per_sample=width) if is_classifier else Extent(per_token=width)
+    # The loss is computed in 32 bits whatever the format of the activations.
+    widening = 4 // dtype_bytes(training.numerics.compute_dtype)
+    loss_size = (Extent(per_sample=width) if is_classifier else Extent(per_token=width)).times(
+        widening
+    )
     log_probabilities = Tensor("log_probabilities", loss_size)
     loss = Tensor("loss", Extent(constant=1))
     rows.function(loss, logits, kept=(log_probabilities,), num_kernels=4)

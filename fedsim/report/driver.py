@@ -28,8 +28,18 @@ def driver(result: Result, metric: str) -> str:
         return _time(result)
     if result.framework not in _DRIVERS:
         return ""
-    sentence: str = _DRIVERS[result.framework](result.plan, metric)
+    table = _explaining_class(result, metric)
+    sentence: str = _DRIVERS[result.framework](table["plan"], metric)
+    if sentence and len({repr(c["plan"]) for c in result.classes}) > 1:
+        return f"{sentence} (class '{table['name']}'; other classes have other plans)"
     return sentence
+
+
+def _explaining_class(result: Result, metric: str) -> Mapping[str, Any]:
+    """The class that sets a maximum, or else the largest one."""
+    if metric == "memory":
+        return max(result.classes, key=lambda c: c["per_client_round"]["peak_memory_bytes"])
+    return max(result.classes, key=lambda c: c["num_clients"])
 
 
 def _time(result: Result) -> str:

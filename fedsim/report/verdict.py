@@ -199,7 +199,8 @@ def _equal_work(metric: Metric, results: list[Result], ranked: list[Result]) -> 
     first, second = sorted(best.values(), key=metric.cost)[:2]
     found = f"with equal work ({samples:,} private samples a round)"
     if _is_tie(metric, first, second):
-        return f"{found} nobody wins: {_both(metric, first, second)}"
+        both = _both(metric, first, second)
+        return f"{found} there is no clear winner, for the 95 % intervals overlap: {both}"
     ratio = _factor(metric.cost(second), metric.cost(first))
     winner = framework_label(first.framework)
     return f"{found} {winner} wins by {ratio}: {_both(metric, first, second)}"

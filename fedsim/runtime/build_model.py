@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,11 +21,27 @@ from transformers import (
 from fedsim.errors import ScenarioError
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.spec.model import ModelSpec
+from fedsim.spec.model_config import read_model_config
 from fedsim.spec.plan import TrainingSpec
 
 __all__ = ["Weights", "build_model", "transformers_config"]
 
 Weights = Literal["random", "pretrained"]
+
+#: What counts depend on. A longest sequence or an activation of another name changes none.
+_SHAPE: Final = (
+    "family",
+    "num_layers",
+    "hidden_size",
+    "num_heads",
+    "num_kv_heads",
+    "head_size",
+    "intermediate_size",
+    "vocab_size",
+    "is_tied",
+    "has_attention_bias",
+    "has_mlp_bias",
+)
 
 
 def build_model(
@@ -131,37 +150,51 @@ def _pretrained(training: TrainingSpec, pad_token_id: int, source: str) -> Any:
         for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop"):
             options[name] = training.model_dropout
     try:
-        network = _auto_class(training).from_pretrained(
-            source, torch_dtype=torch.float32, pad_token_id=pad_token_id, **options
+        network, report = _auto_class(training).from_pretrained(
+            source,
+            dtype=torch.float32,
+            pad_token_id=pad_token_id,
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         where = "folder" if Path(source).is_dir() else "name on the model hub"
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ScenarioError(
-            f"weights 'pretrained': '{source}' ({where}) cannot be loaded: {first_line} "
-            "Give a folder with config.json and model.safetensors (--weights-from FOLDER), "
-            "or ask for random weights by name (--weights random)."
+            f"weights 'pretrained': '{source}' ({where}) cannot be loaded: "
+            f"{first_line.rstrip('.')}. Give a folder with config.json and model.safetensors "
+            "(--weights-from FOLDER), or ask for random weights by name (--weights random)."
         ) from error
     _check_shape(network.config, training.model, source)
+    _check_complete(report["missing_keys"], source)
     return network
 
 
 def _check_shape(config: Any, model: ModelSpec, source: str) -> None:
-    pairs = (
-        ("num_hidden_layers", model.num_layers),
-        ("hidden_size", model.hidden_size),
-        ("num_attention_heads", model.num_heads),
-        ("vocab_size", model.vocab_size),
-    )
+    with TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        found = read_model_config(Path(folder))
     wrong = [
-        f"{name} = {getattr(config, name)} where {expected} is expected"
-        for name, expected in pairs
-        if getattr(config, name) != expected
+        f"{name} = {getattr(found, name)} where {getattr(model, name)} is expected"
+        for name in _SHAPE
+        if getattr(found, name) != getattr(model, name)
     ]
     if wrong:
         raise ScenarioError(
             f"weights 'pretrained': '{source}' has another shape than model '{model.name}': "
             f"{'; '.join(wrong)}. Name the model that the weights belong to (--model)."
+        )
+
+
+def _check_complete(missing: Iterable[str], source: str) -> None:
+    # transformers fills what a checkpoint lacks with random values and goes on. Only a new
+    # classification head may begin like that.
+    names = sorted(name for name in missing if not name.startswith("score."))
+    if names:
+        raise ScenarioError(
+            f"weights 'pretrained': '{source}' lacks {len(names)} of the model's weights, among "
+            f"them {names[0]}. Give a complete checkpoint (--weights-from FOLDER), or ask for "
+            "random weights by name (--weights random)."
         )
 
 

@@ -71,6 +71,21 @@ class Client:
         if self.trainer.options.optimizer_state == "reset":
             self.trainer.reset_optimizer()
 
+    def end_round(self) -> None:
+        """Check that the round used every sample.
+
+        Raises
+        ------
+        ProtocolError
+            If the protocol asked for fewer samples than the round has.
+        """
+        left = len(self.order) - self._cursor
+        if left or (self._knowledge is not None and not self._knowledge.is_complete):
+            raise ProtocolError(
+                f"client {self.client_id}: the protocol left {left} private samples of the round "
+                "or part of the public set unused."
+            )
+
     def execute(self, operation: Operation) -> None:
         """Do one operation of the protocol."""
         trainer = self.trainer

@@ -126,18 +126,24 @@ class Executor:
         content = step.payload.content
         start = time.perf_counter()
         if step.direction is Direction.UP:
-            body = serialize(client.outgoing(content))
-            self.channel.request(Message(client_id, step.label, content, body))
+            request = Message(client_id, step.label, content, serialize(client.outgoing(content)))
+            reply = self.channel.request(request)
+            arrived, party = self.server.received(content, client_id), SERVER
         else:
-            reply = self.channel.request(Message(client_id, step.label, content))
-            body = reply.body
-            client.incoming(content, deserialize(body, client.trainer.model.device))
+            request = Message(client_id, step.label, content)
+            reply = self.channel.request(request)
+            arrived = deserialize(reply.body, client.trainer.model.device)
+            client.incoming(content, arrived)
+            party = client_id
+        bodies = [message.body for message in (request, reply) if message.body]
         seconds = time.perf_counter() - start
-        payload, message = message_payload_bytes(body), len(body)
+        if self.tracks_memory:
+            self.memory.setdefault(party, MemoryMeter()).adopt(arrived.values())
+        payload, message = sum(map(message_payload_bytes, bodies)), sum(map(len, bodies))
         is_up = step.direction is Direction.UP
         return LedgerRow(
             times=1,
-            messages=1,
+            messages=len(bodies),
             uplink_payload_bytes=payload if is_up else 0,
             downlink_payload_bytes=0 if is_up else payload,
             uplink_message_bytes=message if is_up else 0,

@@ -114,6 +114,8 @@ class Federation:
             order = [row for epoch in self._orders(client_id, round_index) for row in epoch]
             client.begin_round(self.plan(client_id, round_index), order)
         executor.run_round(round_index, self.protocols(round_index))
+        for client in self.clients.values():
+            client.end_round()
 
     def _orders(self, client_id: str, round_index: int) -> list[list[int]]:
         num_samples = self.data.clients[client_id].num_rows
@@ -169,7 +171,7 @@ def build_federation(
     server = Server(
         Trainer(model, whole, options, settings.accumulation_steps),
         next(iter(plans.values())),
-        {cid: float(rows.num_rows) for cid, rows in data.clients.items()},
+        {cid: _weight(training, rows) for cid, rows in data.clients.items()},
         public,
     )
     clients = {
@@ -183,6 +185,17 @@ def build_federation(
         for cid, rows in data.clients.items()
     }
     return Federation(framework, training, settings, options, data, server, clients)
+
+
+def _weight(training: TrainingSpec, rows: EncodedDataset) -> float:
+    """A client's weight in averages: what its loss is a mean over.
+
+    Samples of a classification; next tokens of a language model, or the average would not be the
+    step on the union of the data.
+    """
+    if training.head.kind == "classification":
+        return float(rows.num_rows)
+    return float(max(1, int((rows.lengths - 1).sum())))
 
 
 def _plan(

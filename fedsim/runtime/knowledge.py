@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fedsim.errors import ProtocolError
 from fedsim.runtime.text_batch import TextBatch, TextSource
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import TrainingSpec
@@ -35,6 +36,11 @@ class KnowledgeBuffer:
         """The batch that was computed on last."""
         assert self._last is not None
         return self._last
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every pass over the public set went to its end."""
+        return self._cursor == 0
 
     def infer(self, trainer: Trainer, num_samples: int) -> None:
         """Compute the logits of the next public samples."""
@@ -70,16 +76,26 @@ class KnowledgeBuffer:
         return not self.is_classifier and self.public.padding == "max_tokens"
 
     def _next(self, trainer: Trainer, num_samples: int) -> tuple[TextBatch, int]:
-        start = self._cursor
+        start, num_rows = self._cursor, self.public.data.num_rows
+        if start + num_samples > num_rows:
+            raise ProtocolError(
+                f"the protocol asks for public samples {start} to {start + num_samples - 1} and "
+                f"there are {num_rows}: a pass over the public set ends with it."
+            )
         rows = list(range(start, start + num_samples))
-        self._cursor = (start + num_samples) % self.public.data.num_rows
+        self._cursor = (start + num_samples) % num_rows
         self._last = self.public.batch(rows, trainer.model.device)
         return self._last, start
 
     def _rows(self, batch: TextBatch, start: int) -> Tensor:
         assert self.teacher is not None
-        if self.is_classifier or self._has_padding:
-            return self.teacher[start : start + batch.num_samples]
-        lengths = self.public.data.lengths
-        first = int(lengths[:start].sum())
-        return self.teacher[first : first + int((batch.last_index + 1).sum())]
+        first, num_rows = start, batch.num_samples
+        if not self.is_classifier and not self._has_padding:
+            first = int(self.public.data.lengths[:start].sum())
+            num_rows = int((batch.last_index + 1).sum())
+        if first + num_rows > len(self.teacher):
+            raise ProtocolError(
+                f"received logits have {len(self.teacher)} rows and row {first + num_rows - 1} is "
+                "needed: some public samples were left unused."
+            )
+        return self.teacher[first : first + num_rows]

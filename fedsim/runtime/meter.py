@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +111,12 @@ class MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
         for tensor in _tensors(result):
             self._count(tensor.untyped_storage())
         return result
+
+    def adopt(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Count tensors that no metered operation made, such as received ones, until freed."""
+        for tensor in tensors:
+            self._known.pop(tensor.untyped_storage(), None)
+            self._count(tensor.untyped_storage())
 
     def _count(self, storage: Any) -> None:
         if storage in self._known:

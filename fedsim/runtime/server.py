@@ -77,8 +77,13 @@ class Server:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the parameters that the server computes with [B]."""
+        """Bytes of the parameters that the server computes with [B].
+
+        Where it only averages, these are the trained ones.
+        """
         trainers = {id(trainer): trainer for trainer in self._above.values()}
+        if not trainers and self.public is None:
+            return sum(t.numel() * t.element_size() for t in self._client_adapters().values())
         if not trainers:
             return self.trainer.resident_bytes
         first, *others = trainers.values()
@@ -163,6 +168,10 @@ class Server:
         self.tokens_seen += batch.num_positions
         if gradients:
             self._gradients[client_id] = pack_tokens(gradients, batch)
+
+    def received(self, content: Content, client_id: str) -> dict[str, Tensor]:
+        """What a client sent and the server has not used yet."""
+        return self._inbox.get((content, client_id), {})
 
     @property
     def knowledge(self) -> KnowledgeBuffer:

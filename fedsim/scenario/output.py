@@ -32,6 +32,9 @@ def check_writable(path: Path, suffixes: Iterable[str] = ()) -> None:
         )
     if path.is_dir():
         raise ScenarioError(f"{path}: is a folder; name a file in it for the output.")
+    if str(path) == "-" or (path.exists() and not path.is_file()):
+        # A rename would put a file in the place of a device or pipe.
+        raise ScenarioError(f"{path}: is no regular file; name one for the output.")
     if not path.parent.is_dir():
         raise ScenarioError(f"{path}: there is no folder {path.parent}; make it first.")
     if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
@@ -46,10 +49,12 @@ def write_text(path: Path, text: str) -> None:
     ScenarioError
         If it cannot be written; what was there stays.
     """
-    temporary = path.with_name(f"{path.name}.part")
+    # Through a link the file that it names is written, and the link stays.
+    target = path.resolve()
+    temporary = target.with_name(f"{target.name}.part")
     try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ScenarioError(f"{path}: cannot be written ({error.strerror}).") from error

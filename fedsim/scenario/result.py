@@ -12,7 +12,9 @@ from typing import Any, Final
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult, ClassCost
 from fedsim.ledger import LedgerRow
+from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import parameters
+from fedsim.protocol.payload import adapter_payload
 from fedsim.scenario.settings import Settings
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
@@ -119,7 +121,7 @@ def result_table(
         },
         "accuracy": None,
         "exactness": _exactness(framework, settings, answer),
-        "notes": list(_notes(settings, answer)),
+        "notes": list(_notes(framework, settings, answer)),
     }
 
 
@@ -213,31 +215,52 @@ def _picked(row: LedgerRow, names: tuple[str, ...]) -> dict[str, int]:
 def _exactness(framework: str, settings: Settings, answer: AnalyticResult) -> dict[str, str]:
     time = "simulated" if answer.round_time.is_exact else "lower_bound"
     workload = settings.workload
-    # Where each round visits other batches, its padding (or the digits in a message's header)
-    # differ a little from those of the one round that stands for all.
-    count = "approximate" if workload.padding == "longest" else "exact"
-    has_batch_messages = framework not in ("fedllm", "kd_fedllm")
-    message = "approximate" if workload.padding != "max_tokens" and has_batch_messages else "exact"
-    payload = count if has_batch_messages else "exact"
+    # Without padding to a fixed length, counts follow the texts: a distribution stands for them.
+    follows_texts = workload.padding != "max_tokens"
+    count = "approximate" if follows_texts else "exact"
+    sends_tokens = framework not in ("fedllm", "kd_fedllm") or (
+        framework == "kd_fedllm" and settings.model.head == "language_model"
+    )
+    payload = count if sends_tokens else "exact"
+    setup = "exact" if framework in ("fedllm", "split_fedllm") else count
     return {
         "uplink_payload_bytes": payload,
         "downlink_payload_bytes": payload,
-        "uplink_message_bytes": message,
-        "downlink_message_bytes": message,
+        "uplink_message_bytes": payload,
+        "downlink_message_bytes": payload,
         "client_flop": count,
         "server_flop": count,
         "peak_memory_bytes": "approximate",
         "energy_j": "simulated",
-        "setup": "exact",
+        "setup": setup,
         "round_time_s": time,
         "makespan_s": time,
     }
 
 
-def _notes(settings: Settings, answer: AnalyticResult) -> list[str]:
+def _notes(framework: str, settings: Settings, answer: AnalyticResult) -> list[str]:
     notes: list[str] = []
     if not answer.round_time.is_exact:
         notes.append(f"time is a lower bound: {answer.round_time.why}")
-    if settings.workload.padding == "longest":
-        notes.append("one drawn order of the samples stands for all rounds")
+    if settings.workload.padding != "max_tokens":
+        notes.append(
+            "lengths of texts are drawn from a distribution, and one order of them stands for all "
+            "rounds: counts that follow the texts are approximate"
+        )
+    if framework != "kd_fedllm" and _uploads_differ(answer):
+        notes.append(
+            "clients send adapters of different shapes: what they cost is counted, how the server "
+            "averages them is not said"
+        )
     return notes
+
+
+def _uploads_differ(answer: AnalyticResult) -> bool:
+    adapters = set()
+    for cost in answer.classes:
+        plan = cost.client_class.plan
+        part = Part.whole(plan.training.model.num_layers)
+        if plan.cut is not None:
+            part = Part.below(plan.cut.position)
+        adapters.add(adapter_payload(plan.training, part, plan.shares_head))
+    return len(adapters) > 1

@@ -36,13 +36,7 @@ class ClientClass:
             raise ScenarioError(
                 f"client class '{self.name}': {self.num_clients} clients; at least 1 is needed."
             )
-        wanted, known = self.plan.training.numerics.compute_dtype, self.device.compute_dtype
-        if known is not None and known != wanted:
-            raise ScenarioError(
-                f"client class '{self.name}': compute_dtype = '{wanted}' and device "
-                f"'{self.device.name}' was measured in {known}; set compute_dtype = '{known}' or "
-                "name a device that is known in that format."
-            )
+        _check_format(f"client class '{self.name}'", self.plan, self.device)
 
 
 @dataclass(frozen=True)
@@ -87,8 +81,18 @@ class FederationSpec:
             raise ScenarioError("a federation needs at least one class of clients.")
         if self.num_rounds < 1:
             raise ScenarioError(f"num_rounds = {self.num_rounds}; at least 1 is needed.")
+        _check_format("server", self.server_plan, self.server.device)
 
     @property
     def num_clients(self) -> int:
         """All clients."""
         return sum(c.num_clients for c in self.classes)
+
+
+def _check_format(who: str, plan: ClientPlan, device: DeviceSpec) -> None:
+    wanted, known = plan.training.numerics.compute_dtype, device.compute_dtype
+    if known is not None and known != wanted:
+        raise ScenarioError(
+            f"{who}: compute_dtype = '{wanted}' and device '{device.name}' was measured in "
+            f"{known}; set compute_dtype = '{known}' or name a device that is known in that format."
+        )

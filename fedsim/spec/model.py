@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from fedsim.errors import ScenarioError, nearest
 from fedsim.spec.family import FAMILIES, Family, FamilyName, Half
 
 __all__ = ["HeadSpec", "LinearSpec", "ModelSpec"]
+
+#: Far above any model; a mistyped size must not keep a command busy for hours.
+_LARGEST: Final = {
+    "num_layers": 10_000,
+    "hidden_size": 10_000_000,
+    "num_heads": 100_000,
+    "num_kv_heads": 100_000,
+    "head_size": 100_000,
+    "intermediate_size": 100_000_000,
+    "vocab_size": 100_000_000,
+    "max_positions": 1_000_000_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,11 @@ class ModelSpec:
             if getattr(self, field) < 1:
                 raise ScenarioError(
                     f"model '{self.name}': {field} = {getattr(self, field)}; at least 1 is needed."
+                )
+            if getattr(self, field) > _LARGEST[field]:
+                raise ScenarioError(
+                    f"model '{self.name}': {field} = {getattr(self, field):,}; allowed: up to "
+                    f"{_LARGEST[field]:,}."
                 )
         if self.num_heads % self.num_kv_heads:
             raise ScenarioError(

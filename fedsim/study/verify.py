@@ -10,11 +10,15 @@ from statistics import median
 from typing import Final
 
 from fedsim.agreement import StepCheck, Verification, differences
-from fedsim.analytic import count_client, count_server
+from fedsim.analytic import (
+    client_peak_bytes,
+    count_client,
+    count_server,
+    server_peak_bytes,
+)
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
 from fedsim.protocol.duration import operation_seconds
-from fedsim.protocol.memory import peak_memory_bytes
-from fedsim.protocol.step import Compute, Each, Gather, Once, Site, leaf_steps, step_labels
+from fedsim.protocol.step import Compute, Gather, Once, leaf_steps, step_labels
 from fedsim.runtime.federation import Federation
 from fedsim.spec.device import DeviceSpec
 
@@ -152,21 +156,13 @@ def _step_checks(
 
 
 def _predicted_memory(federation: Federation) -> dict[str, int]:
-    client = server = 0
-    for client_id, protocol in federation.protocols(1).items():
-        plan = federation.plan(client_id, 1)
-        for segment in protocol.round:
-            if isinstance(segment, Gather):
-                continue
-            for _, step in leaf_steps(segment.steps):
-                if not isinstance(step, Compute):
-                    continue
-                peak = peak_memory_bytes(step.operation, plan.training)
-                if isinstance(segment, Each) and step.site is Site.CLIENT:
-                    client = max(client, peak)
-                else:
-                    server = max(server, peak)
-    return {"client": client, SERVER: server}
+    protocols = federation.protocols(1)
+    plans = {client_id: federation.plan(client_id, 1) for client_id in protocols}
+    first = next(iter(protocols))
+    return {
+        "client": max(client_peak_bytes(protocols[cid], plans[cid]) for cid in protocols),
+        SERVER: server_peak_bytes(protocols[first], plans[first], len(protocols)),
+    }
 
 
 def _measured_memory(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fedsim.calibration import run
+from fedsim.calibration.machine import describe_machine
 from fedsim.calibration.measure import measure_shape
 from fedsim.calibration.plan import PHASES, Point, plan_hash, quick_plan
 from fedsim.calibration.profile import load_profile
@@ -78,8 +79,8 @@ def test_an_interrupted_calibration_continues(tmp_path: Path) -> None:
 def test_another_plan_does_not_take_over_measurements(tmp_path: Path) -> None:
     """Measurements of a different plan are not mixed in."""
     assert plan_hash(SHAPES) != plan_hash(SHAPES[:-1])
-    partial = run._Partial(tmp_path / "p.jsonl", plan_hash(SHAPES), 1)
+    partial = run._Partial(tmp_path / "p.jsonl", plan_hash(SHAPES), describe_machine(CPU))
     partial.append(run._measure(SHAPES[0], 0, CPU))
-    other = run._Partial(tmp_path / "p.jsonl", plan_hash(SHAPES[:-1]), 1)
+    other = run._Partial(tmp_path / "p.jsonl", plan_hash(SHAPES[:-1]), describe_machine(CPU))
     assert len(partial.load(SHAPES)) == len(PHASES)
     assert other.load(SHAPES) == []

@@ -151,3 +151,35 @@ def test_a_device_measured_in_another_format_is_refused() -> None:
     known = replace(SLOW, compute_dtype="float32")
     with pytest.raises(ScenarioError, match="was measured in float32"):
         ClientClass("c", 1, replace(PLAN, training=half), known, LINK)
+
+
+def test_a_flow_is_no_faster_than_the_servers_own_link() -> None:
+    """One client behind a slower server link sends at the server's rate, and that is exact."""
+    one = ClientClass("one", 1, PLAN, FAST, LINK)
+    narrow = ServerSpec(FAST, uplink_bytes_per_s=LINK.uplink_bytes_per_s / 4)
+    free = evaluate(federation(one), fedllm).round_time
+    slow = evaluate(federation(one, server=narrow), fedllm).round_time
+    message = adapter_payload(TRAINING, Part.whole(3)).message_bytes
+    assert slow.is_exact
+    assert slow.transfer_s - free.transfer_s == pytest.approx(3 * message / 1e5, rel=1e-9)
+
+
+def test_a_server_device_of_another_format_is_refused() -> None:
+    """The server's coefficients must hold for the format that it computes in, too."""
+    server = ServerSpec(replace(FAST, compute_dtype="bfloat16"))
+    with pytest.raises(ScenarioError, match="server: compute_dtype = 'float32'"):
+        federation(server=server)
+
+
+def test_logits_of_the_public_set_count_as_memory() -> None:
+    """A language model's KD client holds its own and the teacher's logits of all public tokens."""
+    language = replace(TRAINING, head=HeadSpec("language_model"))
+    few = replace(PLAN, training=language, cut=None)
+    many = replace(few, public_text=TextLengths(400, 16))
+    one, other = (
+        evaluate(federation(ClientClass("c", 2, plan, SLOW, LINK)), kd_fedllm)
+        for plan in (few, many)
+    )
+    grown = other.classes[0].peak_memory_bytes - one.classes[0].peak_memory_bytes
+    assert grown == 2 * (400 - 4) * 16 * TRAINING.model.vocab_size * 4
+    assert other.server_memory_bytes > one.server_memory_bytes + 2 * grown // 2

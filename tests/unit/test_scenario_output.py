@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,24 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
         write_text(tmp_path / "a", "text")
 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_device_or_pipe_is_refused_and_stays(tmp_path: Path) -> None:
+    """Renaming a file over a device would destroy it: refused before anything runs."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ScenarioError, match="no regular file"):
+        check_writable(pipe)
+    assert pipe.is_fifo()
+    with pytest.raises(ScenarioError, match="no regular file"):
+        check_writable(Path("-"))
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    """Writing through a symbolic link changes the file that it names."""
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"

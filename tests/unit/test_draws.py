@@ -1,0 +1,100 @@
+"""Random numbers by name: the same name gives the same draw, whatever else is drawn."""
+
+import subprocess
+import sys
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedsim.draws import generator, turn_order, visiting_order
+
+seeds = st.integers(0, 2**63)
+names = st.text("abcdefgh", min_size=1, max_size=6)
+cohorts = st.lists(names, min_size=1, max_size=8, unique=True).map(tuple)
+
+
+@given(seeds, st.integers(1, 99), names, st.integers(0, 5), st.integers(0, 200))
+def test_a_visiting_order_visits_every_sample_once(
+    seed: int, round_index: int, client_id: str, epoch: int, num_samples: int
+) -> None:
+    """It is a permutation, also of nothing."""
+    order = visiting_order(seed, round_index, client_id, epoch, num_samples)
+
+    assert sorted(order.tolist()) == list(range(num_samples))
+
+
+@given(seeds, st.integers(1, 99), names)
+def test_a_draw_depends_on_nothing_but_its_name(seed: int, round_index: int, party: str) -> None:
+    """Other draws in between change nothing."""
+    first = generator(seed, round_index, party, "turns").random(3)
+    generator(seed, round_index, party, "other").random(100)
+
+    assert generator(seed, round_index, party, "turns").random(3).tolist() == first.tolist()
+
+
+def test_each_part_of_a_name_makes_another_draw() -> None:
+    """Seed, round, party and purpose all count."""
+    names = [
+        (0, 1, "ann", "turns"),
+        (1, 1, "ann", "turns"),
+        (0, 2, "ann", "turns"),
+        (0, 1, "bob", "turns"),
+        (0, 1, "ann", "order.epoch0"),
+        # Read without separators these two would be the first.
+        (0, 11, "ann", "turns"),
+        (0, 1, "an", "nturns"),
+    ]
+    draws = [tuple(generator(*name).integers(0, 2**62, 2).tolist()) for name in names]
+
+    assert len(set(draws)) == len(names)
+
+
+@given(seeds, st.integers(1, 99), cohorts, st.randoms())
+def test_turns_do_not_depend_on_the_order_of_clients_in_a_file(
+    seed: int, round_index: int, cohort: tuple[str, ...], random: object
+) -> None:
+    """Ids are sorted before they are drawn; every client has one turn."""
+    shuffled = list(cohort)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    turns = turn_order(seed, round_index, cohort)
+
+    assert turn_order(seed, round_index, tuple(shuffled)) == turns
+    assert sorted(turns) == sorted(cohort)
+
+
+def test_turns_change_from_round_to_round() -> None:
+    """No client is always last: in 200 rounds of 4 clients each is first in 50, give or take 28.
+
+    The bound is 4.6 standard deviations, sqrt(200 x 1/4 x 3/4) = 6.1 each.
+    """
+    cohort = ("ann", "bob", "cid", "dee")
+    firsts = [turn_order(7, round_index, cohort)[0] for round_index in range(1, 201)]
+
+    for client_id in cohort:
+        assert abs(firsts.count(client_id) - 50) <= 28
+
+
+def test_epochs_visit_in_orders_of_their_own() -> None:
+    """Ten samples in the same order twice would be one chance in 3.6 million."""
+    orders = [tuple(visiting_order(0, 1, "ann", epoch, 10).tolist()) for epoch in range(5)]
+
+    assert len(set(orders)) == 5
+
+
+def test_a_draw_is_the_same_in_another_process() -> None:
+    """No draw depends on Python's hash seed or on what was imported."""
+    code = "from fedsim.draws import visiting_order as v; print(v(3, 2, 'ann', 1, 20).tolist())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert found.strip() == str(visiting_order(3, 2, "ann", 1, 20).tolist())
+
+
+def test_the_draws_of_a_release_stay_the_draws() -> None:
+    """Stored results can be made again: if these numbers change, every run has changed."""
+    order = visiting_order(0, 1, "client-0", 0, 8)
+
+    assert order.dtype == np.int64
+    assert order.tolist() == [3, 2, 5, 7, 4, 6, 1, 0]
