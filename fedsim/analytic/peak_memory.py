@@ -7,9 +7,17 @@ server-side model in Split V1, contributions that have arrived. Sums of the exac
 
 from __future__ import annotations
 
-from fedsim.protocol.memory import knowledge_bytes, peak_memory_bytes, weights_bytes
+from math import prod
+
+from fedsim.protocol.memory import (
+    AVERAGING_BYTES,
+    knowledge_bytes,
+    peak_memory_bytes,
+    weights_bytes,
+)
 from fedsim.protocol.operation import Content, Part
 from fedsim.protocol.parameters import num_trainable
+from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import (
     Compute,
     Direction,
@@ -27,7 +35,7 @@ __all__ = ["client_peak_bytes", "server_peak_bytes"]
 def client_peak_bytes(protocol: Protocol, plan: ClientPlan) -> int:
     """Peak memory of one client [B]."""
     peak = _computing_bytes(protocol, plan, Site.CLIENT)
-    if _uploads(protocol, Content.LOGITS):
+    if _uploaded(protocol, Content.LOGITS) is not None:
         peak += knowledge_bytes(plan)[0]
     return peak
 
@@ -44,7 +52,7 @@ def server_peak_bytes(protocol: Protocol, plan: ClientPlan, num_clients: int) ->
         Clients whose contributions it holds at once.
     """
     peak = _computing_bytes(protocol, plan, Site.SERVER)
-    if _uploads(protocol, Content.LOGITS):
+    if _uploaded(protocol, Content.LOGITS) is not None:
         training, averaging = knowledge_bytes(plan, num_clients)
         whole = Part.whole(plan.training.model.num_layers)
         return max(peak + training, weights_bytes(plan.training, whole) + averaging)
@@ -54,8 +62,15 @@ def server_peak_bytes(protocol: Protocol, plan: ClientPlan, num_clients: int) ->
         values = num_trainable(plan.training, above)
         per_copy = 4 * values * (3 if plan.training.optimizer == "adam" else 1)
         peak += (num_clients - 1) * per_copy
-    received = num_clients * _uploads(protocol, Content.ADAPTERS)
-    return peak + received if peak else received + _uploads(protocol, Content.ADAPTERS)
+    uploaded = _uploaded(protocol, Content.ADAPTERS)
+    if uploaded is None:
+        return peak
+    received = num_clients * uploaded.payload_bytes
+    if peak:
+        return peak + received
+    largest = max(prod(tensor.shape) for tensor in uploaded.tensors)
+    # The global parameters and their new averages stand beside what was received.
+    return received + 2 * uploaded.payload_bytes + AVERAGING_BYTES * largest
 
 
 def _computing_bytes(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
@@ -72,17 +87,16 @@ def _computing_bytes(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
     return peak
 
 
-def _uploads(protocol: Protocol, content: Content) -> int:
-    """Payload bytes of a client's uplink messages of a kind in one round, mini-batches apart."""
-    return max(
-        (
-            step.payload.payload_bytes
-            for segment in protocol.round
-            if not isinstance(segment, Gather)
-            for _, step in leaf_steps(segment.steps)
-            if isinstance(step, Transfer)
-            and step.direction is Direction.UP
-            and step.payload.content is content
-        ),
-        default=0,
-    )
+def _uploaded(protocol: Protocol, content: Content) -> Payload | None:
+    """A client's uplink payload of a kind."""
+    for segment in protocol.round:
+        if isinstance(segment, Gather):
+            continue
+        for _, step in leaf_steps(segment.steps):
+            if (
+                isinstance(step, Transfer)
+                and step.direction is Direction.UP
+                and step.payload.content is content
+            ):
+                return step.payload
+    return None

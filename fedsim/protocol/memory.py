@@ -40,6 +40,10 @@ __all__ = [
     "weights_bytes",
 ]
 
+#: A weighted average holds three 64-bit copies of a tensor for a moment: converted, weighted and
+#: summed.
+AVERAGING_BYTES: Final = 24
+
 #: Adam keeps two moments a trained value; plain SGD nothing.
 _STATE_VALUES: Final = {"adam": 2, "sgd": 0}
 
@@ -126,13 +130,17 @@ def knowledge_bytes(plan: ClientPlan, num_contributions: int = 0) -> tuple[int, 
     -------
     tuple of int
         While it trains (its own and the teacher's), and while the server averages (all that were
-        received, one of them in 64 bits, and the sum in 64 bits).
+        received, one of them and its share in 64 bits, and their sum in 64 bits).
     """
     payload = logits_payload(plan)
     values = payload.payload_bytes // dtype_bytes(plan.training.numerics.payload_dtype)
     compute_bytes = dtype_bytes(plan.training.numerics.compute_dtype)
     training = values * compute_bytes + payload.payload_bytes
-    averaging = num_contributions * payload.payload_bytes + 16 * values if num_contributions else 0
+    averaging = (
+        num_contributions * payload.payload_bytes + AVERAGING_BYTES * values
+        if num_contributions
+        else 0
+    )
     return training, averaging
 
 

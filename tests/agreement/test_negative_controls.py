@@ -1,0 +1,405 @@
+"""Something is broken on purpose, and what is there to see it sees it."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+pytest.importorskip("torch")
+
+import torch
+from torch import Tensor
+
+from fedsim.agreement import Difference
+from fedsim.analytic import count
+from fedsim.cli import main
+from fedsim.protocol.flop import operation_flop
+from fedsim.protocol.operation import (
+    BackwardFromCut,
+    Content,
+    Distill,
+    ForwardToCut,
+    InferLogits,
+    Operation,
+    Train,
+    TrainAboveCut,
+)
+from fedsim.protocol.payload import Payload, TensorSpec
+from fedsim.runtime import client as client_module
+from fedsim.runtime import objective
+from fedsim.runtime import server as server_module
+from fedsim.runtime import trainer as trainer_module
+from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.server import Server
+from fedsim.runtime.staged_model import StagedModel
+from fedsim.runtime.trainer import Trainer
+from fedsim.spec.plan import Cut, TrainingSpec
+from fedsim.study.verify import verify
+from identities import (
+    LENGTHS,
+    central_step_difference,
+    central_training_difference,
+    distillation_gradient,
+    identical_clients_difference,
+    local_only_difference,
+    one_client_difference,
+    order_difference,
+    padding_gradient,
+    padding_logit_difference,
+    pooled_loss_difference,
+    repeated_logits_difference,
+    split_gradient_difference,
+    split_round_difference,
+    teacher_difference,
+)
+from tiny import tiny_federation, tiny_training
+
+FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
+
+
+def tiny(framework: str) -> Federation:
+    """Two clients of two texts each, in one batch."""
+    return tiny_federation(
+        framework,
+        tiny_training(),
+        RoundSettings(batch_size=2, cut=Cut(1) if framework == "split_fedllm" else None),
+        clients={"ann": (4, 9), "bob": (2, 3)},
+        public=(5, 7) if framework == "kd_fedllm" else None,
+    )
+
+
+def found_by_verify(framework: str) -> tuple[Difference, ...]:
+    """Differences that a verification reports."""
+    outcome = verify(lambda: tiny(framework), framework, timed_rounds=0)
+    assert outcome.agrees == (not outcome.found)
+    return outcome.found
+
+
+def steps_and_fields(found: tuple[Difference, ...]) -> set[tuple[str, str]]:
+    return {(difference.key.step, difference.field) for difference in found}
+
+
+def invoke_verify(framework: str) -> Result:
+    """``fedsim verify`` as a user types it."""
+    quick = ["--timed-rounds", "0", "--samples-per-client", "2", "--public-samples", "2"]
+    return CliRunner().invoke(main, ["verify", "--framework", framework, *quick])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_nothing_is_reported_where_nothing_is_broken(framework: str) -> None:
+    """The controls below start from agreement."""
+    assert found_by_verify(framework) == ()
+
+
+# --- a wrong formula -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("framework", "operation", "steps"),
+    [
+        ("fedllm", Train, {"a2"}),
+        ("kd_fedllm", Train, {"b1"}),
+        ("kd_fedllm", InferLogits, {"b2", "b6"}),
+        ("kd_fedllm", Distill, {"b5", "b8"}),
+        ("split_fedllm", ForwardToCut, {"c1"}),
+        ("split_fedllm", TrainAboveCut, {"c3"}),
+        ("split_fedllm", BackwardFromCut, {"c5"}),
+    ],
+)
+def test_one_flop_too_many_in_a_formula_is_named(
+    framework: str, operation: type, steps: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps that are costed by it differ by one each, and no other step does."""
+
+    def wrong(found: Operation, training: TrainingSpec) -> int:
+        return operation_flop(found, training) + isinstance(found, operation)
+
+    monkeypatch.setattr(count, "operation_flop", wrong)
+
+    found = found_by_verify(framework)
+
+    assert {difference.key.step for difference in found} == steps
+    assert {difference.measured - difference.predicted for difference in found} == {-1}
+    assert {difference.field for difference in found} <= {"client_flop", "server_flop"}
+
+
+@pytest.mark.parametrize(
+    ("framework", "function", "steps"),
+    [
+        ("fedllm", "adapter_payload", {"a1", "a3"}),
+        ("fedllm", "base_weights_payload", {"setup"}),
+        ("kd_fedllm", "logits_payload", {"b3", "b7"}),
+        ("kd_fedllm", "public_text_payload", {"setup"}),
+        ("split_fedllm", "activation_payload", {"c2"}),
+        ("split_fedllm", "activation_gradient_payload", {"c4"}),
+        ("split_fedllm", "adapter_payload", {"setup", "cc1", "cc3"}),
+    ],
+)
+def test_a_payload_that_forgets_a_tensor_is_named(
+    framework: str, function: str, steps: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every message that it describes is longer than said, and no other."""
+    module = importlib.import_module(f"fedsim.protocol.{framework}")
+    right: Callable[..., Payload] = getattr(module, function)
+
+    def wrong(*arguments: Any) -> Payload:
+        payload = right(*arguments)
+        return Payload(payload.content, payload.tensors[:-1])
+
+    monkeypatch.setattr(module, function, wrong)
+
+    found = found_by_verify(framework)
+
+    assert {difference.key.step for difference in found} == steps
+    assert all(difference.measured > difference.predicted for difference in found)
+
+
+def test_a_wrong_name_in_a_header_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The payload is right and the message is not: a longer name makes a longer header."""
+    module = importlib.import_module("fedsim.protocol.split_fedllm")
+    right = module.activation_gradient_payload
+
+    def wrong(*arguments: Any) -> Payload:
+        payload = right(*arguments)
+        tensors = tuple(
+            TensorSpec(f"{t.name}_of_the_batch", t.shape, t.dtype) for t in payload.tensors
+        )
+        return Payload(payload.content, tensors)
+
+    monkeypatch.setattr(module, "activation_gradient_payload", wrong)
+
+    assert steps_and_fields(found_by_verify("split_fedllm")) == {("c4", "downlink_message_bytes")}
+
+
+# --- a wrong run ---------------------------------------------------------------------------------
+
+
+def send_one_tensor_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = client_module.activation_message
+
+    def wrong(*arguments: Any) -> dict[str, Tensor]:
+        return right(*arguments) | {"extra": torch.zeros(1)}
+
+    monkeypatch.setattr(client_module, "activation_message", wrong)
+
+
+def multiply_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Trainer.train
+
+    def wrong(self: Trainer, *arguments: Any, **options: Any) -> None:
+        torch.ones(2, 3) @ torch.ones(3, 4)
+        right(self, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "train", wrong)
+
+
+def test_one_tensor_more_in_a_message_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bytes more in c2, and a longer header: neither hides in 2 kB of activations."""
+    send_one_tensor_more(monkeypatch)
+
+    found = found_by_verify("split_fedllm")
+
+    assert steps_and_fields(found) == {
+        ("c2", "uplink_payload_bytes"),
+        ("c2", "uplink_message_bytes"),
+    }
+    payload = [d for d in found if d.field == "uplink_payload_bytes"]
+    assert [d.measured - d.predicted for d in payload] == [4, 4]
+
+
+def test_one_matrix_product_more_in_a_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 x 2 x 3 x 4 = 48 FLOPs more in a2, of a million."""
+    multiply_once_more(monkeypatch)
+
+    found = found_by_verify("fedllm")
+
+    assert steps_and_fields(found) == {("a2", "client_flop")}
+    assert {d.measured - d.predicted for d in found} == {48}
+
+
+def test_a_message_in_another_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that widens its parameters to 64 bits sends twice as much in a1."""
+    right = Server._outgoing
+
+    def wrong(self: Server, content: Content, client_id: str) -> dict[str, Tensor]:
+        message = right(self, content, client_id)
+        if content is not Content.ADAPTERS:
+            return message
+        return {name: tensor.double() for name, tensor in message.items()}
+
+    monkeypatch.setattr(Server, "_outgoing", wrong)
+
+    found = found_by_verify("fedllm")
+
+    assert {d.key.step for d in found} == {"a1"}
+    payload = [d for d in found if d.field == "downlink_payload_bytes"]
+    assert [d.measured for d in payload] == [2 * d.predicted for d in payload] != []
+
+
+@pytest.mark.parametrize(
+    ("framework", "breaks", "step"),
+    [("split_fedllm", send_one_tensor_more, "c2"), ("fedllm", multiply_once_more, "a2")],
+)
+def test_the_command_ends_with_three_and_names_the_step(
+    framework: str,
+    breaks: Callable[[pytest.MonkeyPatch], None],
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Agreement ends with 0; a difference with 3, the first step that differs, and no traceback."""
+    assert invoke_verify(framework).exit_code == 0
+    breaks(monkeypatch)
+
+    result = invoke_verify(framework)
+
+    assert result.exit_code == 3, result.output
+    assert f"step {step}" in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+# --- a broken identity ---------------------------------------------------------------------------
+
+
+def unnormalized_average(contributions: Any, weights: Any) -> dict[str, Tensor]:
+    """A sum that divides by the number of clients whatever their weights add up to."""
+    names = next(iter(contributions.values()))
+    return {
+        name: sum(weights[k] * sent[name] for k, sent in contributions.items()) / len(contributions)
+        for name in names
+    }
+
+
+def arrival_order_average(contributions: Any, weights: Any) -> dict[str, Tensor]:
+    """32-bit sums in the order of arrival."""
+    total = sum(weights[k] for k in contributions)
+    names = next(iter(contributions.values()))
+    return {
+        name: sum(weights[k] / total * sent[name] for k, sent in contributions.items())
+        for name in names
+    }
+
+
+def test_unnormalized_weights_break_averages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F1, F2: shares that do not add up to one move even what all agree on."""
+    monkeypatch.setattr(server_module, "weighted_average", unnormalized_average)
+
+    assert one_client_difference() > 1e-3
+    assert identical_clients_difference() > 1e-3
+
+
+def test_sums_in_the_order_of_arrival_break_bitwise_equality(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """F2, F4: in 32 bits neither the mean of equals nor the order is exact."""
+    monkeypatch.setattr(server_module, "weighted_average", arrival_order_average)
+
+    assert identical_clients_difference(7) > 0
+    assert order_difference_unsorted(monkeypatch) > 0
+
+
+def order_difference_unsorted(monkeypatch: pytest.MonkeyPatch) -> float:
+    """F4 where clients take turns as the file lists them."""
+    executor_module = importlib.import_module("fedsim.runtime.executor")
+    monkeypatch.setattr(executor_module, "turn_order", lambda seed, index, ids: ids)
+    return order_difference()
+
+
+def test_equal_weights_break_the_central_step() -> None:
+    """F3: clients of 2, 3 and 5 samples do not have one voice each."""
+    assert central_step_difference(weights=dict.fromkeys(LENGTHS, 1.0)) > 1e-4
+
+
+def test_a_sum_of_logits_breaks_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K1: three times what each of them says."""
+
+    def total(contributions: Any, weights: Any) -> dict[str, Tensor]:
+        return {"logits": sum(sent["logits"] for sent in contributions.values())}
+
+    monkeypatch.setattr(server_module, "weighted_average", total)
+
+    assert teacher_difference() > 1e-3
+
+
+def test_a_forgotten_temperature_breaks_the_teacher_s_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K2: a student at T = 1 of a teacher at T = 2 has something to learn."""
+    right = objective.distillation_loss
+
+    def wrong(student: Tensor, teacher: Tensor, *rest: Any) -> Tensor:
+        return right(student, teacher / 2, *rest)
+
+    monkeypatch.setattr(trainer_module, "distillation_loss", wrong)
+
+    assert distillation_gradient() > 1e-3
+
+
+def test_public_data_breaks_training_alone() -> None:
+    """K3: four public texts are enough to be told from none."""
+    assert local_only_difference(num_public=4) > 1e-3
+
+
+def test_training_mode_breaks_repeated_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K4: with dropout on, no two sets of logits are the same."""
+    right = StagedModel.train
+    monkeypatch.setattr(StagedModel, "train", lambda self, is_training=True: right(self, True))
+
+    assert repeated_logits_difference() > 1e-3
+
+
+def test_a_scaled_gradient_at_the_cut_breaks_the_client_s_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S1: gradients averaged over samples once more, say."""
+    right = Trainer.train_above_cut
+
+    def wrong(self: Trainer, *arguments: Any, **options: Any) -> list[Tensor]:
+        return [gradient / 2 for gradient in right(self, *arguments, **options)]
+
+    monkeypatch.setattr(Trainer, "train_above_cut", wrong)
+
+    assert split_gradient_difference(tiny_training(), 2) > 1e-3
+
+
+@pytest.mark.parametrize("identity", [split_round_difference, central_training_difference])
+def test_an_optimizer_made_anew_for_every_batch_breaks_the_round(
+    identity: Callable[[int], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2, S3: what some published code does on the server makes every step of Adam a first one."""
+    right = Trainer.train_above_cut
+
+    def wrong(self: Trainer, *arguments: Any, **options: Any) -> list[Tensor]:
+        self.reset_optimizer()
+        return right(self, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "train_above_cut", wrong)
+
+    assert identity(2) > 1e-3
+
+
+def test_attention_to_what_follows_breaks_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4, S5: without the causal mask padding reaches the logits, and gradients reach padding."""
+    right = StagedModel._context
+
+    def wrong(self: StagedModel, hidden: Tensor) -> dict[str, Any]:
+        context = right(self, hidden)
+        return context | {"attention_mask": torch.zeros_like(context["attention_mask"])}
+
+    monkeypatch.setattr(StagedModel, "_context", wrong)
+
+    assert padding_logit_difference("gpt2") > 1e-3
+    assert padding_gradient(2) > 1e-4
+
+
+def test_pooling_the_last_position_breaks_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S7: what transformers does when it is shown activations instead of token ids."""
+    right = Trainer._loss
+
+    def wrong(self: Trainer, logits: Tensor, batch: Any, chosen: Tensor, length: int) -> Tensor:
+        shifted = torch.full_like(batch.last_index, length - 1)
+        moved = type(batch)(batch.token_ids, shifted, batch.labels, batch.is_padded)
+        return right(self, logits, moved, chosen, length)
+
+    monkeypatch.setattr(Trainer, "_loss", wrong)
+
+    assert pooled_loss_difference(2) > 1e-3
