@@ -169,7 +169,7 @@ def build_federation(
         for cid, epochs in lengths.items()
     }
     server = Server(
-        Trainer(model, whole, options, settings.accumulation_steps),
+        Trainer(model, whole, options),
         next(iter(plans.values())),
         {cid: _weight(training, rows) for cid, rows in data.clients.items()},
         public,
@@ -177,7 +177,7 @@ def build_federation(
     clients = {
         cid: Client(
             cid,
-            Trainer(model.clone(), client_part, options, settings.accumulation_steps),
+            Trainer(model.clone(), client_part, options),
             TextSource(rows, settings.padding, data.pad_token_id),
             plans[cid],
             public,

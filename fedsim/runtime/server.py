@@ -198,7 +198,6 @@ class Server:
                     self.trainer.model.clone(),
                     above,
                     self.trainer.options,
-                    self.trainer.accumulation_steps,
                 )
             self._above[client_id] = shared
 

@@ -47,17 +47,13 @@ class Trainer:
     part : Part
         What of it this party trains.
     options : RunOptions
-    accumulation_steps : int
-        Batches between optimizer steps; each batch's loss is divided by it.
     """
 
-    def __init__(
-        self, model: StagedModel, part: Part, options: RunOptions, accumulation_steps: int = 1
-    ) -> None:
+    def __init__(self, model: StagedModel, part: Part, options: RunOptions) -> None:
         self.model = model
         self.part = part
         self.options = options
-        self.accumulation_steps = accumulation_steps
+        self._num_accumulated = 0
         self.last_loss = float("nan")
         self._optimizer: torch.optim.Optimizer | None = None
         self.reset_optimizer()
@@ -82,7 +78,7 @@ class Trainer:
             for length, chosen in groups_of(batch):
                 logits = self._logits(batch.token_ids[chosen, :length])
                 loss = self._loss(logits, batch, chosen, length)
-                torch.autograd.backward(loss / self.accumulation_steps)
+                torch.autograd.backward(loss)
                 total += float(loss.detach())
         self.last_loss = total
         self._update(is_update)
@@ -99,7 +95,7 @@ class Trainer:
                 loss = distillation_loss(
                     student, rows.of(chosen, length), rows.num_rows, self.options
                 )
-                torch.autograd.backward(loss / self.accumulation_steps)
+                torch.autograd.backward(loss)
                 total += float(loss.detach())
         self.last_loss = total
         self._update(is_update)
@@ -157,7 +153,7 @@ class Trainer:
                 leaf = received.detach().requires_grad_(wants_gradient)
                 logits = self.model.logits(self.model.run(leaf, self.part))
                 loss = self._loss(logits, batch, chosen, length)
-                torch.autograd.backward(loss / self.accumulation_steps)
+                torch.autograd.backward(loss)
                 total += float(loss.detach())
                 if leaf.grad is not None:
                     gradients.append(leaf.grad)
@@ -245,9 +241,18 @@ class Trainer:
         return result
 
     def _update(self, is_update: bool) -> None:
-        if is_update and self._optimizer is not None:
+        self._num_accumulated += 1
+        if not is_update:
+            return
+        if self._optimizer is not None:
+            if self._num_accumulated > 1:
+                # The mean over the batches that were accumulated, fewer at the end of an epoch.
+                for parameter in self.model.trained(self.part).values():
+                    if parameter.grad is not None:
+                        parameter.grad.div_(self._num_accumulated)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
+        self._num_accumulated = 0
 
 
 class _TeacherRows:

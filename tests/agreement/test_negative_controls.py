@@ -36,6 +36,7 @@ from fedsim.runtime.server import Server
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import Cut, TrainingSpec
+from fedsim.spec.tuning import LoraTuning
 from fedsim.study.verify import verify
 from identities import (
     LENGTHS,
@@ -236,6 +237,27 @@ def test_a_message_in_another_format_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert {d.key.step for d in found} == {"a1"}
     payload = [d for d in found if d.field == "downlink_payload_bytes"]
     assert [d.measured for d in payload] == [2 * d.predicted for d in payload] != []
+
+
+def test_a_gradient_that_nobody_waits_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that asks for the cut's gradient of a client that trains nothing wastes products."""
+
+    def tiny_frozen_client() -> Federation:
+        lora = LoraTuning(r=2, num_top_layers=1)
+        settings = RoundSettings(batch_size=2, cut=Cut(2))
+        clients = {"ann": (4, 9), "bob": (2, 3)}
+        return tiny_federation(
+            "split_fedllm", tiny_training(tuning=lora), settings, clients=clients
+        )
+
+    assert verify(tiny_frozen_client, "split_fedllm", timed_rounds=0).agrees
+    monkeypatch.setattr(Server, "_client_trains", property(lambda self: True))
+
+    found = verify(tiny_frozen_client, "split_fedllm", timed_rounds=0).found
+
+    # T = 18 tokens, d = 16, r = 2: 6 T d^2 + 2 T d r of the lowest adapted block a client.
+    assert steps_and_fields(found) == {("c3", "server_flop")}
+    assert {d.measured - d.predicted for d in found} == {6 * 18 * 16**2 + 2 * 18 * 16 * 2}
 
 
 @pytest.mark.parametrize(

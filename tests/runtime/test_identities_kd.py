@@ -67,13 +67,13 @@ def centered(logits: Tensor) -> Tensor:
     return logits - logits.mean(-1, keepdim=True)
 
 
-def relative_difference_to_the_limit(temperature: float) -> float:
-    """T^2 KL's gradient against (v_s - v_t) / (C B), v the logits less their mean."""
+def relative_difference_to_the_limit(temperature: float, factor: float = 1.0) -> float:
+    """``factor`` T^2 KL's gradient against (v_s - v_t) / (C B), v the logits less their mean."""
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(4, 5, generator=generator) for _ in range(2))
     student.requires_grad_(True)
     loss = distillation_loss(student, teacher, 4, RunOptions(distillation_temperature=temperature))
-    torch.autograd.backward(loss)
+    torch.autograd.backward(factor * loss)
     limit = (centered(student) - centered(teacher)).detach() / (5 * 4)
     assert student.grad is not None
     return float((student.grad - limit).abs().max() / limit.abs().max())
@@ -86,6 +86,11 @@ def test_at_high_temperature_distillation_matches_logits() -> None:
     assert found[2] < 0.02
     for one, other in pairwise(found):
         assert other == pytest.approx(one / 2, rel=0.1)
+
+
+def test_without_the_square_of_the_temperature_the_gradient_fades() -> None:
+    """K5, broken: KL alone is a ten-thousandth of the limit at T = 100."""
+    assert relative_difference_to_the_limit(100, factor=1 / 100**2) > 0.99
 
 
 def test_the_limit_is_half_the_mean_squared_error() -> None:
