@@ -54,7 +54,7 @@ def test_the_average_of_equal_tensors_is_that_tensor(found: Weights, seed: int) 
 
 @given(weights, seeds, st.randoms())
 def test_the_order_of_arrival_changes_nothing(found: Weights, seed: int, random: Any) -> None:
-    """Bit by bit, even where no rounding to a narrower format hides it: sums run over sorted ids."""
+    """Bit by bit, also where no rounding to a narrower format hides it: ids are sorted."""
     sent = {name: drawn(seed + index, dtype=torch.float64) for index, name in enumerate(found)}
     shuffled = list(sent)
     random.shuffle(shuffled)

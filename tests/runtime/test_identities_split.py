@@ -19,20 +19,22 @@ from identities import (
     RATE,
     WHOLE,
     assert_moved,
-    central_training_difference,
-    cut_at,
     largest_difference,
     listening,
+    parameters,
+    run,
+)
+from shapes import NUM_LAYERS
+from split_identities import (
+    central_training_difference,
+    cut_at,
     padding_gradient,
     padding_logit_difference,
-    parameters,
     pooled_loss_difference,
-    run,
     split_federation,
     split_gradient_difference,
     split_round_difference,
 )
-from shapes import NUM_LAYERS
 from tiny import CPU, LANGUAGE_MODEL, tiny_federation, tiny_training
 
 FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma")

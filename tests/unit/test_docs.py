@@ -44,3 +44,9 @@ def test_the_examples_of_the_manual_are_answered(
     result = CliRunner().invoke(main, ["scenario", str(DOCS / "examples" / name)])
     sys.modules.pop("adapters_up_logits_down", None)
     assert result.exit_code == 0, result.output
+
+
+def test_the_readme_shows_the_shipped_profiles_figures() -> None:
+    """The table in README.md is what the shipped profiles say, to the last digit."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert module("profile_table").updated(text) == text
