@@ -1,6 +1,6 @@
 """Write the shipped profiles' figures into README.md, between its two markers.
 
-    python docs/profile_table.py
+python docs/profile_table.py
 """
 
 from __future__ import annotations
