@@ -38,9 +38,6 @@ __all__ = [
     "tiny_training",
 ]
 
-# Threads of two test processes that wait for each other make tiny operators ten times slower.
-torch.set_num_threads(1)
-
 CPU = torch.device("cpu")
 LANGUAGE_MODEL = HeadSpec("language_model")
 PAD = 0

@@ -154,10 +154,23 @@ class ModelSpec:
                     f"model '{self.name}': {field} = {getattr(self, field):,}; allowed: up to "
                     f"{_LARGEST[field]:,}."
                 )
+        self._check_gpt2_heads()
         if self.num_heads % self.num_kv_heads:
             raise ScenarioError(
                 f"model '{self.name}': {self.num_heads} query heads cannot share "
                 f"{self.num_kv_heads} key-value heads; the second must divide the first."
+            )
+
+    def _check_gpt2_heads(self) -> None:
+        if self.family != "gpt2":
+            return
+        if self.num_kv_heads != self.num_heads or (
+            self.num_heads * self.head_size != self.hidden_size
+        ):
+            raise ScenarioError(
+                f"model '{self.name}': a gpt2 model splits its hidden_size = {self.hidden_size} "
+                f"evenly over its heads and shares none; {self.num_heads} heads of "
+                f"{self.head_size} with {self.num_kv_heads} key-value heads do not fit."
             )
 
     @cached_property
