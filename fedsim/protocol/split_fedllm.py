@@ -72,7 +72,10 @@ def split_fedllm(plan: ClientPlan) -> Protocol:
     batches = training_batches(
         plan.train_epochs, plan.batch_size, plan.accumulation_steps, exchange
     )
-    aggregation = Once((Compute("cc2", Site.SERVER, Aggregate(Content.ADAPTERS, below)),))
+    # V1's server-side copies are averaged in the same step as what the clients sent.
+    is_copied = plan.server_variant == "v1"
+    averaged = Part.whole(training.model.num_layers) if is_copied else below
+    aggregation = Once((Compute("cc2", Site.SERVER, Aggregate(Content.ADAPTERS, averaged)),))
     segments: tuple[Segment, ...] = (Each(batches), Gather("c2"), aggregation)
     if trains_client:
         segments = (

@@ -37,16 +37,34 @@ def _framework(outcome: Verification) -> RenderableType:
     for name in ("payload B", "message B", "FLOP"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("=", justify="center", no_wrap=True)
-    timed = [name for name, is_shown in _time_columns(outcome) if is_shown]
-    for name in timed:
-        table.add_column(name, justify="right", no_wrap=True)
     differing = {difference.key.step for difference in outcome.found}
     for check in outcome.steps:
-        table.add_row(*_cells(check, timed, is_equal=check.step not in differing))
-    return Group(table, _memory_line(outcome), Text())
+        table.add_row(*_cells(check, is_equal=check.step not in differing))
+    parts: list[RenderableType] = [table]
+    if outcome.timed_rounds:
+        parts.append(_times(outcome))
+    return Group(*parts, _memory_line(outcome), Text())
 
 
-def _cells(check: StepCheck, timed: list[str], *, is_equal: bool) -> list[RenderableType]:
+def _times(outcome: Verification) -> Table:
+    is_predicted = outcome.profile_name is not None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("step", no_wrap=True)
+    for name in ("measured", "predicted", "error") if is_predicted else ("measured",):
+        table.add_column(name, justify="right", no_wrap=True)
+    for check in outcome.steps:
+        if check.measured_s is None:
+            continue
+        cells = [check.step, format_seconds(check.measured_s)]
+        if is_predicted:
+            predicted = check.predicted_s or 0.0
+            error = f"{predicted / check.measured_s - 1:+.0%}" if check.measured_s else ""
+            cells += [format_seconds(predicted), error]
+        table.add_row(*cells)
+    return table
+
+
+def _cells(check: StepCheck, *, is_equal: bool) -> list[RenderableType]:
     measured, predicted = check.measured, check.predicted
     mark = Text("✓", style="green") if is_equal else Text("✗", style="bold red")
     cells: list[RenderableType] = [check.step]
@@ -54,26 +72,7 @@ def _cells(check: StepCheck, timed: list[str], *, is_equal: bool) -> list[Render
         text = f"{other:,}" if other or one else ""
         cells.append(text if one == other else Text(f"{other:,}\npredicted {one:,}", style="red"))
     cells.append(mark)
-    error = ""
-    if check.predicted_s is not None and check.measured_s:
-        error = f"{check.predicted_s / check.measured_s - 1:+.0%}"
-    times = {
-        "measured": _seconds(check.measured_s),
-        "predicted": _seconds(check.predicted_s),
-        "error": error,
-    }
-    cells.extend(times[name] for name in timed)
     return cells
-
-
-def _time_columns(outcome: Verification) -> tuple[tuple[str, bool], ...]:
-    is_timed = outcome.timed_rounds > 0
-    is_predicted = is_timed and outcome.profile_name is not None
-    return ("measured", is_timed), ("predicted", is_predicted), ("error", is_predicted)
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else format_seconds(value)
 
 
 def _counts(row: LedgerRow) -> tuple[int, int, int]:

@@ -118,6 +118,10 @@ class MemoryMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch'
             self._known.pop(tensor.untyped_storage(), None)
             self._count(tensor.untyped_storage())
 
+    def forget_peak(self) -> None:
+        """Begin a new peak at what is live now."""
+        self.peak_bytes = self.live_bytes
+
     def _count(self, storage: Any) -> None:
         if storage in self._known:
             return

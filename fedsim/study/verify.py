@@ -172,6 +172,9 @@ def _measured_memory(
     executor = federation.executor(counts_flop=False, tracks_memory=True)
     executor.on_step = on_step
     federation.run_setup(executor)
+    for meter in executor.memory.values():
+        # The peak of a round is asked for; receiving the base weights is over by then.
+        meter.forget_peak()
     federation.run_round(executor, 1)
     peaks = {"client": 0, SERVER: 0}
     for party, meter in executor.memory.items():
