@@ -20,7 +20,7 @@ def test_every_pair_of_choices_counts_what_the_formulas_say(row: int) -> None:
     assert REACHED.run(DESIGN[row]) == [], DESIGN[row]
 
 
-@settings(max_examples=EFFORT // 5)
+@settings(max_examples=max(100, EFFORT))
 @given(configurations("kd_fedllm"))
 def test_any_choices_count_what_the_formulas_say(configuration: Configuration) -> None:
     """No combination of choices makes a real round differ from its prediction."""
