@@ -12,9 +12,10 @@ from fedsim.scenario.output import check_writable, write_text
 
 
 def test_a_usable_output_is_accepted(tmp_path: Path) -> None:
-    """A new or an existing file in a folder that may be written."""
+    """A new file in a folder that may be written passes, and checking makes no file."""
     check_writable(tmp_path / "a.json")
     check_writable(tmp_path / "a.PNG", (".png",))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "nowhere/a.json"])
