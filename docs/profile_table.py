@@ -14,22 +14,25 @@ START, END = "<!-- calibration -->", "<!-- /calibration -->"
 
 
 def table() -> str:
-    """One row a shipped profile: machine, date, errors on unseen shapes, the machine's noise."""
+    """One row a shipped profile and format: machine, date, held-out errors, noise."""
     rows = [
-        "| profile | machine | date | points | held-out error: median, p95, bias | "
+        "| profile, format | machine | date | configurations | held-out error: median, p95, bias | "
         "test-retest noise: median, p95 | 95 % interval covers | command |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in profile_names():
         file = load_profile(find_profile(name)).file
-        machine, quality, origin = file.machine, file.quality, file.provenance
-        rows.append(
-            f"| `{name}` | {machine.processor}, {machine.num_threads} threads, torch "
-            f"{origin.torch} | {origin.date} | {quality.num_points} | "
-            f"{quality.held_out_median:.1%}, {quality.held_out_p95:.1%}, "
-            f"{quality.held_out_bias:+.1%} | {quality.noise_median:.1%}, "
-            f"{quality.noise_p95:.1%} | {quality.coverage_95:.0%} | `{origin.command}` |"
-        )
+        machine, origin = file.machine, file.provenance
+        for precision, fit in file.fit.items():
+            errors, noise = fit.held_out["configuration"], fit.noise["model"]
+            covered = fit.coverage["model"]
+            rows.append(
+                f"| `{name}`, {precision} | {machine.processor}, {machine.num_threads} threads, "
+                f"torch {origin.torch} | {origin.date} | {fit.num_shapes} | "
+                f"{errors.median:.1%}, {errors.p95:.1%}, {errors.bias:+.1%} | "
+                f"{noise.median:.1%}, {noise.p95:.1%} | {covered.share:.0%} | "
+                f"`{origin.command}` |"
+            )
     return "\n".join(rows)
 
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
 
-from fedsim.protocol.duration import operation_seconds, transfer_seconds
+from fedsim.protocol.duration import (
+    operation_regime,
+    operation_seconds,
+    pack_seconds,
+    transfer_seconds,
+    unpack_seconds,
+)
 from fedsim.protocol.step import (
     Compute,
+    Direction,
     Each,
     Gather,
     Once,
@@ -27,23 +33,44 @@ from fedsim.spec.link import LinkSpec
 
 __all__ = ["RoundTime", "Seconds", "each_seconds", "round_time"]
 
-#: 97.5 % quantile of the normal distribution: two-sided 95 % intervals.
-_Z: Final = 1.959963984540054
-
 
 @dataclass(slots=True)
 class Seconds:
-    """A stretch of time by what it is spent on [s]."""
+    """A stretch of time by what it is spent on, and its 95 % interval [s].
+
+    ``messages`` is writing messages into buffers and reading them out, at both ends: computing that
+    no link makes faster, and no accelerator's queue holds.
+    """
 
     client_compute: float = 0.0
     server_compute: float = 0.0
     transfer: float = 0.0
     wait: float = 0.0
+    messages: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def total(self) -> float:
         """Sum of the parts [s]."""
-        return self.client_compute + self.server_compute + self.transfer + self.wait
+        return self.compute + self.transfer + self.wait
+
+    @property
+    def compute(self) -> float:
+        """Everything that is computed, messages included [s]."""
+        return self.client_compute + self.server_compute + self.messages
+
+    def spread(self, seconds: float, ratios: tuple[float, float] = (1.0, 1.0)) -> float:
+        """Widen the interval by some seconds that may be off by these ratios; return them."""
+        self.low += seconds * ratios[0]
+        self.high += seconds * ratios[1]
+        return seconds
+
+    def waiting(self, seconds: float) -> Seconds:
+        """The stretch with a wait behind it."""
+        longer = self.plus(Seconds(wait=seconds))
+        longer.spread(seconds)
+        return longer
 
     def plus(self, other: Seconds) -> Seconds:
         """The two stretches one after the other."""
@@ -52,6 +79,9 @@ class Seconds:
             self.server_compute + other.server_compute,
             self.transfer + other.transfer,
             self.wait + other.wait,
+            self.messages + other.messages,
+            self.low + other.low,
+            self.high + other.high,
         )
 
 
@@ -87,16 +117,25 @@ def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: Ser
     training, link = client_class.plan.training, _capped(client_class.link, server)
     for times, step in leaf_steps(steps):
         if not isinstance(step, Compute):
-            message = step.payload.message_bytes
-            seconds.transfer += times * transfer_seconds(message, step.direction, link)
-        elif step.site is Site.CLIENT:
-            seconds.client_compute += times * operation_seconds(
-                step.operation, training, client_class.device
-            )
+            one = transfer_seconds(step.payload.message_bytes, step.direction, link)
+            seconds.transfer += seconds.spread(times * one)
+            sender, receiver = client_class.device, server.device
+            if step.direction is not Direction.UP:
+                sender, receiver = receiver, sender
+            for device, one in (
+                (sender, pack_seconds(step.payload, sender)),
+                (receiver, unpack_seconds(step.payload, receiver)),
+            ):
+                seconds.messages += seconds.spread(times * one, device.ratios_95("message"))
+            continue
+        is_client = step.site is Site.CLIENT
+        device = client_class.device if is_client else server.device
+        one = operation_seconds(step.operation, training, device)
+        ratios = device.ratios_95(operation_regime(step.operation))
+        if is_client:
+            seconds.client_compute += seconds.spread(times * one, ratios)
         else:
-            seconds.server_compute += times * operation_seconds(
-                step.operation, training, server.device
-            )
+            seconds.server_compute += seconds.spread(times * one, ratios)
     return seconds
 
 
@@ -104,7 +143,7 @@ def round_time(
     federation: FederationSpec, protocols: list[Protocol], server_protocol: Protocol
 ) -> RoundTime:
     """Seconds of one round: the slowest client of each stretch, then the server."""
-    path, client_log_sigma = Seconds(), 0.0
+    path = Seconds()
     reasons: dict[str, None] = {}
     for index, segment in enumerate(server_protocol.round):
         if isinstance(segment, Gather):
@@ -112,22 +151,13 @@ def round_time(
         if isinstance(segment, Once):
             path = path.plus(_once_seconds(segment, federation))
             continue
-        stretch, sigma = _each_time(federation, [_each(p.round[index]) for p in protocols], reasons)
-        client_log_sigma = max(client_log_sigma, sigma)
+        stretch = _each_time(federation, [_each(p.round[index]) for p in protocols], reasons)
         path = path.plus(stretch)
-    sigma_server = federation.server.device.relative_sigma
-    low = high = path.transfer + path.wait
-    for compute, sigma in (
-        (path.client_compute, client_log_sigma),
-        (path.server_compute, sigma_server),
-    ):
-        low += compute * math.exp(-_Z * sigma)
-        high += compute * math.exp(_Z * sigma)
     return RoundTime(
         mean_s=path.total,
-        low_s=low,
-        high_s=high,
-        compute_s=path.client_compute + path.server_compute,
+        low_s=path.low,
+        high_s=path.high,
+        compute_s=path.compute,
         transfer_s=path.transfer,
         wait_s=path.wait,
         is_exact=not reasons,
@@ -142,8 +172,8 @@ def _each(segment: Segment) -> tuple[Step, ...]:
 
 def _each_time(
     federation: FederationSpec, steps: list[tuple[Step, ...]], reasons: dict[str, None]
-) -> tuple[Seconds, float]:
-    """The stretch of the slowest client (or of all turns), and that client's uncertainty."""
+) -> Seconds:
+    """The stretch of the slowest client, or of all turns."""
     server = federation.server
     stretches = [
         each_seconds(each, client_class, server)
@@ -151,14 +181,22 @@ def _each_time(
     ]
     slowest = max(range(len(stretches)), key=lambda i: stretches[i].total)
     path = stretches[slowest]
-    sigma = federation.classes[slowest].device.relative_sigma
     serves = path.server_compute > 0
     if serves and federation.server_plan.server_variant == "v2":
         # One shared server-side model: clients take whole turns, so the others' turns are waiting.
-        everyone = sum(
-            s.total * c.num_clients for s, c in zip(stretches, federation.classes, strict=True)
+        everyone = Seconds()
+        for s, c in zip(stretches, federation.classes, strict=True):
+            everyone.wait += s.total * c.num_clients
+            everyone.low += s.low * c.num_clients
+            everyone.high += s.high * c.num_clients
+        others = Seconds(
+            wait=everyone.wait - path.total,
+            low=everyone.low - path.low,
+            high=everyone.high - path.high,
         )
-        return path.plus(Seconds(wait=everyone - path.total)), sigma
+        return path.plus(others)
+    # Whoever is the slowest in truth: an uncertain class may overtake the one that seems to be.
+    path = replace(path, low=max(s.low for s in stretches), high=max(s.high for s in stretches))
     bound = path.total
     if serves and federation.num_clients > federation.server.num_accelerators:
         reasons.setdefault("the server's accelerators are shared by more clients than there are")
@@ -168,7 +206,7 @@ def _each_time(
         )
         bound = max(bound, busy / federation.server.num_accelerators)
     bound = max(bound, _link_bound(federation, steps, reasons))
-    return path.plus(Seconds(wait=bound - path.total)), sigma
+    return path.waiting(bound - path.total)
 
 
 def _link_bound(
@@ -204,9 +242,10 @@ def _once_seconds(segment: Once, federation: FederationSpec) -> Seconds:
     training = federation.server_plan.training
     for times, step in leaf_steps(segment.steps):
         if isinstance(step, Compute):
-            seconds.server_compute += times * operation_seconds(
-                step.operation, training, federation.server.device, federation.num_clients
-            )
+            device = federation.server.device
+            one = operation_seconds(step.operation, training, device, federation.num_clients)
+            ratios = device.ratios_95(operation_regime(step.operation))
+            seconds.server_compute += seconds.spread(times * one, ratios)
     return seconds
 
 

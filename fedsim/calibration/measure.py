@@ -3,112 +3,129 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 from torch import Tensor
 
-from fedsim.calibration.plan import Phase, Shape
+from fedsim.calibration.plan import phases_of
+from fedsim.calibration.shape import NUM_AGGREGATED, NUM_CLASSES, Phase, Shape
 from fedsim.protocol.operation import Part
 from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.build_model import build_model
-from fedsim.runtime.meter import synchronize
+from fedsim.runtime.channel import deserialize, serialize
+from fedsim.runtime.cut_exchange import activation_message
+from fedsim.runtime.meter import MemoryMeter, synchronize
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
 
-__all__ = ["NUM_AGGREGATED", "ShapeTimes", "measure_shape", "sentinel_seconds"]
-
-#: Clients whose adapters the aggregation phase averages.
-NUM_AGGREGATED = 3
-_SENTINEL_SIZE = 512
-_SENTINEL_REPEATS = 5
+__all__ = ["Bench", "MemoryReading"]
 
 
 @dataclass(frozen=True)
-class ShapeTimes:
-    """Seconds of every phase at one shape, one list entry a repetition [s]."""
+class MemoryReading:
+    """Memory of one phase [B].
 
-    seconds: dict[Phase, list[float]]
+    Attributes
+    ----------
+    peak_bytes : int
+        Live tensors at the peak, parameters of the part included: on CUDA the allocator's active
+        peak, on a CPU the storages that operations made.
+    saved_bytes : int
+        What autograd keeps for the backward pass, each storage once, without parameters, by
+        saved-tensor hooks. 0 where nothing is kept, and under checkpointing what it keeps itself.
+    resident_bytes : int or None
+        Growth of the process's resident set to its peak; None where the system does not tell.
+    """
+
+    peak_bytes: int
+    saved_bytes: int
+    resident_bytes: int | None
 
 
-def measure_shape(
-    shape: Shape, device: torch.device, *, num_warm_ups: int, num_repeats: int, seed: int = 0
-) -> ShapeTimes:
-    """Time all phases at one shape.
+class Bench:
+    """One shape's models and batch.
 
     Parameters
     ----------
     shape : Shape
     device : torch.device
-    num_warm_ups, num_repeats : int
-        Repetitions that are dropped and kept.
+    seed : int
+        Of weights and text.
     """
-    bench = _Bench(shape, device, seed)
-    seconds: dict[Phase, list[float]] = {}
-    for repeat in range(num_warm_ups + num_repeats):
-        for phase, value in bench.run_once().items():
-            if repeat >= num_warm_ups:
-                seconds.setdefault(phase, []).append(value)
-    return ShapeTimes(seconds)
 
-
-def sentinel_seconds(device: torch.device) -> float:
-    """Median time of a fixed matrix product: what the machine can do right now [s]."""
-    a = torch.ones(_SENTINEL_SIZE, _SENTINEL_SIZE, device=device)
-    times = []
-    for _ in range(_SENTINEL_REPEATS):
-        times.append(_timed(device, lambda: torch.mm(a, a)))
-    return median(times)
-
-
-class _Bench:
-    """One shape's models and batch."""
-
-    def __init__(self, shape: Shape, device: torch.device, seed: int) -> None:
+    def __init__(self, shape: Shape, device: torch.device, seed: int = 0) -> None:
         self.shape = shape
         self.device = device
         training = shape.training()
-        model = build_model(training, weights="random", pad_token_id=0, seed=seed, device=device)
-        whole = Part.whole(shape.num_layers)
+        model = build_model(
+            training,
+            weights="random",
+            pad_token_id=0,
+            seed=seed,
+            device=device,
+            attention=shape.attention,
+        )
         position = 2 * shape.cut_layer
         options = RunOptions(seed=seed)
-        self.whole = Trainer(model, whole, options)
+        self.whole = Trainer(model, Part.whole(shape.num_layers), options)
         self.below = Trainer(model.clone(), Part.below(position), options)
         self.above = Trainer(model.clone(), Part.above(position, shape.num_layers), options)
         self.batch = _random_batch(shape, device, seed)
-        is_classifier = shape.head == "classification"
-        self.keeps_positions = not is_classifier
-        self.teacher = self.whole.infer(self.batch, all_positions=self.keeps_positions)
-        adapters = self.whole.adapters(with_head=True)
+        self.keeps_positions = shape.head != "classification" and shape.is_padded
+        self.teacher = self._infer()
+        self.adapters = self.whole.adapters(with_head=True)
         ids = [f"client-{index}" for index in range(NUM_AGGREGATED)]
-        self.contributions = {cid: {name: t.clone() for name, t in adapters.items()} for cid in ids}
+        self.contributions = {
+            cid: {name: tensor.clone() for name, tensor in self.adapters.items()} for cid in ids
+        }
         self.weights = dict.fromkeys(ids, 1.0)
+        self.plan = shape.plan()
 
     def run_once(self) -> dict[Phase, float]:
         """Every phase once [s]."""
-        seconds: dict[Phase, float] = {
-            "train": self._time(lambda: self.whole.train(self.batch, is_update=True)),
-            "logits": self._time(
-                lambda: self.whole.infer(self.batch, all_positions=self.keeps_positions)
-            ),
-            "distill": self._time(
-                lambda: self.whole.distill(self.batch, self.teacher, is_update=True)
-            ),
-        }
-        seconds.update(self._split_once())
-        seconds["aggregate"] = self._time(
-            lambda: self.whole.load(weighted_average(self.contributions, self.weights))
-        )
+        with _matmul_precision(self.shape):
+            seconds: dict[Phase, float] = {
+                "train": self._time(lambda: self.whole.train(self.batch, is_update=True)),
+                "logits": self._time(self._infer),
+                "distill": self._time(
+                    lambda: self.whole.distill(self.batch, self.teacher, is_update=True)
+                ),
+            }
+            outputs = self._split_once(seconds)
+            seconds["aggregate"] = self._time(
+                lambda: weighted_average(self.contributions, self.weights)
+            )
+            seconds["replace"] = self._time(lambda: self.whole.load(self.contributions["client-0"]))
+        self._messages_once(seconds, outputs)
         return seconds
 
-    def _split_once(self) -> dict[Phase, float]:
+    def read_memory(self) -> dict[Phase, MemoryReading]:
+        """Peak and kept memory of the phases that hold a model."""
+        run: dict[Phase, tuple[Trainer, Callable[[], object]]] = {
+            "train": (self.whole, lambda: self.whole.train(self.batch, is_update=True)),
+            "logits": (self.whole, self._infer),
+            "distill": (
+                self.whole,
+                lambda: self.whole.distill(self.batch, self.teacher, is_update=True),
+            ),
+        }
+        return {phase: self._memory(*what) for phase, what in run.items()}
+
+    # --- private -----------------------------------------------------------------------------
+
+    def _infer(self) -> Tensor:
+        return self.whole.infer(self.batch, all_positions=self.keeps_positions)
+
+    def _split_once(self, seconds: dict[Phase, float]) -> list[Tensor]:
+        synchronize(self.device)
         start = time.perf_counter()
         forward = self.below.forward_to_cut(self.batch)
         synchronize(self.device)
-        c1 = time.perf_counter() - start
+        seconds["c1"] = time.perf_counter() - start
         received = [output.detach().clone() for output in forward.outputs]
         gradients: list[Tensor] = []
 
@@ -119,28 +136,123 @@ class _Bench:
                 )
             )
 
-        c3 = self._time(above)
-        c5 = self._time(lambda: self.below.backward_from_cut(forward, gradients, is_update=True))
-        return {"c1": c1, "c3": c3, "c5": c5}
+        seconds["c3"] = self._time(above)
+        seconds["c5"] = self._time(
+            lambda: self.below.backward_from_cut(forward, gradients, is_update=True)
+        )
+        return received
+
+    def _messages_once(self, seconds: dict[Phase, float], outputs: list[Tensor]) -> None:
+        bodies: list[bytes] = []
+
+        def pack(tensors: Callable[[], dict[str, Tensor]]) -> float:
+            return self._time(lambda: bodies.append(serialize(tensors())))
+
+        seconds["pack_adapters"] = pack(lambda: self.adapters)
+        seconds["pack_activations"] = pack(
+            lambda: activation_message(outputs, self.batch, self.plan)
+        )
+        seconds["unpack_adapters"] = self._time(lambda: deserialize(bodies[0], self.device))
+        seconds["unpack_activations"] = self._time(lambda: deserialize(bodies[1], self.device))
+        if "to_host" in phases_of(self.device.type):
+            on_device = activation_message(outputs, self.batch, self.plan)["activations"]
+            on_host = on_device.to("cpu")
+            seconds["to_host"] = self._time(lambda: on_device.to("cpu"))
+            seconds["to_device"] = self._time(lambda: on_host.to(self.device))
 
     def _time(self, function: Callable[[], object]) -> float:
-        return _timed(self.device, function)
+        synchronize(self.device)
+        start = time.perf_counter()
+        function()
+        synchronize(self.device)
+        return time.perf_counter() - start
+
+    def _memory(self, trainer: Trainer, function: Callable[[], object]) -> MemoryReading:
+        with _matmul_precision(self.shape):
+            saved = _saved_bytes(function, trainer)
+            if self.device.type == "cuda":
+                return MemoryReading(_cuda_peak(self.device, function), saved, None)
+            # Its optimizer's state exists by now; count it anew with everything else.
+            trainer.reset_optimizer()
+            meter = MemoryMeter()
+            with meter:
+                function()
+            before = _resident_bytes()
+            function()
+            peak = _peak_resident_bytes()
+        grown = None if before is None or peak is None else max(0, peak - before)
+        return MemoryReading(meter.peak_bytes + trainer.resident_bytes, saved, grown)
 
 
-def _timed(device: torch.device, function: Callable[[], object]) -> float:
-    synchronize(device)
-    start = time.perf_counter()
+@contextmanager
+def _matmul_precision(shape: Shape) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if shape.precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _saved_bytes(function: Callable[[], object], trainer: Trainer) -> int:
+    parameters = {
+        parameter.untyped_storage().data_ptr() for parameter in trainer.model.module.parameters()
+    }
+    live: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            live[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        function()
+    return sum(live.values())
+
+
+def _cuda_peak(device: torch.device, function: Callable[[], object]) -> int:
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_stats(device)["active_bytes.all.current"]
     function()
-    synchronize(device)
-    return time.perf_counter() - start
+    torch.cuda.synchronize(device)
+    peak = torch.cuda.memory_stats(device)["active_bytes.all.peak"]
+    return int(peak - before)
+
+
+def _status_bytes(field: str) -> int | None:
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - a kernel file
+            for line in status:
+                if line.startswith(field):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        return None
+    return None
+
+
+def _resident_bytes() -> int | None:
+    try:
+        # Resets the peak of the resident set.
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as switch:  # noqa: PTH123
+            switch.write("5")
+    except OSError:
+        return None
+    return _status_bytes("VmRSS:")
+
+
+def _peak_resident_bytes() -> int | None:
+    return _status_bytes("VmHWM:")
 
 
 def _random_batch(shape: Shape, device: torch.device, seed: int) -> TextBatch:
     generator = torch.Generator().manual_seed(seed)
     size = (shape.batch_size, shape.num_tokens)
     ids = torch.randint(1, shape.vocab_size, size, generator=generator)
-    last = torch.full((shape.batch_size,), shape.num_tokens - 1)
+    last = torch.tensor(shape.lengths) - 1
     labels = None
     if shape.head == "classification":
-        labels = torch.randint(0, 77, (shape.batch_size,), generator=generator).to(device)
-    return TextBatch(ids.to(device), last.to(device), labels, is_padded=True)
+        labels = torch.randint(0, NUM_CLASSES, (shape.batch_size,), generator=generator)
+        labels = labels.to(device)
+    return TextBatch(ids.to(device), last.to(device), labels, is_padded=shape.is_padded)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsim.errors import CalibrationError, ScenarioError, nearest
 from fedsim.resources import resource_dir
-from fedsim.spec.device import FEATURES, DeviceSpec
+from fedsim.spec.device import FEATURES, DeviceSpec, Form, Regime
 
 __all__ = [
     "Profile",
@@ -27,7 +29,8 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
+_Z95 = 1.959963984540054
 _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -56,31 +59,74 @@ class Provenance(_Table):
     transformers: str
     peft: str
     plan: str
+    plan_sha256: str
+    held_out_sha256: str
+    num_visits: int = Field(ge=1)
+    num_redone: int = Field(ge=0)
+    sentinel_flop: int = Field(ge=1)
     duration_s: _Finite
 
 
-class Fit(_Table):
-    """The time model: seconds are the sum of feature times coefficient."""
+class NoiseTable(_Table):
+    """The machine's own test-retest spread: an error below it is luck."""
 
-    seconds_per_unit: dict[str, _Finite]
-    relative_sigma: _Finite
+    median: _Finite
+    p95: _Finite
 
 
-class Quality(_Table):
-    """How far to believe it; errors are relative.
-
-    ``noise`` is the machine's own test-retest spread: an error below it is luck.
-    """
+class ErrorTable(_Table):
+    """Relative errors on points that the fit did not see."""
 
     num_points: int = Field(ge=1)
-    noise_median: _Finite
-    noise_p95: _Finite
-    held_out_by: str
-    held_out_median: _Finite
-    held_out_p95: _Finite
-    held_out_max: _Finite
-    held_out_bias: float
-    coverage_95: float = Field(ge=0, le=1)
+    median: _Finite
+    p95: _Finite
+    largest: _Finite
+    bias: float = Field(allow_inf_nan=False)
+
+
+class CoverageTable(_Table):
+    """Held-out points inside the 95 % interval, with the share's own binomial interval."""
+
+    num_points: int = Field(ge=1)
+    num_covered: int = Field(ge=0)
+    share: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class Fit(_Table):
+    """The time model of one number format.
+
+    ``interval_95`` is the factor by which measured times of a regime may be above or below the
+    prediction; ``held_out`` are the errors of passes over the model by what was left out.
+    """
+
+    form: Form
+    num_shapes: int = Field(ge=1)
+    seconds_per_unit: dict[str, _Finite]
+    standard_error: dict[str, _Finite]
+    interval_95: dict[Regime, Annotated[float, Field(ge=1, allow_inf_nan=False)]]
+    noise: dict[Regime, NoiseTable]
+    held_out: dict[str, ErrorTable]
+    by_regime: dict[Regime, ErrorTable]
+    coverage: dict[Regime, CoverageTable]
+
+
+class MemoryTable(_Table):
+    """Peak memory: exact categories plus a fitted allocator term."""
+
+    workspace_factor: _Finite
+    peak: ErrorTable
+    unfitted_peak: ErrorTable
+    unpadded_peak: ErrorTable | None = None
+    saved: ErrorTable | None = None
+
+
+class SentinelTable(_Table):
+    """One sentinel kernel over all visits."""
+
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    noise: _Finite
 
 
 class Raw(_Table):
@@ -88,18 +134,20 @@ class Raw(_Table):
 
     file: str
     sha256: str
+    num_rows: int = Field(ge=1)
 
 
 class ProfileFile(_Table):
     """``profile.toml``, key for key."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     fedsim: str
     name: str
     machine: Machine
     provenance: Provenance
-    fit: Fit
-    quality: Quality
+    sentinel: dict[str, SentinelTable]
+    fit: dict[str, Fit]
+    memory: MemoryTable | None = None
     raw: Raw
 
 
@@ -113,14 +161,54 @@ class Profile:
     path : Path
     sha256 : str
         Of ``profile.toml``, to name the profile in results.
-    device : DeviceSpec
-        The measured device, for the time model.
     """
 
     file: ProfileFile
     path: Path
     sha256: str
-    device: DeviceSpec
+
+    @property
+    def device(self) -> DeviceSpec:
+        """The measured device in 32-bit arithmetic, or the first that was measured."""
+        fits = self.file.fit
+        return self.device_for("float32" if "float32" in fits else next(iter(fits)))
+
+    def device_for(self, precision: str) -> DeviceSpec:
+        """The measured device in one kind of arithmetic.
+
+        Parameters
+        ----------
+        precision : str
+            See :func:`fedsim.spec.dtype.precision_name`.
+
+        Raises
+        ------
+        ScenarioError
+            If it was not measured: no other format is taken for it.
+        """
+        file = self.file
+        fit = file.fit.get(precision)
+        if fit is None:
+            raise ScenarioError(
+                f"profile '{file.name}' was measured in {', '.join(file.fit)}, and this computes "
+                f"in {precision}; choose model.compute_dtype and model.weights_dtype by it, or "
+                "measure that format with 'fedsim calibrate --plan FILE'."
+            )
+        intervals: dict[Regime, tuple[float, float]] = {
+            regime: (1 / factor, factor) for regime, factor in fit.interval_95.items()
+        }
+        widest = fit.interval_95.get("model", max(fit.interval_95.values(), default=1.0))
+        return DeviceSpec(
+            name=file.name,
+            seconds_per_unit=dict(fit.seconds_per_unit),
+            relative_sigma=log(widest) / _Z95,
+            form=fit.form,
+            interval_95=intervals,
+            memory_bytes=file.machine.memory_bytes,
+            precision=precision,
+            is_calibrated=True,
+            source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
+        )
 
 
 def profile_names() -> tuple[str, ...]:
@@ -154,8 +242,15 @@ def find_profile(name_or_path: str, base_dir: Path | None = None) -> Path:
     )
 
 
-def load_profile(path: Path) -> Profile:
+def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
     """Read and check a profile and its measurements' hash. Measures nothing.
+
+    Parameters
+    ----------
+    path : Path
+        Of ``profile.toml``.
+    checks_features : bool
+        False only for who will fit it again: the kinds of work may be another fedsim's.
 
     Raises
     ------
@@ -174,21 +269,26 @@ def load_profile(path: Path) -> Profile:
             "'fedsim calibrate'."
         ) from error
     file = _validated(path, table)
+    if checks_features:
+        _check_features(path, file)
     _check_raw(path, file)
-    device = DeviceSpec(
-        name=file.name,
-        seconds_per_unit=dict(file.fit.seconds_per_unit),
-        relative_sigma=file.fit.relative_sigma,
-        memory_bytes=file.machine.memory_bytes,
-        compute_dtype="float32",
-        is_calibrated=True,
-        source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
-    )
-    return Profile(file, path, hashlib.sha256(content).hexdigest(), device)
+    return Profile(file, path, hashlib.sha256(content).hexdigest())
 
 
-def write_profile(folder: Path, file: ProfileFile, measurements: str) -> Path:
+def write_profile(
+    folder: Path, file: ProfileFile, measurements: str, others: Mapping[str, str] | None = None
+) -> Path:
     """Write measurements and profile, each to a temporary name first and then renamed.
+
+    Parameters
+    ----------
+    folder : Path
+    file : ProfileFile
+    measurements : str
+        Content of ``file.raw.file``.
+    others : mapping of str to str, optional
+        Further files by name; the profile comes last, so that it never stands for what is not
+        there.
 
     Raises
     ------
@@ -197,9 +297,11 @@ def write_profile(folder: Path, file: ProfileFile, measurements: str) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (others or {}).items():
+            _write_text(folder / name, text)
         _write_text(folder / file.raw.file, measurements)
         path = folder / "profile.toml"
-        _write_text(path, tomli_w.dumps(file.model_dump(by_alias=True)))
+        _write_text(path, tomli_w.dumps(file.model_dump(by_alias=True, exclude_none=True)))
     except OSError as error:
         raise CalibrationError(f"{folder}: cannot be written ({error.strerror}).") from error
     return path
@@ -229,25 +331,41 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
             f"profile {path}: {mistakes}. Restore the file or measure again with "
             "'fedsim calibrate'."
         ) from error
-    differing = set(file.fit.seconds_per_unit) ^ set(FEATURES)
-    if differing:
+    if not file.fit:
         raise ScenarioError(
-            f"profile {path}: fit.seconds_per_unit has other kinds of work than this fedsim "
-            f"({', '.join(sorted(differing))} on one side only). Measure again with "
+            f"profile {path}: fit is empty. Restore the file or measure again with "
             "'fedsim calibrate'."
         )
     return file
 
 
+def _check_features(path: Path, file: ProfileFile) -> None:
+    for precision, fit in file.fit.items():
+        differing = set(fit.seconds_per_unit) ^ set(FEATURES)
+        if differing:
+            raise ScenarioError(
+                f"profile {path}: fit.{precision}.seconds_per_unit has other kinds of work than "
+                f"this fedsim ({', '.join(sorted(differing))} on one side only). Fit it again with "
+                "'fedsim calibrate fit FOLDER', or measure again with 'fedsim calibrate'."
+            )
+
+
 def _check_raw(path: Path, file: ProfileFile) -> None:
     raw = path.parent / file.raw.file
     try:
-        found = hashlib.sha256(raw.read_bytes()).hexdigest()
+        content = raw.read_bytes()
     except OSError as error:
         raise ScenarioError(
             f"profile {path}: its measurements {file.raw.file} cannot be read "
             f"({error.strerror}). Keep both files in one folder."
         ) from error
+    found = hashlib.sha256(content).hexdigest()
+    num_rows = max(0, content.count(b"\n") - 1)
+    if num_rows != file.raw.num_rows:
+        raise ScenarioError(
+            f"profile {path}: {file.raw.file} has {num_rows} rows, the profile was fitted to "
+            f"{file.raw.num_rows}. Restore the file or measure again with 'fedsim calibrate'."
+        )
     if found != file.raw.sha256:
         raise ScenarioError(
             f"profile {path}: {file.raw.file} has sha256 {found[:12]}..., the profile was fitted "

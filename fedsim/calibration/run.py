@@ -1,65 +1,39 @@
-"""Run a calibration from plan to profile; continue one that was interrupted."""
+"""Run a calibration from plan to profile; fit a folder of measurements again."""
 
 from __future__ import annotations
 
-import csv
 import datetime
 import hashlib
-import io
 import json
-import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Final
-
-import numpy as np
-import torch
+from typing import Any, Final
 
 import fedsim
-from fedsim.calibration.fit import FitResult, Observation, fit_time_model
-from fedsim.calibration.machine import describe_machine, repository_commit, software_versions
-from fedsim.calibration.measure import NUM_AGGREGATED, measure_shape, sentinel_seconds
-from fedsim.calibration.plan import PHASES, Phase, Point, Shape, plan_hash
+from fedsim.calibration.disturbance import latest, unsettled
+from fedsim.calibration.judge import held_out_hash
+from fedsim.calibration.measurements import Visit, read_csv, to_csv
+from fedsim.calibration.memory_fit import MemoryFit, fit_memory
 from fedsim.calibration.profile import (
-    Fit,
     Machine,
+    Profile,
     ProfileFile,
     Provenance,
-    Quality,
-    Raw,
+    load_profile,
     write_profile,
 )
+from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
-from fedsim.protocol.work import operation_work
+from fedsim.spec.device import FEATURES
 
-__all__ = ["Calibration", "calibrate", "set_num_threads"]
+__all__ = ["Calibration", "finish", "refit"]
 
-#: With three passes one that was disturbed does not move a point: the middle one counts.
-NUM_PASSES: Final = 3
-NUM_WARM_UPS: Final = 2
-NUM_REPEATS: Final = 5
-_SENTINEL_FLOP: Final = 2 * 512**3
+MEASUREMENTS: Final = "measurements.csv"
+VALIDATION: Final = "validation.json"
 #: The sentinel is a middling product; larger ones may be somewhat faster.
 _PEAK_MARGIN: Final = 1.5
-_MEASUREMENTS: Final = "measurements.csv"
-_PARTIAL: Final = "measurements.partial.jsonl"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One phase at one shape in one pass."""
-
-    phase: Phase
-    shape: Shape
-    pass_index: int
-    median_s: float
-    min_s: float
-    max_s: float
-    num_repeats: int
-    sentinel_s: float
 
 
 @dataclass(frozen=True)
@@ -68,253 +42,202 @@ class Calibration:
 
     Attributes
     ----------
-    path : Path
-        Of ``profile.toml``.
-    file : ProfileFile
-    fit : FitResult
-    observations : tuple of Observation
-    samples : tuple of Sample
+    profile : Profile
+        As it was written and read back.
+    validations : mapping of str to Validation
+        By number format.
+    memory : MemoryFit or None
+    visits : tuple of Visit
+    disturbed : frozenset of str
+        Names of points that never settled.
     num_resumed : int
-        Measurements that an interrupted run had left.
+        Visits that an interrupted run had left.
     """
 
-    path: Path
-    file: ProfileFile
-    fit: FitResult
-    observations: tuple[Observation, ...]
-    samples: tuple[Sample, ...]
-    num_resumed: int
+    profile: Profile
+    validations: Mapping[str, Validation]
+    memory: MemoryFit | None
+    visits: tuple[Visit, ...]
+    disturbed: frozenset[str]
+    num_resumed: int = 0
 
 
-def calibrate(
-    shapes: tuple[Shape, ...],
+def finish(
+    visits: Sequence[Visit],
     out: Path,
     *,
     name: str,
-    plan_name: str,
-    command: str,
-    device: torch.device,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    machine: Machine,
+    provenance: Mapping[str, Any],
+    num_resumed: int = 0,
 ) -> Calibration:
-    """Measure all shapes, fit, and write the profile.
+    """Fit, judge and write a profile with its measurements and its validation.
 
-    Shapes are visited in random order, in passes separated in time. After each shape the
-    measurements are on disk; a run with the same plan continues where an interrupted one was.
+    Parameters
+    ----------
+    visits : sequence of Visit
+    out : Path
+    name : str
+    machine : Machine
+    provenance : mapping
+        Everything of :class:`fedsim.calibration.profile.Provenance` but the counts and hashes that
+        follow from the visits.
+    num_resumed : int
+    """
+    used = latest(visits)
+    validations = validate(
+        visits,
+        _bounds(used, int(provenance["sentinel_flop"])),
+        has_own_memory=machine.device == "cuda",
+    )
+    memory = fit_memory(visits)
+    disturbed = unsettled(visits)
+    text = to_csv(visits, {v.key for v in used}, disturbed)
+    points = [point for v in validations.values() for point in v.points]
+    num_redone = sum(v.attempt > 0 for v in visits)
+    file = ProfileFile.model_validate(
+        {
+            "schema": 2,
+            "fedsim": fedsim.__version__,
+            "name": name,
+            "machine": machine,
+            "provenance": Provenance(
+                **{
+                    **provenance,
+                    "held_out_sha256": held_out_hash(points),
+                    "num_visits": len(visits),
+                    "num_redone": num_redone,
+                }
+            ),
+            "sentinel": _sentinels(used),
+            "fit": {precision: _fit_table(v) for precision, v in validations.items()},
+            "memory": None if memory is None else asdict(memory),
+            "raw": {
+                "file": MEASUREMENTS,
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "num_rows": text.count("\n") - 1,
+            },
+        }
+    )
+    report = json.dumps(validation_document(file, validations, memory, disturbed), indent=1)
+    path = write_profile(out, file, text, {VALIDATION: report + "\n"})
+    return Calibration(
+        load_profile(path),
+        validations,
+        memory,
+        tuple(visits),
+        frozenset(disturbed),
+        num_resumed,
+    )
+
+
+def refit(folder: Path) -> Calibration:
+    """Fit a measured folder again, without measuring: after an update of fedsim, say.
 
     Raises
     ------
-    CalibrationError
-        If the folder cannot be written.
+    ScenarioError, CalibrationError
+        If the folder holds no profile, or its measurements are not whole.
     """
-    start = time.perf_counter()
-    partial = _Partial(out / _PARTIAL, plan_hash(shapes), describe_machine(device))
-    samples = partial.load(shapes)
-    num_resumed = len({(s.shape, s.pass_index) for s in samples})
-    done = {(s.shape, s.pass_index) for s in samples}
-    total = NUM_PASSES * len(shapes)
-    for pass_index in range(NUM_PASSES):
-        order = list(shapes)
-        random.Random(pass_index).shuffle(order)
-        for shape in order:
-            if (shape, pass_index) in done:
-                continue
-            if on_progress is not None:
-                on_progress(len(done), total, shape.name)
-            fresh = _measure(shape, pass_index, device)
-            partial.append(fresh)
-            samples.extend(fresh)
-            done.add((shape, pass_index))
-    observations = _observations(samples)
-    peak = _SENTINEL_FLOP / min(s.sentinel_s for s in samples)
-    fit = fit_time_model(observations, _bounds(peak))
-    file = _profile_file(
-        samples, fit, name, plan_name, command, device, time.perf_counter() - start
-    )
-    text = _csv(samples)
-    file = file.model_copy(
-        update={"raw": Raw(file=_MEASUREMENTS, sha256=hashlib.sha256(text.encode()).hexdigest())}
-    )
-    path = write_profile(out, file, text)
-    partial.remove()
-    return Calibration(path, file, fit, tuple(observations), tuple(samples), num_resumed)
-
-
-def set_num_threads(num_threads: int) -> None:
-    """Pin the number of CPU threads that torch computes with."""
-    torch.set_num_threads(num_threads)
-
-
-def _bounds(peak_flop_per_s: float) -> dict[str, float]:
-    fastest = 1.0 / (_PEAK_MARGIN * peak_flop_per_s)
-    return {"linear_flop": fastest, "attention_flop": fastest, "head_flop": fastest}
-
-
-def _measure(shape: Shape, pass_index: int, device: torch.device) -> list[Sample]:
-    before = sentinel_seconds(device)
-    times = measure_shape(
-        shape, device, num_warm_ups=NUM_WARM_UPS, num_repeats=NUM_REPEATS, seed=pass_index
-    )
-    sentinel = (before + sentinel_seconds(device)) / 2
-    return [
-        Sample(
-            phase,
-            shape,
-            pass_index,
-            median(values),
-            min(values),
-            max(values),
-            len(values),
-            sentinel,
-        )
-        for phase, values in times.seconds.items()
-    ]
-
-
-def _observations(samples: list[Sample]) -> list[Observation]:
-    by_point: dict[tuple[Phase, Shape], list[float]] = {}
-    for sample in samples:
-        by_point.setdefault((sample.phase, sample.shape), []).append(sample.median_s)
-    return [
-        Observation(
-            shape.name,
-            operation_work(
-                Point(phase, shape).operation(), shape.training(), NUM_AGGREGATED
-            ).features(),
-            median(values),
-        )
-        for (phase, shape), values in sorted(
-            by_point.items(), key=lambda item: (item[0][1].name, PHASES.index(item[0][0]))
-        )
-    ]
-
-
-def pass_noise(samples: list[Sample]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Relative difference of each point's first and last pass: the machine's test-retest noise."""
-    by_point: dict[tuple[Phase, Shape], list[float]] = {}
-    for sample in samples:
-        by_point.setdefault((sample.phase, sample.shape), []).append(sample.median_s)
-    return np.array(
-        [abs(v[0] - v[-1]) / (sum(v) / len(v)) for v in by_point.values() if len(v) > 1]
+    path = folder / "profile.toml"
+    file = load_profile(path, checks_features=False).file
+    visits = read_csv((folder / file.raw.file).read_text(encoding="utf-8"), str(folder))
+    return finish(
+        visits,
+        folder,
+        name=file.name,
+        machine=file.machine,
+        provenance=file.provenance.model_dump(),
     )
 
 
-def _profile_file(
-    samples: list[Sample],
-    fit: FitResult,
-    name: str,
-    plan_name: str,
-    command: str,
-    device: torch.device,
-    duration_s: float,
-) -> ProfileFile:
-    noise = pass_noise(samples)
-    versions = software_versions()
-    held_out = fit.held_out
-    return ProfileFile.model_validate(
-        {
-            "schema": 1,
-            "fedsim": fedsim.__version__,
-            "name": name,
-            "machine": describe_machine(device),
-            "provenance": Provenance(
-                command=command,
-                date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-                commit=repository_commit(),
-                plan=plan_name,
-                duration_s=round(duration_s, 1),
-                **versions,
-            ),
-            "fit": Fit(seconds_per_unit=fit.seconds_per_unit, relative_sigma=fit.relative_sigma),
-            "quality": Quality(
-                num_points=len(held_out.errors),
-                noise_median=float(np.median(noise)),
-                noise_p95=float(np.quantile(noise, 0.95)),
-                held_out_by="shape",
-                held_out_median=held_out.median,
-                held_out_p95=held_out.p95,
-                held_out_max=held_out.largest,
-                held_out_bias=held_out.bias,
-                coverage_95=held_out.coverage_95,
-            ),
-            "raw": Raw(file=_MEASUREMENTS, sha256=""),
+def provenance_of(
+    *, command: str, commit: str, versions: Mapping[str, str], plan: str, plan_sha256: str
+) -> dict[str, Any]:
+    """What a profile tells of its own making, but for what only the end of the run knows."""
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": commit,
+        "plan": plan,
+        "plan_sha256": plan_sha256,
+        **versions,
+    }
+
+
+def validation_document(
+    file: ProfileFile,
+    validations: Mapping[str, Validation],
+    memory: MemoryFit | None,
+    disturbed: set[str],
+) -> dict[str, Any]:
+    """``validation.json``: all that the report shows, with every point."""
+    return {
+        "schema": 1,
+        "profile": file.name,
+        "held_out_sha256": file.provenance.held_out_sha256,
+        "precisions": {
+            precision: {
+                "form": v.model.form,
+                "form_errors": dict(v.form_errors),
+                "nested": asdict(v.nested),
+                "nested_choices": dict(v.nested_choices),
+                "held_out": {name: asdict(e) for name, e in v.held_out.items()},
+                "by_regime": {name: asdict(e) for name, e in v.regimes.items()},
+                "noise": {name: asdict(n) for name, n in v.noise.items()},
+                "coverage": {name: asdict(c) for name, c in v.coverage.items()},
+                "baselines": {name: asdict(e) for name, e in v.baselines.items()},
+                "own_on_baseline": {name: asdict(e) for name, e in v.own_on_baseline.items()},
+                "features": list(FEATURES),
+                "covariance": v.covariance.tolist(),
+                "points": [
+                    {
+                        "name": point.name,
+                        "measured_s": float(measured),
+                        "predicted_s": float(predicted),
+                        "is_disturbed": point.name in disturbed,
+                    }
+                    for point, measured, predicted in zip(
+                        v.points, v.seconds, v.predicted, strict=True
+                    )
+                ],
+            }
+            for precision, v in validations.items()
+        },
+        "memory": None if memory is None else asdict(memory),
+    }
+
+
+def _fit_table(v: Validation) -> dict[str, Any]:
+    coefficients = {n: float(c) for n, c in zip(FEATURES, v.model.coefficients, strict=True)}
+    return {
+        "form": v.model.form,
+        "num_shapes": v.num_shapes,
+        "seconds_per_unit": coefficients,
+        "standard_error": v.standard_error,
+        "interval_95": dict(v.interval_95),
+        "noise": {regime: asdict(noise) for regime, noise in v.noise.items()},
+        "held_out": {name: asdict(errors) for name, errors in v.held_out.items()},
+        "by_regime": {regime: asdict(errors) for regime, errors in v.regimes.items()},
+        "coverage": {regime: asdict(c) for regime, c in v.coverage.items()},
+    }
+
+
+def _sentinels(visits: Sequence[Visit]) -> dict[str, dict[str, float]]:
+    found = {}
+    for name in visits[0].sentinel_s:
+        values = [v.sentinel_s[name] for v in visits]
+        middle = median(values)
+        found[name] = {
+            "seconds": middle,
+            "noise": median(abs(value / middle - 1) for value in values),
         }
-    )
+    return found
 
 
-def _csv(samples: list[Sample]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    shape_fields = list(Shape.__dataclass_fields__)
-    writer.writerow(
-        [
-            "phase",
-            *shape_fields,
-            "pass_index",
-            "median_s",
-            "min_s",
-            "max_s",
-            "num_repeats",
-            "sentinel_s",
-        ]
-    )
-    for s in sorted(samples, key=lambda s: (s.shape.name, PHASES.index(s.phase), s.pass_index)):
-        writer.writerow(
-            [
-                s.phase,
-                *(getattr(s.shape, field) for field in shape_fields),
-                s.pass_index,
-                f"{s.median_s:.9g}",
-                f"{s.min_s:.9g}",
-                f"{s.max_s:.9g}",
-                s.num_repeats,
-                f"{s.sentinel_s:.9g}",
-            ]
-        )
-    return stream.getvalue()
-
-
-class _Partial:
-    """Measurements of an unfinished run, one shape and pass a line."""
-
-    def __init__(self, path: Path, plan: str, machine: Machine) -> None:
-        self.path = path
-        self.key = {"plan": plan, **machine.model_dump(), **software_versions()}
-
-    def load(self, shapes: tuple[Shape, ...]) -> list[Sample]:
-        """What is usable: lines of this plan, machine setting and software."""
-        if not self.path.exists():
-            return []
-        by_name = {shape.name: shape for shape in shapes}
-        samples: list[Sample] = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                # The line that was being written when the run was killed.
-                continue
-            if record["key"] == self.key:
-                for row in record["samples"]:
-                    row["shape"] = by_name[row["shape"]]
-                    samples.append(Sample(**row))
-        return samples
-
-    def append(self, samples: list[Sample]) -> None:
-        """Put one shape's measurements on disk."""
-        rows = [
-            {field: getattr(s, field) for field in Sample.__dataclass_fields__}
-            | {"shape": s.shape.name}
-            for s in samples
-        ]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as stream:
-                # Behind a line that was torn by a kill, a new one begins.
-                stream.write("\n" + json.dumps({"key": self.key, "samples": rows}) + "\n")
-        except OSError as error:
-            raise CalibrationError(
-                f"{self.path}: cannot be written ({error.strerror}); name another folder by --out."
-            ) from error
-
-    def remove(self) -> None:
-        """Forget the unfinished run: the profile has it all."""
-        self.path.unlink(missing_ok=True)
+def _bounds(visits: Sequence[Visit], sentinel_flop: int) -> dict[str, float]:
+    fastest = min(v.sentinel_s["product"] for v in visits)
+    bound = fastest / (_PEAK_MARGIN * sentinel_flop)
+    if not bound > 0:
+        raise CalibrationError("the product sentinel took no time; measure again.")
+    return {"linear_flop": bound, "attention_flop": bound, "head_flop": bound}

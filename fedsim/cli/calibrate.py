@@ -1,12 +1,14 @@
-"""``fedsim calibrate``: measure this machine and write a profile of it."""
+"""``fedsim calibrate``: measure this machine, and look at what was measured."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -17,21 +19,65 @@ from fedsim.errors import ScenarioError
 
 __all__ = ["command"]
 
+#: Each is ``command`` in the module named; their help stands here because reading it from there
+#: would import it.
+_COMMANDS: Final = {
+    "show": ("calibrate_show", "Show what a profile's device achieves."),
+    "check": ("calibrate_check", "See whether a profile still holds on this machine."),
+    "fit": ("calibrate_fit", "Fit a measured folder again, without measuring."),
+    "link": ("calibrate_link", "Measure a real link between two hosts."),
+}
 
-@click.command("calibrate", short_help="Measure this machine and write a profile of it.")
+
+class _Group(click.Group):
+    """Sub-commands by name; without one, the calibration itself."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names, in the order in which a user meets them."""
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import a sub-command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"fedsim.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the sub-commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    "calibrate",
+    cls=_Group,
+    invoke_without_command=True,
+    short_help="Measure this machine and write a profile of it.",
+)
 @click.option(
     "--plan",
-    type=click.Choice(["quick"]),
     default="quick",
     show_default=True,
-    help="What to measure; 'quick' takes under 3 minutes on two CPU cores.",
+    metavar="quick|full|FILE",
+    help="What to measure: 'quick' takes about 3 minutes on two CPU cores, 'full' up to 40; or a "
+    "TOML file with [[shape]] tables.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder for profile.toml and measurements.csv.",
+    default=None,
+    help="Folder for profile.toml, measurements.csv, validation.json and validation.png.",
 )
 @click.option("--name", default=None, help="Name of the profile (default: the folder's).")
 @click.option(
@@ -41,14 +87,25 @@ __all__ = ["command"]
     help="CPU threads (default: all that this process may use).",
 )
 @click.option("--force", is_flag=True, help="Replace a finished profile in the folder.")
+@click.pass_context
 def command(
-    plan: str, device: str, out: Path, name: str | None, threads: int | None, force: bool
+    ctx: click.Context,
+    plan: str,
+    device: str,
+    out: Path | None,
+    name: str | None,
+    threads: int | None,
+    force: bool,
 ) -> None:
-    """Measure the compute phases of the three frameworks and fit a time model to them.
+    """Measure the phases of the three frameworks, fit a time model and judge it.
 
     An interrupted run continues where it was when the command is given again. A scenario uses the
     result through: profile = "FOLDER".
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    if out is None:
+        raise ScenarioError("--out FOLDER is missing: name a folder for the profile.")
     from fedsim.cli.needs_runtime import check_runtime
 
     check_runtime()
@@ -57,13 +114,32 @@ def command(
             f"--out {out}: holds a finished profile; name another folder or add --force."
         )
     set_thread_policy()
-    from fedsim.calibration.plan import quick_plan
-    from fedsim.calibration.run import calibrate, set_num_threads
+    result = _calibrated(plan, device, out, name or _folder_name(out), threads)
     from fedsim.report.calibration import print_calibration
-    from fedsim.runtime.device import torch_device
+    from fedsim.report.calibration_figure import draw_calibration
+
+    draw_calibration(result, out / "validation.png")
+    print_calibration(Console(), result)
+
+
+def _calibrated(plan_name: str, device: str, out: Path, name: str, threads: int | None) -> Any:
+    from fedsim.calibration.campaign import run_campaign
+    from fedsim.calibration.machine import (
+        describe_machine,
+        repository_commit,
+        software_versions,
+    )
+    from fedsim.calibration.plan import full_plan, plan_hash, quick_plan
+    from fedsim.calibration.plan_file import read_plan
+    from fedsim.calibration.run import finish, provenance_of
+    from fedsim.calibration.sentinel import SENTINEL_FLOP
+    from fedsim.runtime.device import set_num_threads, torch_device
 
     set_num_threads(threads or len(os.sched_getaffinity(0)))
     target = torch_device(device)
+    kind: Any = target.type
+    builtin = {"quick": quick_plan, "full": full_plan}
+    plan = builtin[plan_name](kind) if plan_name in builtin else read_plan(Path(plan_name), kind)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,16 +152,27 @@ def command(
         def on_progress(done: int, total: int, what: str) -> None:
             progress.update(task, completed=done, total=total, description=what)
 
-        result = calibrate(
-            quick_plan(),
-            out,
-            name=name or _folder_name(out),
-            plan_name=plan,
+        visits, num_resumed, partial = run_campaign(plan, out, target, on_progress)
+        progress.update(task, description="fitting", total=None)
+        provenance = provenance_of(
             command=shlex.join(["fedsim", *sys.argv[1:]]),
-            device=target,
-            on_progress=on_progress,
+            commit=repository_commit(),
+            versions=software_versions(),
+            plan=plan.name,
+            plan_sha256=plan_hash(plan),
         )
-    print_calibration(Console(), result)
+        provenance["sentinel_flop"] = SENTINEL_FLOP[kind]
+        provenance["duration_s"] = round(sum(visit.duration_s for visit in visits), 1)
+        result = finish(
+            visits,
+            out,
+            name=name,
+            machine=describe_machine(target),
+            provenance=provenance,
+            num_resumed=num_resumed,
+        )
+    partial.remove()
+    return result
 
 
 def _folder_name(out: Path) -> str:

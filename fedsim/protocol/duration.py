@@ -7,24 +7,92 @@ simulating interpreter calls these two functions.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
-from fedsim.protocol.operation import Operation
+from fedsim.protocol.operation import Aggregate, Operation, ProcessKnowledge, Replace
+from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Direction
-from fedsim.protocol.work import Work, operation_work
-from fedsim.spec.device import FEATURES, DeviceSpec
+from fedsim.protocol.work import Work, operation_work, pack_work, unpack_work
+from fedsim.spec.device import FEATURES, DeviceSpec, Form, Regime
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["compute_seconds", "operation_seconds", "transfer_seconds"]
+__all__ = [
+    "PARTS",
+    "combine",
+    "compute_seconds",
+    "operation_regime",
+    "operation_seconds",
+    "pack_seconds",
+    "transfer_seconds",
+    "unpack_seconds",
+]
+
+#: Which part of a step's time each feature belongs to.
+PARTS: Final[dict[str, str]] = {
+    "linear_flop": "arithmetic",
+    "attention_flop": "arithmetic",
+    "head_flop": "arithmetic",
+    "lora_bytes": "traffic",
+    "moved_bytes": "traffic",
+    "weight_bytes": "traffic",
+    "parameter_bytes": "traffic",
+    "num_kernels": "launches",
+    "num_parameter_kernels": "launches",
+    "num_replaced_tensors": "launches",
+    "num_calls": "rest",
+    "packed_bytes": "rest",
+    "unpacked_bytes": "rest",
+    "num_packed_tensors": "rest",
+    "num_unpacked_tensors": "rest",
+    "num_messages": "rest",
+    "copied_bytes": "rest",
+}
+
+
+def combine(form: Form, arithmetic: float, traffic: float, launches: float, rest: float) -> float:
+    """Seconds of a step from the seconds of its parts [s].
+
+    Parameters
+    ----------
+    form : {"additive", "roofline", "dispatch"}
+        ``additive``: one after the other. ``roofline``: arithmetic and memory traffic overlap
+        (Williams et al. 2009). ``dispatch``: the host launches operators while the device still
+        works on earlier ones, as an accelerator's stream does.
+    arithmetic, traffic, launches, rest : float
+        See :data:`PARTS` [s].
+    """
+    if form == "additive":
+        return arithmetic + traffic + launches + rest
+    if form == "roofline":
+        return max(arithmetic, traffic) + launches + rest
+    return max(launches, arithmetic + traffic) + rest
 
 
 def compute_seconds(work: Work, device: DeviceSpec) -> float:
     """Seconds that a device takes for some work [s]."""
     rates = device.seconds_per_unit
-    return sum(
-        amount * rates.get(feature, 0.0)
-        for feature, amount in zip(FEATURES, work.features(), strict=True)
-    )
+    parts = {"arithmetic": 0.0, "traffic": 0.0, "launches": 0.0, "rest": 0.0}
+    for feature, amount in zip(FEATURES, work.features(), strict=True):
+        parts[PARTS[feature]] += amount * rates.get(feature, 0.0)
+    return combine(device.form, **parts)
+
+
+def operation_regime(operation: Operation) -> Regime:
+    """Which of the time model's regimes an operation belongs to."""
+    if isinstance(operation, (Aggregate, ProcessKnowledge, Replace)):
+        return "parameters"
+    return "model"
+
+
+def pack_seconds(payload: Payload, device: DeviceSpec) -> float:
+    """Seconds that the sender takes to write a message into a buffer [s]."""
+    return compute_seconds(pack_work(payload), device)
+
+
+def unpack_seconds(payload: Payload, device: DeviceSpec) -> float:
+    """Seconds that the receiver takes to read a message out of a buffer [s]."""
+    return compute_seconds(unpack_work(payload), device)
 
 
 def operation_seconds(

@@ -227,13 +227,13 @@ def _kept(row: Row, needy: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def _moved(row: Row) -> Extent:
-    # The large operand of a linear layer is its weight, which the FLOPs already pay for; what is
-    # counted here is traffic of activations.
+    # Traffic of activations: weights are counted apart. What several operators make together is
+    # written and read by each of them.
     total = row.output.size
     for tensor in row.inputs:
         if not tensor.is_parameter:
             total += tensor.size
-    return total
+    return total if row.kind == "product" else total.times(row.num_kernels)
 
 
 def _add_flop(sums: dict[FlopClass, Extent], row: Row, times: int) -> None:

@@ -27,10 +27,12 @@ from fedsim.protocol.operation import (
     TrainAboveCut,
 )
 from fedsim.protocol.parameters import num_trainable, part_parameters
+from fedsim.protocol.payload import Payload
+from fedsim.spec.device import FEATURES
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Work", "operation_work"]
+__all__ = ["Work", "operation_work", "pack_work", "unpack_work"]
 
 #: Reads and writes of one trained value in an optimizer step: gradient, value and Adam's two
 #: moments are read, value and moments written; SGD reads two and writes one.
@@ -54,14 +56,27 @@ class Work:
         Traffic of the adapters' skinny products, which no device runs at its FLOP rate.
     moved_bytes : float
         Traffic of elementwise work.
+    weight_bytes : float
+        Weights read by linear layers and the head, once for each product; what limits a product of
+        few tokens.
     parameter_bytes : float
         Traffic of passes over parameters: optimizer steps, averages, replacements.
     num_kernels : float
         Operators launched by the model.
     num_parameter_kernels : float
         Operators launched over parameters; they are small, many, and outside of autograd.
+    num_replaced_tensors : float
+        Tensors put in the place of others, each found by its name.
     num_calls : float
-        1: what a step costs however small it is.
+        1: what a step of the model costs however small it is.
+    packed_bytes, unpacked_bytes : float
+        Messages written into a buffer and read out of one.
+    num_packed_tensors, num_unpacked_tensors : float
+        Tensors of those messages.
+    num_messages : float
+        1 for a message.
+    copied_bytes : float
+        Traffic between the accelerator and the host; a device that computes on its CPU has none.
     """
 
     linear_flop: float = 0.0
@@ -69,24 +84,22 @@ class Work:
     head_flop: float = 0.0
     lora_bytes: float = 0.0
     moved_bytes: float = 0.0
+    weight_bytes: float = 0.0
     parameter_bytes: float = 0.0
     num_kernels: float = 0.0
     num_parameter_kernels: float = 0.0
+    num_replaced_tensors: float = 0.0
     num_calls: float = 0.0
+    packed_bytes: float = 0.0
+    unpacked_bytes: float = 0.0
+    num_packed_tensors: float = 0.0
+    num_unpacked_tensors: float = 0.0
+    num_messages: float = 0.0
+    copied_bytes: float = 0.0
 
     def features(self) -> tuple[float, ...]:
         """The features as a vector."""
-        return (
-            self.linear_flop,
-            self.attention_flop,
-            self.head_flop,
-            self.lora_bytes,
-            self.moved_bytes,
-            self.parameter_bytes,
-            self.num_kernels,
-            self.num_parameter_kernels,
-            self.num_calls,
-        )
+        return tuple(getattr(self, name) for name in FEATURES)
 
 
 def operation_work(
@@ -121,13 +134,33 @@ def operation_work(
         case Replace():
             values = num_trainable(training, operation.part)
             num_tensors = _num_tensors(training, operation.part)
-            return Work(
-                parameter_bytes=8.0 * values,
-                num_parameter_kernels=float(num_tensors),
-                num_calls=1.0,
-            )
+            return Work(parameter_bytes=8.0 * values, num_replaced_tensors=float(num_tensors))
         case _:
             assert_never(operation)
+
+
+def pack_work(payload: Payload) -> Work:
+    """Features of writing a message: what its sender does ahead of sending."""
+    if payload.payload_bytes == 0:
+        return Work()
+    return Work(
+        packed_bytes=float(payload.payload_bytes),
+        num_packed_tensors=float(len(payload.tensors)),
+        copied_bytes=float(payload.payload_bytes),
+        num_messages=1.0,
+    )
+
+
+def unpack_work(payload: Payload) -> Work:
+    """Features of reading a message: what its receiver does after the last byte."""
+    if payload.payload_bytes == 0:
+        return Work()
+    return Work(
+        unpacked_bytes=float(payload.payload_bytes),
+        num_unpacked_tensors=float(len(payload.tensors)),
+        copied_bytes=float(payload.payload_bytes),
+        num_messages=1.0,
+    )
 
 
 def _averaging_work(num_values: int, num_tensors: int, num_contributions: int) -> Work:
@@ -135,7 +168,6 @@ def _averaging_work(num_values: int, num_tensors: int, num_contributions: int) -
     return Work(
         parameter_bytes=float(_AVERAGING_BYTES * num_values * num_contributions),
         num_parameter_kernels=float(_AVERAGING_KERNELS * num_tensors * num_contributions),
-        num_calls=1.0,
     )
 
 
@@ -180,14 +212,19 @@ def _model_work(
     lora = training.lora
     # 2 r FLOPs go with each value that a skinny product reads or writes.
     lora_bytes = value_bytes * flop.get("lora", 0) / (2 * lora.r) if lora is not None else 0.0
+    batch = operation.batch
+    linear, head = flop.get("linear", 0), flop.get("head", 0)
+    # 2 FLOPs a token go with each weight that a product reads; each group reads them anew.
+    weights_read = (linear + head) / (2 * batch.num_tokens) if batch.num_tokens else 0.0
     return Work(
-        linear_flop=float(flop.get("linear", 0)),
+        linear_flop=float(linear),
         attention_flop=float(flop.get("attention", 0)),
-        head_flop=float(flop.get("head", 0)),
+        head_flop=float(head),
         lora_bytes=float(lora_bytes),
-        moved_bytes=float(value_bytes * moved.of(operation.batch)),
+        moved_bytes=float(value_bytes * moved.of(batch)),
+        weight_bytes=float(value_bytes * weights_read * batch.num_groups),
         parameter_bytes=update.parameter_bytes,
-        num_kernels=float(kernels),
+        num_kernels=float(kernels * batch.num_groups),
         num_parameter_kernels=update.num_parameter_kernels,
         num_calls=1.0,
     )

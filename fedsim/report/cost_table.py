@@ -130,7 +130,7 @@ def _time_cells(result: Result) -> _Cells:
 
 def _class_time_cells(table: Mapping[str, Any]) -> _Cells:
     own = table["own_round_s"]
-    compute = own["client_compute"] + own["server_compute"]
+    compute = own["client_compute"] + own["server_compute"] + own["messages"]
     return (
         format_seconds(own["total"]),
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -25,7 +24,6 @@ __all__ = ["scenario_report"]
 #: More results than this are not a table that anyone reads; the JSON holds them all.
 _MAX_SHOWN: Final = 60
 _MAX_RANKS: Final = 20
-_Z: Final = 1.959963984540054
 
 
 def scenario_report(scenario: Mapping[str, Any]) -> RenderableType:
@@ -102,17 +100,18 @@ def _bounds(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _uncalibrated(results: Sequence[Result]) -> Iterator[str]:
-    sigmas: dict[str, float] = {}
+    factors: dict[str, float] = {}
     for result in results:
         devices = [table["plan"]["device"] for table in result.classes]
         for device in (*devices, result.table["server"]["device"]):
             if not device["is_calibrated"]:
-                sigmas[device["name"]] = device["relative_sigma"]
-    if not sigmas:
+                low, high = device["interval_95"]
+                factors[device["name"]] = max(high, 1 / low)
+    if not factors:
         return
-    factor = math.exp(_Z * max(sigmas.values()))
+    factor = max(factors.values())
     yield (
-        f"nobody measured {', '.join(sigmas)}: computing times are within a factor of "
+        f"nobody measured {', '.join(factors)}: computing times are within a factor of "
         f"{factor:.2g} of the truth with 95 % probability, at best. 'fedsim calibrate' measures."
     )
 

@@ -52,6 +52,7 @@ def build_model(
     seed: int,
     device: torch.device,
     source: str | Path | None = None,
+    attention: Literal["eager", "sdpa"] = "eager",
 ) -> StagedModel:
     """A model ready to be trained.
 
@@ -66,6 +67,9 @@ def build_model(
     device : torch.device
     source : str or Path, optional
         Hub name or folder of the pre-trained weights; the model's name by default.
+    attention : {"eager", "sdpa"}
+        Counts are exact for eager attention; fused attention computes the same and is there to be
+        timed.
 
     Raises
     ------
@@ -74,9 +78,10 @@ def build_model(
     """
     torch.manual_seed(seed)
     if weights == "random":
-        network = _random(training, pad_token_id)
+        network = _random(training, pad_token_id, attention)
     else:
-        network = _pretrained(training, pad_token_id, str(source or training.model.name))
+        name = str(source or training.model.name)
+        network = _pretrained(training, pad_token_id, name, attention)
     network.to(getattr(torch, training.numerics.weights_dtype))
     module: Any = network
     if training.lora is not None:
@@ -132,18 +137,18 @@ def transformers_config(
     return AutoConfig.for_model(model.family, **common, **own)
 
 
-def _random(training: TrainingSpec, pad_token_id: int) -> Any:
+def _random(training: TrainingSpec, pad_token_id: int, attention: str) -> Any:
     config = transformers_config(
         training.model,
         num_classes=training.head.num_classes,
         pad_token_id=pad_token_id,
         dropout=training.model_dropout,
     )
-    return _auto_class(training).from_config(config, attn_implementation="eager")
+    return _auto_class(training).from_config(config, attn_implementation=attention)
 
 
-def _pretrained(training: TrainingSpec, pad_token_id: int, source: str) -> Any:
-    options: dict[str, Any] = {"attn_implementation": "eager"}
+def _pretrained(training: TrainingSpec, pad_token_id: int, source: str, attention: str) -> Any:
+    options: dict[str, Any] = {"attn_implementation": attention}
     if training.head.kind == "classification":
         options["num_labels"] = training.head.num_classes
     if training.model.family == "gpt2":

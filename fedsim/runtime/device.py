@@ -6,7 +6,7 @@ import torch
 
 from fedsim.errors import ScenarioError, nearest
 
-__all__ = ["torch_device"]
+__all__ = ["set_num_threads", "torch_device"]
 
 _ALLOWED = ("cpu", "cuda")
 
@@ -30,3 +30,8 @@ def torch_device(name: str) -> torch.device:
             "build of torch."
         )
     return torch.device(name)
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Pin the number of CPU threads that torch computes with."""
+    torch.set_num_threads(num_threads)

@@ -40,6 +40,8 @@ class StagedModel:
         network: Any = wrapper.base_model.model if self.is_peft else wrapper
         traits = training.model.traits
         self.network = network
+        # Fused attention is causal by itself, and only without a mask takes its fastest kernel.
+        self.is_fused = network.config._attn_implementation == "sdpa"
         self.backbone: Any = getattr(network, traits.backbone)
         self.blocks: Any = getattr(self.backbone, traits.blocks)
         self.final_norm: Any = getattr(self.backbone, traits.final_norm)
@@ -119,8 +121,10 @@ class StagedModel:
         lowest = torch.finfo(hidden.dtype).min
         # Right padding and a causal mask: what stands behind a sample's last token reaches nothing
         # that is used, so no padding mask is needed.
-        mask = torch.full((length, length), lowest, dtype=hidden.dtype, device=hidden.device)
-        context: dict[str, Any] = {"attention_mask": mask.triu(1)[None, None]}
+        context: dict[str, Any] = {"attention_mask": None}
+        if not self.is_fused:
+            mask = torch.full((length, length), lowest, dtype=hidden.dtype, device=hidden.device)
+            context["attention_mask"] = mask.triu(1)[None, None]
         if not self.training.model.traits.has_positions:
             positions = torch.arange(length, device=hidden.device).unsqueeze(0)
             context["position_embeddings"] = self.backbone.rotary_emb(hidden, positions)

@@ -20,6 +20,7 @@ from fedsim.scenario.settings import Settings
 from fedsim.scenario.tables import LoraTable
 from fedsim.scenario.text_length import drawn_lengths
 from fedsim.spec.batch import TextLengths
+from fedsim.spec.dtype import precision_name
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
@@ -67,9 +68,9 @@ def built_federation(
     model = builder.tried(
         "[model] name", lambda: _model(model_name, place.folder), repr(model_name)
     )
-    dtype = settings.model.compute_dtype
+    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
     server = builder.tried(
-        "[server] device", lambda: device_spec(settings.server.device, dtype, place.profile)
+        "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
     )
     training = _training(builder, model, settings.lora) if model is not None else None
     plan = _plan(builder, training, None) if training is not None else None
@@ -217,12 +218,15 @@ def _client_class(
     where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
-    dtype, profile = settings.model.compute_dtype, builder.place.profile
+    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    profile = builder.place.profile
     device = builder.tried(
         f"{where}device" if where else "[device]",
-        lambda: device_spec(device_table, dtype, profile),
+        lambda: device_spec(device_table, precision, profile),
     )
-    link = builder.tried(f"{where}link" if where else "[link]", lambda: link_spec(link_table))
+    link = builder.tried(
+        f"{where}link" if where else "[link]", lambda: link_spec(link_table, builder.place.folder)
+    )
     if model is None:
         return None
     lora = settings.lora

@@ -6,15 +6,16 @@ Decides how a table becomes a spec. Nothing is made up where a figure is missing
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from fedsim.calibration.link.profile import find_link_profile, load_link_profile
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.mistake import shown
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import DeviceSpec
-from fedsim.spec.dtype import FloatDtype
 from fedsim.spec.link import LinkSpec
 
 __all__ = ["PROFILE_DEVICE", "device_spec", "link_spec", "overlaid"]
@@ -31,19 +32,20 @@ def overlaid(base: _T | None, change: _T | None) -> _T | None:
     """A class's table over the scenario's: one that says what it is like stands alone."""
     if base is None or change is None or change.like is not None:
         return change if change is not None else base
+    if getattr(change, "profile", None) is not None:
+        return change
     return base.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
 
 
-def device_spec(
-    table: DeviceTable | None, dtype: FloatDtype, profile: Profile | None
-) -> DeviceSpec:
+def device_spec(table: DeviceTable | None, precision: str, profile: Profile | None) -> DeviceSpec:
     """The device of a table.
 
     Parameters
     ----------
     table : DeviceTable or None
-    dtype : str
-        Format of the matrix products; catalogue devices run at a peak for each.
+    precision : str
+        Of the matrix products, see :func:`fedsim.spec.dtype.precision_name`; devices run at
+        another rate for each.
     profile : Profile or None
         What ``like = "profile"`` stands for.
 
@@ -55,6 +57,8 @@ def device_spec(
     names = (*device_catalogue.device_names(), PROFILE_DEVICE)
     if table is None:
         raise ScenarioError(f'is missing; write device = "NAME" with one of {", ".join(names)}.')
+    if table.tf32 and precision == "float32":
+        precision = "tf32"
     if table.like is None:
         spec = _own_device(table)
     elif table.like == PROFILE_DEVICE:
@@ -63,9 +67,9 @@ def device_spec(
                 "like = 'profile': this is what a profile measured, and none is named; write "
                 'profile = "NAME OR FOLDER" ahead of all tables.'
             )
-        spec = profile.device
+        spec = profile.device_for(precision)
     elif table.like in names:
-        spec = device_catalogue.device(table.like, dtype)
+        spec = device_catalogue.device(table.like, precision)
     else:
         raise ScenarioError(
             f"like = {shown(table.like)}: no device of the catalogue; allowed: {', '.join(names)}."
@@ -111,6 +115,7 @@ def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
         changes["power_w"] = table.power
     if table.uncertainty is not None:
         changes["relative_sigma"] = table.uncertainty
+        changes["interval_95"] = {}
     return replace(
         spec,
         name=table.name or _slowed_name(spec.name, table),
@@ -125,17 +130,29 @@ def _slowed_name(name: str, table: DeviceTable) -> str:
     return name if table.slowdown == 1 else f"{name} (times x {table.slowdown:g})"
 
 
-def link_spec(table: LinkTable | None) -> LinkSpec:
+def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
     """The access link of a table.
+
+    Parameters
+    ----------
+    table : LinkTable or None
+    folder : Path, optional
+        Where a relative path of a measured link starts (default: the current folder).
 
     Raises
     ------
     ScenarioError
-        If the link is unknown or a figure is missing; the message names no table.
+        If the link is unknown, its profile is damaged or a figure is missing; the message names no
+        table.
     """
     names = link_catalogue.link_names()
     if table is None:
         raise ScenarioError(f'is missing; write link = "NAME" with one of {", ".join(names)}.')
+    if table.like is not None and table.profile is not None:
+        raise ScenarioError(
+            f"like = {shown(table.like)} and profile = {shown(table.profile)}: a link is either of "
+            "the catalogue or measured; leave one of them out."
+        )
     if table.like is not None and table.like not in names:
         raise ScenarioError(
             f"like = {shown(table.like)}: no link of the catalogue; allowed: {', '.join(names)}."
@@ -154,8 +171,8 @@ def link_spec(table: LinkTable | None) -> LinkSpec:
         )
         if value is not None
     }
-    if table.like is not None:
-        spec = link_catalogue.link(table.like)
+    if table.like is not None or table.profile is not None:
+        spec = _named_link(table, folder or Path())
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
         return replace(spec, name=name, **figures)
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
@@ -165,3 +182,13 @@ def link_spec(table: LinkTable | None) -> LinkSpec:
             'uplink = "10 Mbit/s", downlink = "50 Mbit/s", round_trip = "40 ms".'
         )
     return LinkSpec(name=table.name or "own link", source="the scenario's own figures", **figures)
+
+
+def _named_link(table: LinkTable, folder: Path) -> LinkSpec:
+    if table.profile is None:
+        return link_catalogue.link(table.like or "")
+    try:
+        return load_link_profile(find_link_profile(table.profile, folder)).link
+    except (OSError, ValueError) as error:
+        # Names that no system takes: too long, or with a null in them.
+        raise ScenarioError(f"profile = {shown(table.profile)}: {error}") from error

@@ -34,6 +34,12 @@ class LinkTable(Table):
     like: str | None = key(
         "time", default=None, description="Catalogue link that the other keys override"
     )
+    profile: str | None = key(
+        "time",
+        default=None,
+        description="Folder of a link measured by 'fedsim calibrate link'; instead of 'like'",
+        min_length=1,
+    )
     name: str | None = key("label", default=None, description="What reports call it", min_length=1)
     uplink: ByteRate | None = key("time", default=None, description="Rate of the wire, up", gt=0)
     downlink: ByteRate | None = key(
@@ -76,6 +82,7 @@ class DeviceTable(Table):
     operator_time: Seconds | None = key(
         "time", default=None, description="Time to launch one operator"
     )
+    tf32: bool = key("time", default=False, description="32-bit products on tensor cores (TF32)")
     memory: ByteCount | None = key(
         "cost", default=None, description="What training may use; more is infeasible"
     )

@@ -143,6 +143,7 @@ def _class_table(cost: ClassCost, settings: Settings) -> dict[str, Any]:
             "total": seconds.total,
             "client_compute": seconds.client_compute,
             "server_compute": seconds.server_compute,
+            "messages": seconds.messages,
             "transfer": seconds.transfer,
         },
     }
@@ -182,6 +183,7 @@ def _device(device: DeviceSpec) -> dict[str, Any]:
         "name": device.name,
         "is_calibrated": device.is_calibrated,
         "relative_sigma": device.relative_sigma,
+        "interval_95": list(device.ratios_95("model")),
         "memory_bytes": device.memory_bytes,
         "source": device.source,
     }

@@ -32,12 +32,15 @@ class BatchShape:
         Sum over samples of the squared number of positions.
     padded_tokens : int or None
         Common length of all samples; None where each sample keeps its own.
+    num_groups : int
+        Times that the model is called: once for all samples of one length. It changes seconds only.
     """
 
     num_samples: int
     num_tokens: int
     num_token_pairs: int
     padded_tokens: int | None
+    num_groups: int = 1
 
     @property
     def token_shape(self) -> tuple[int, ...]:
@@ -59,7 +62,8 @@ class BatchShape:
     @classmethod
     def unpadded(cls, lengths: Sequence[int]) -> BatchShape:
         """Samples that keep their own lengths."""
-        return cls(len(lengths), sum(lengths), sum(n * n for n in lengths), None)
+        pairs = sum(n * n for n in lengths)
+        return cls(len(lengths), sum(lengths), pairs, None, num_groups=len(set(lengths)))
 
 
 @dataclass(frozen=True, slots=True)

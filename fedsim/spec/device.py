@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from math import exp
+from typing import Final, Literal
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["FEATURES", "DeviceSpec"]
+__all__ = ["FEATURES", "FORMS", "REGIMES", "DeviceSpec", "Form", "Regime"]
 
 #: Kinds of work that take time, in the order of coefficient vectors; units in their names.
 FEATURES: Final = (
@@ -17,11 +18,30 @@ FEATURES: Final = (
     "head_flop",
     "lora_bytes",
     "moved_bytes",
+    "weight_bytes",
     "parameter_bytes",
     "num_kernels",
     "num_parameter_kernels",
+    "num_replaced_tensors",
     "num_calls",
+    "packed_bytes",
+    "unpacked_bytes",
+    "num_packed_tensors",
+    "num_unpacked_tensors",
+    "num_messages",
+    "copied_bytes",
 )
+
+#: How the parts of a step's time go together; see :func:`fedsim.protocol.duration.combine`.
+Form = Literal["additive", "roofline", "dispatch"]
+FORMS: Final[tuple[Form, ...]] = ("additive", "roofline", "dispatch")
+
+#: Kinds of steps that are predicted equally well: passes over the model; over parameters (averages,
+#: replacements); messages written and read.
+Regime = Literal["model", "parameters", "message"]
+REGIMES: Final[tuple[Regime, ...]] = ("model", "parameters", "message")
+
+_Z95: Final = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -35,12 +55,18 @@ class DeviceSpec:
         Non-negative coefficient of each of :data:`FEATURES` [s per FLOP, s per B, s per operator].
     relative_sigma : float
         Standard deviation of the logarithm of measured over predicted time.
+    form : {"additive", "roofline", "dispatch"}
+        How the parts of a step's time go together.
+    interval_95 : mapping
+        Measured over predicted time at both ends of the 95 % interval, by regime; where a regime is
+        absent, ``exp(-/+ 1.96 relative_sigma)``.
     memory_bytes : int or None
         What a training process may use; None where it is not known, and then nothing is refused.
     power_w : float or None
         Draw of the whole device while it computes [W]; None where it is not known.
-    compute_dtype : str or None
-        Format of activations for which the coefficients hold; None where they hold for any.
+    precision : str or None
+        Arithmetic for which the coefficients hold, see :func:`fedsim.spec.dtype.precision_name`;
+        None where they hold for any.
     is_calibrated : bool
         False for a catalogue entry that nobody measured with fedsim; reports say so.
     source : str
@@ -50,9 +76,11 @@ class DeviceSpec:
     name: str
     seconds_per_unit: Mapping[str, float] = field(hash=False)
     relative_sigma: float
+    form: Form = "additive"
+    interval_95: Mapping[Regime, tuple[float, float]] = field(default_factory=dict, hash=False)
     memory_bytes: int | None = None
     power_w: float | None = None
-    compute_dtype: str | None = None
+    precision: str | None = None
     is_calibrated: bool = False
     source: str = ""
 
@@ -73,3 +101,17 @@ class DeviceSpec:
             raise ScenarioError(
                 f"device '{self.name}': relative_sigma = {self.relative_sigma}; allowed: 0 to 10."
             )
+        for regime, (low, high) in self.interval_95.items():
+            if not 0 < low <= high < float("inf"):
+                raise ScenarioError(
+                    f"device '{self.name}': interval_95 of {regime} = ({low}, {high}); allowed: "
+                    "two positive ratios, the smaller first."
+                )
+
+    def ratios_95(self, regime: Regime) -> tuple[float, float]:
+        """Measured over predicted time at both ends of the 95 % interval."""
+        known = self.interval_95.get(regime)
+        if known is not None:
+            return known
+        factor = exp(_Z95 * self.relative_sigma)
+        return 1 / factor, factor

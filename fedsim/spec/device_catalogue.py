@@ -16,8 +16,7 @@ from typing import Any, Final, Literal
 
 from fedsim import units
 from fedsim.errors import ScenarioError, nearest
-from fedsim.spec.device import DeviceSpec
-from fedsim.spec.dtype import FloatDtype
+from fedsim.spec.device import FEATURES, DeviceSpec
 
 __all__ = ["DeviceFacts", "Figure", "Mark", "device", "device_facts", "device_names"]
 
@@ -137,15 +136,16 @@ def device_facts(name: str) -> DeviceFacts:
     )
 
 
-def device(name: str, dtype: FloatDtype = "float32") -> DeviceSpec:
+def device(name: str, precision: str = "float32") -> DeviceSpec:
     """A device nobody measured, as the time model sees it.
 
     Parameters
     ----------
     name : str
         As in :func:`device_names`.
-    dtype : {"float32", "float16", "bfloat16"}
-        Format of the matrix products, which run at different peaks.
+    precision : str
+        Of the matrix products, which run at different peaks: see
+        :func:`fedsim.spec.dtype.precision_name`. Autocast is priced as its format.
 
     Returns
     -------
@@ -155,21 +155,22 @@ def device(name: str, dtype: FloatDtype = "float32") -> DeviceSpec:
     Raises
     ------
     ScenarioError
-        If the device is unknown, or no peak is known for ``dtype``.
+        If the device is unknown, or no peak is known for ``precision``.
 
     Notes
     -----
     ``1 / (peak * achieved fraction)`` seconds a FLOP, the same for linear layers, attention and the
     head; ``1 / (bandwidth * fraction)`` seconds a byte, the same for adapters, elementwise work and
-    the optimizer; and a constant for each operator. Left out: caches, throttling, what a call costs
-    beyond its operators, and work that overlaps with the launches of the next.
+    the optimizer, weights and messages; and a constant for each operator and each tensor of a
+    message. Left out: caches, throttling, what a call costs beyond its operators, and work that
+    overlaps with the launches of the next.
 
     Examples
     --------
     >>> device("a100-80g-sxm").is_calibrated
     False
     """
-    facts = device_facts(name)
+    facts, dtype = device_facts(name), precision.removesuffix("-autocast")
     if dtype not in facts.achieved_fraction:
         raise ScenarioError(
             f"device '{name}': no peak rate is known for {dtype}; allowed: "
@@ -182,20 +183,13 @@ def device(name: str, dtype: FloatDtype = "float32") -> DeviceSpec:
     return DeviceSpec(
         name=name,
         seconds_per_unit={
-            "linear_flop": seconds_per_flop,
-            "attention_flop": seconds_per_flop,
-            "head_flop": seconds_per_flop,
-            "lora_bytes": seconds_per_byte,
-            "moved_bytes": seconds_per_byte,
-            "parameter_bytes": seconds_per_byte,
-            "num_kernels": facts.operator_s,
-            "num_parameter_kernels": facts.operator_s,
-            "num_calls": 0.0,
+            name: _price(name, seconds_per_flop, seconds_per_byte, facts.operator_s)
+            for name in FEATURES
         },
         relative_sigma=_UNCALIBRATED_SIGMA,
         memory_bytes=int(facts.memory_bytes.value * facts.usable_memory_fraction),
         power_w=facts.power_watts.value,
-        compute_dtype=dtype,
+        precision=precision,
         is_calibrated=False,
         source=(
             f"catalogue, not calibrated: {facts.description}; {dtype} peak "
@@ -203,6 +197,16 @@ def device(name: str, dtype: FloatDtype = "float32") -> DeviceSpec:
             f"{fraction:g} is assumed to be achieved"
         ),
     )
+
+
+def _price(
+    feature: str, seconds_per_flop: float, seconds_per_byte: float, operator_s: float
+) -> float:
+    if feature == "num_calls":
+        return 0.0
+    if feature.endswith("_flop"):
+        return seconds_per_flop
+    return seconds_per_byte if feature.endswith("_bytes") else operator_s
 
 
 def _figure(entry: Mapping[str, Any], dimension: units.Dimension) -> Figure:

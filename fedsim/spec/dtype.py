@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-__all__ = ["DTYPE_BYTES", "SAFETENSORS_CODE", "Dtype", "FloatDtype", "dtype_bytes", "index_dtype"]
+__all__ = [
+    "DTYPE_BYTES",
+    "SAFETENSORS_CODE",
+    "Dtype",
+    "FloatDtype",
+    "dtype_bytes",
+    "index_dtype",
+    "precision_name",
+]
 
 FloatDtype = Literal["float32", "float16", "bfloat16"]
 Dtype = Literal["float64", "float32", "float16", "bfloat16", "int64", "int32", "uint16", "uint8"]
@@ -54,3 +62,24 @@ def index_dtype(num_values: int) -> Dtype:
     if num_values <= 1 << 16:
         return "uint16"
     return "int32"
+
+
+def precision_name(weights_dtype: str, compute_dtype: str, *, is_tf32: bool = False) -> str:
+    """Name of the arithmetic that a time model's coefficients belong to.
+
+    Parameters
+    ----------
+    weights_dtype, compute_dtype : str
+        Formats of the frozen weights and of activations; where they differ, every product converts
+        its weights first (autocast), which takes time of its own.
+    is_tf32 : bool
+        32-bit products on tensor cores, with 10-bit mantissas.
+
+    Examples
+    --------
+    >>> precision_name("float32", "bfloat16")
+    'bfloat16-autocast'
+    """
+    if is_tf32 and compute_dtype == "float32":
+        return "tf32"
+    return compute_dtype if weights_dtype == compute_dtype else f"{compute_dtype}-autocast"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fedsim.errors import ScenarioError
 from fedsim.spec.device import DeviceSpec
+from fedsim.spec.dtype import precision_name
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import ClientPlan
 
@@ -90,9 +91,18 @@ class FederationSpec:
 
 
 def _check_format(who: str, plan: ClientPlan, device: DeviceSpec) -> None:
-    wanted, known = plan.training.numerics.compute_dtype, device.compute_dtype
-    if known is not None and known != wanted:
+    numerics, known = plan.training.numerics, device.precision
+    wanted = precision_name(numerics.weights_dtype, numerics.compute_dtype)
+    # TF32 is the device's way to multiply 32-bit numbers: plans say float32 all the same.
+    if known is not None and {"tf32": "float32"}.get(known, known) != wanted:
         raise ScenarioError(
-            f"{who}: compute_dtype = '{wanted}' and device '{device.name}' was measured in "
-            f"{known}; set compute_dtype = '{known}' or name a device that is known in that format."
+            f"{who}: compute_dtype = '{numerics.compute_dtype}' with weights_dtype = "
+            f"'{numerics.weights_dtype}' and device '{device.name}' was measured in {known}; "
+            f"{_cure(known)}, or name a device that is known in {wanted}."
         )
+
+
+def _cure(known: str) -> str:
+    compute = known.removesuffix("-autocast")
+    weights = "float32" if compute != known else compute
+    return f"set compute_dtype = '{compute}' and weights_dtype = '{weights}'"

@@ -37,7 +37,10 @@ def test_without_padding_each_sample_keeps_its_length() -> None:
     """Lengths 2, 4 | 1, 3 make 6 and 4 tokens, and 4 + 16 and 1 + 9 token pairs."""
     shapes = batch_shapes(text([2, 4, 1, 3], 9, "none"), 2)
 
-    assert shapes == (BatchShape(2, 6, 20, None), BatchShape(2, 4, 10, None))
+    assert shapes == (
+        BatchShape(2, 6, 20, None, num_groups=2),
+        BatchShape(2, 4, 10, None, num_groups=2),
+    )
 
 
 @given(lengths, max_tokens, batch_sizes, st.sampled_from(["max_tokens", "longest", "none"]))

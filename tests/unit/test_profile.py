@@ -15,82 +15,45 @@ from fedsim.calibration.profile import (
 )
 from fedsim.errors import CalibrationError, ScenarioError
 from fedsim.spec.device import FEATURES
-
-MEASUREMENTS = "phase,median_s\ntrain,0.1\n"
-
-
-def content() -> dict[str, object]:
-    """A complete profile."""
-    return {
-        "schema": 1,
-        "fedsim": "0.1.0",
-        "name": "bench",
-        "machine": {
-            "device": "cpu",
-            "processor": "a processor",
-            "num_threads": 2,
-            "memory_bytes": 10**9,
-            "operating_system": "an OS",
-        },
-        "provenance": {
-            "command": "fedsim calibrate",
-            "date": "2026-01-01",
-            "commit": "unknown",
-            "python": "3.11",
-            "torch": "2.13",
-            "transformers": "5",
-            "peft": "0.21",
-            "plan": "quick",
-            "duration_s": 1.0,
-        },
-        "fit": {"seconds_per_unit": dict.fromkeys(FEATURES, 1e-9), "relative_sigma": 0.1},
-        "quality": {
-            "num_points": 10,
-            "noise_median": 0.01,
-            "noise_p95": 0.02,
-            "held_out_by": "shape",
-            "held_out_median": 0.01,
-            "held_out_p95": 0.02,
-            "held_out_max": 0.03,
-            "held_out_bias": -0.001,
-            "coverage_95": 0.95,
-        },
-        "raw": {
-            "file": "measurements.csv",
-            "sha256": hashlib.sha256(MEASUREMENTS.encode()).hexdigest(),
-        },
-    }
-
-
-def written(folder: Path) -> Path:
-    """A profile on disk."""
-    return write_profile(folder, ProfileFile.model_validate(content()), MEASUREMENTS)
+from profiles import MEASUREMENTS, profile_content, written_profile
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """A written profile loads to the same coefficients, marked as calibrated."""
-    profile = load_profile(written(tmp_path))
+    profile = load_profile(written_profile(tmp_path))
     assert dict(profile.device.seconds_per_unit) == dict.fromkeys(FEATURES, 1e-9)
     assert profile.device.is_calibrated
+    assert profile.device.ratios_95("model") == (1 / 1.2, 1.2)
     assert profile.sha256 == hashlib.sha256((tmp_path / "profile.toml").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(schema=2), "schema = 2; this fedsim reads schema 1"),
+        (lambda c: c.update(schema=1), "schema = 1; this fedsim reads schema 2"),
         (lambda c: c.update(extra=1), "extra: Extra inputs are not permitted"),
         (lambda c: c.pop("fit"), "fit: Field required"),
-        (lambda c: c["fit"]["seconds_per_unit"].pop("head_flop"), "head_flop on one side only"),
-        (lambda c: c["fit"]["seconds_per_unit"].update(head_flop=-1.0), "greater than or equal"),
-        (lambda c: c["fit"].update(relative_sigma=float("nan")), "finite number"),
+        (
+            lambda c: c["fit"]["float32"]["seconds_per_unit"].pop("head_flop"),
+            "head_flop on one side only",
+        ),
+        (
+            lambda c: c["fit"]["float32"]["seconds_per_unit"].update(head_flop=-1.0),
+            "greater than or equal",
+        ),
+        (lambda c: c["fit"].clear(), "fit is empty"),
+        (
+            lambda c: c["fit"]["float32"]["interval_95"].update(model=float("nan")),
+            "finite number|greater than or equal to 1",
+        ),
+        (lambda c: c["raw"].update(num_rows=7), "has 1 rows, the profile was fitted to 7"),
         (lambda c: c["raw"].update(sha256="0" * 64), "was fitted to 000000000000"),
     ],
 )
 def test_a_changed_profile_is_refused(tmp_path: Path, change, message: str) -> None:
     """Another version, a missing table, a negative or absent coefficient: each says what to do."""
-    table = content()
-    path = written(tmp_path)
+    table = profile_content()
+    path = written_profile(tmp_path)
     change(table)
     path.write_text(tomli_w.dumps(table))
     with pytest.raises(ScenarioError, match=message) as caught:
@@ -100,7 +63,7 @@ def test_a_changed_profile_is_refused(tmp_path: Path, change, message: str) -> N
 
 def test_a_truncated_profile_is_refused(tmp_path: Path) -> None:
     """Half a file is no profile."""
-    path = written(tmp_path)
+    path = written_profile(tmp_path)
     text = path.read_text()
     path.write_text(text[: len(text) // 2 - 3])
     with pytest.raises(ScenarioError, match="profile"):
@@ -109,15 +72,15 @@ def test_a_truncated_profile_is_refused(tmp_path: Path) -> None:
 
 def test_edited_measurements_are_noticed(tmp_path: Path) -> None:
     """A profile whose measurements were changed is not believed."""
-    path = written(tmp_path)
+    path = written_profile(tmp_path)
     (tmp_path / "measurements.csv").write_text(MEASUREMENTS + "train,0.2\n")
-    with pytest.raises(ScenarioError, match="was fitted to"):
+    with pytest.raises(ScenarioError, match=r"was fitted to|has 2 rows"):
         load_profile(path)
 
 
 def test_missing_measurements_are_noticed(tmp_path: Path) -> None:
     """A profile without its measurements is not believed."""
-    path = written(tmp_path)
+    path = written_profile(tmp_path)
     (tmp_path / "measurements.csv").unlink()
     with pytest.raises(ScenarioError, match="Keep both files in one folder"):
         load_profile(path)
@@ -125,7 +88,7 @@ def test_missing_measurements_are_noticed(tmp_path: Path) -> None:
 
 def test_a_profile_is_found_by_folder_file_and_name(tmp_path: Path) -> None:
     """A folder, its file and a shipped name all lead to a profile."""
-    path = written(tmp_path)
+    path = written_profile(tmp_path)
     assert find_profile(str(tmp_path)) == path
     assert find_profile(str(path)) == path
     for name in profile_names():
@@ -143,5 +106,12 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_profile(tmp_path: Path) 
     occupied = tmp_path / "occupied"
     occupied.write_text("mine")
     with pytest.raises(CalibrationError, match="cannot be written"):
-        write_profile(occupied, ProfileFile.model_validate(content()), MEASUREMENTS)
+        write_profile(occupied, ProfileFile.model_validate(profile_content()), MEASUREMENTS)
     assert occupied.read_text() == "mine"
+
+
+def test_another_number_format_is_never_taken_for_the_measured_one(tmp_path: Path) -> None:
+    """What was measured in float32 says nothing of bfloat16."""
+    profile = load_profile(written_profile(tmp_path))
+    with pytest.raises(ScenarioError, match="was measured in float32, and this computes in bfloa"):
+        profile.device_for("bfloat16")

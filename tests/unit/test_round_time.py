@@ -148,7 +148,7 @@ def test_clients_that_train_nothing_are_not_mixed_with_others() -> None:
 def test_a_device_measured_in_another_format_is_refused() -> None:
     """Seconds measured in fp32 do not price bf16 training."""
     half = replace(TRAINING, numerics=Numerics(compute_dtype="bfloat16"))
-    known = replace(SLOW, compute_dtype="float32")
+    known = replace(SLOW, precision="float32")
     with pytest.raises(ScenarioError, match="was measured in float32"):
         ClientClass("c", 1, replace(PLAN, training=half), known, LINK)
 
@@ -166,7 +166,7 @@ def test_a_flow_is_no_faster_than_the_servers_own_link() -> None:
 
 def test_a_server_device_of_another_format_is_refused() -> None:
     """The server's coefficients must hold for the format that it computes in, too."""
-    server = ServerSpec(replace(FAST, compute_dtype="bfloat16"))
+    server = ServerSpec(replace(FAST, precision="bfloat16"))
     with pytest.raises(ScenarioError, match="server: compute_dtype = 'float32'"):
         federation(server=server)
 

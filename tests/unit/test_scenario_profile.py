@@ -8,52 +8,15 @@ from typing import Any
 
 import pytest
 
-from fedsim.calibration.profile import ProfileFile, write_profile
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.spec.device import FEATURES
+from profiles import written_profile
 from scenarios import changed, written
-
-MEASUREMENTS = "phase,median_s\ntrain,0.1\n"
-
-
-def profile(folder: Path, seconds: float) -> None:
-    """Write a profile whose every unit of work takes as long."""
-    content: dict[str, Any] = {
-        "schema": 1,
-        "fedsim": "0.1.0",
-        "name": "bench",
-        "machine": {
-            "device": "cpu",
-            "processor": "p",
-            "num_threads": 2,
-            "memory_bytes": 10**12,
-            "operating_system": "o",
-        },
-        "provenance": dict.fromkeys(
-            ("command", "date", "commit", "python", "torch", "transformers", "peft", "plan"), "x"
-        )
-        | {"duration_s": 1.0},
-        "fit": {"seconds_per_unit": dict.fromkeys(FEATURES, seconds), "relative_sigma": 0.1},
-        "quality": {
-            "num_points": 10,
-            "noise_median": 0.01,
-            "noise_p95": 0.02,
-            "held_out_by": "shape",
-            "held_out_median": 0.01,
-            "held_out_p95": 0.02,
-            "held_out_max": 0.03,
-            "held_out_bias": 0.0,
-            "coverage_95": 0.95,
-        },
-        "raw": {"file": "m.csv", "sha256": hashlib.sha256(MEASUREMENTS.encode()).hexdigest()},
-    }
-    write_profile(folder, ProfileFile.model_validate(content), MEASUREMENTS)
 
 
 def measured(folder: Path, seconds: float, **device: Any) -> dict[str, Any]:
     """The answer with the profile's device."""
-    profile(folder / "mine", seconds)
+    written_profile(folder / "mine", seconds)
     table = changed(profile="mine", device={"like": "profile", **device})
     return run_scenario(written(folder, table)).table
 
@@ -90,8 +53,8 @@ def test_a_measured_device_is_calibrated_until_it_is_changed(tmp_path: Path) -> 
 
 def test_a_damaged_profile_is_refused(tmp_path: Path) -> None:
     """With the file's name and the profile's."""
-    profile(tmp_path / "mine", 1e-9)
-    (tmp_path / "mine" / "m.csv").write_text("changed")
+    written_profile(tmp_path / "mine")
+    (tmp_path / "mine" / "measurements.csv").write_text("changed\nwords\n")
     path = written(tmp_path, changed(profile="mine"))
 
     with pytest.raises(ScenarioError, match=r"profile = 'mine': .*sha256"):
