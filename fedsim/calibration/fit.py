@@ -203,6 +203,7 @@ def _linear_fit(features: Array, seconds: Array, lower: Array) -> Array:
             break
     # What explains less than a millionth of every point is zero.
     solution[(scaled * solution).max(axis=0) < _NEGLIGIBLE] = 0.0
-    coefficients = np.zeros(len(lower))
+    # A side of the maximum that no point is on costs what the hardware's bound says.
+    coefficients = lower.copy()
     coefficients[active] = (solution + floor) / scale
     return coefficients

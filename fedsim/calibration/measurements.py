@@ -129,7 +129,7 @@ def to_csv(visits: Iterable[Visit], used: set[tuple[str, int, int]], disturbed: 
 
 
 def read_csv(text: str, where: str) -> list[Visit]:
-    """The visits of a measurement file, those that were measured again left out.
+    """The visits of a measurement file, those that were measured again included.
 
     Raises
     ------
@@ -145,8 +145,6 @@ def read_csv(text: str, where: str) -> list[Visit]:
     collected: dict[tuple[str, int, int], dict[str, Any]] = {}
     for number, row in enumerate(reader, start=2):
         try:
-            if row["is_used"] != "True":
-                continue
             shape = _shape(row)
             key = (shape.name, int(row["pass_index"]), int(row["attempt"]))
             entry = collected.setdefault(key, {"shape": shape, "seconds": {}, "memory": {}})
