@@ -7,7 +7,7 @@ of them alike. Passes that are separated in time do, and so do the sentinels.
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from fedsim.calibration.measurements import Visit
-from fedsim.calibration.shape import Phase, Point
+from fedsim.calibration.shape import Phase, Point, Shape
 
-__all__ = ["Noise", "latest", "retest_noise", "to_redo", "unsettled"]
+__all__ = ["Noise", "fused_over_eager", "latest", "retest_noise", "to_redo", "unsettled"]
 
 #: A deviation below it never counts as a disturbance.
 _SMALLEST: Final = 0.05
@@ -55,6 +55,18 @@ def retest_noise(visits: Sequence[Visit], phases: Sequence[Phase] | None = None)
     if not differences:
         return Noise(0.0, 0.0)
     return Noise(float(np.median(differences)), float(np.quantile(differences, 0.95)))
+
+
+def fused_over_eager(visits: Sequence[Visit], phase: Phase = "train") -> dict[str, float]:
+    """Time of fused over eager attention, by the eager shape, where both were measured."""
+    seconds: dict[Shape, list[float]] = {}
+    for visit in latest(visits):
+        seconds.setdefault(visit.shape, []).append(visit.median_s(phase))
+    return {
+        twin.name: median(values) / median(seconds[twin])
+        for shape, values in seconds.items()
+        if shape.attention == "sdpa" and (twin := replace(shape, attention="eager")) in seconds
+    }
 
 
 def to_redo(visits: Sequence[Visit], limit: int) -> list[Visit]:

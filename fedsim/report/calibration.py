@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from fedsim.calibration.check import Check
+from fedsim.calibration.disturbance import fused_over_eager
 from fedsim.calibration.profile import ErrorTable, Fit, Profile, ProfileFile
 from fedsim.calibration.run import Calibration
 from fedsim.protocol.duration import PARTS, compute_seconds, operation_seconds
@@ -79,6 +80,8 @@ def print_calibration(console: Console, result: Calibration) -> None:
             own = v.own_on_baseline[name]
             table.add_row(name, *_cells(errors.num_points, errors), f"{own.median:.1%}")
         console.print(table)
+    for shape, ratio in fused_over_eager(result.visits).items():
+        console.print(f"fused attention takes {ratio:.0%} of the eager training step at {shape}.")
     num_points = sum(len(v.points) for v in result.validations.values())
     console.print(
         f"{len(result.disturbed)} of {num_points} points never settled; they are flagged in "

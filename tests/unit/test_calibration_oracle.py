@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from fedsim.calibration.bootstrap import bootstrap_covariance
-from fedsim.calibration.disturbance import latest, retest_noise, to_redo, unsettled
+from fedsim.calibration.disturbance import (
+    fused_over_eager,
+    latest,
+    retest_noise,
+    to_redo,
+    unsettled,
+)
 from fedsim.calibration.fit import fit_time_model
 from fedsim.calibration.judge import (
     SPLITS,
@@ -115,6 +121,18 @@ def test_a_point_that_never_settles_is_flagged() -> None:
             seconds = {**visit.seconds, "train": tuple(2 * s for s in visit.seconds["train"])}
             visits[index] = replace(visit, seconds=seconds)
     assert unsettled(visits) == {Point("train", SHAPES[0]).name}
+
+
+def test_fused_attention_is_compared_with_its_twin_only() -> None:
+    """The ratio is that of the same shape's medians; a shape without a twin has none."""
+    eager = SHAPES[0]
+    fused, alone = (replace(shape, attention="sdpa") for shape in (eager, SHAPES[1]))
+    slow = made_up_visits([eager], noise=0.0, seed=0)
+    fast = [
+        replace(v, seconds={p: tuple(0.5 * s for s in x) for p, x in v.seconds.items()})
+        for v in made_up_visits([fused, alone], noise=0.0, seed=0)
+    ]
+    assert fused_over_eager([*slow, *fast]) == {eager.name: pytest.approx(0.5)}
 
 
 def test_every_split_leaves_out_what_it_says() -> None:
