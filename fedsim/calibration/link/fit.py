@@ -53,12 +53,14 @@ _RESOLUTION: Final = 0.002
 #: Times of ``connect`` tell the round trip without any of the endpoints' cost.
 _CONNECT_WEIGHT: Final = 3.0
 _MIN_SIZES: Final = 4
+_IS_LOGARITHM: Final = np.array([True, False, False, True, True])
+#: What times do not tell, such as a rate beside much noise, may not run off: a factor of 1000.
+_REACH: Final = float(np.log(1000))
 _NEGLIGIBLE: Final = 1e-6
 #: Without the cache, which would fill with links that nobody asks for again.
-_transfer_seconds: Final[Callable[[int, Direction, LinkSpec], float]] = transfer_seconds.__wrapped__
+_priced: Final[Callable[[int, Direction, LinkSpec], float]] = transfer_seconds.__wrapped__
 
 
-@dataclass(frozen=True, slots=True)
 class Observation:
     """All messages of one kind and size.
 
@@ -180,7 +182,7 @@ def measured_seconds(
     ``transfer_seconds`` ends when the last byte has arrived, and the connector's clock is on one
     side: the acknowledgement, or the request, takes half a round trip more.
     """
-    return _transfer_seconds(size_bytes, direction, _in_mode(link, mode)) + link.round_trip_s / 2
+    return _priced(size_bytes, direction, _in_mode(link, mode)) + link.round_trip_s / 2
 
 
 def fit_link(
@@ -258,14 +260,16 @@ class _Fitter:
     message over the round trip that ``connect`` shows.
     """
 
-    _LOWER: Final = np.array([-np.inf, 0.0, 0.0, -np.inf, -np.inf])
-    _UPPER: Final = np.array([np.inf, 100.0, np.inf, np.inf, np.inf])
-
     def __init__(self, points: Sequence[Observation], connect_s: float, name: str) -> None:
         self._points = points
         self._connect_s = connect_s
         self._name = name
         self._seconds = np.array([p.seconds for p in points])
+        first = self.start()
+        self._bounds = (
+            np.where(_IS_LOGARITHM, first - _REACH, 0.0),
+            np.where(_IS_LOGARITHM, first + _REACH, np.array([0.0, 100.0, np.inf, 0.0, 0.0])),
+        )
 
     def start(self) -> Array:
         """From the smallest and the largest messages."""
@@ -299,21 +303,16 @@ class _Fitter:
         def residuals(parameters: Array) -> Array:
             link = self.link(parameters, window_bytes)
             by_mode = {"new": link, "reused": _in_mode(link, "reused")}
-            predicted = np.array(
-                [
-                    _transfer_seconds(p.size_bytes, p.direction, by_mode[p.mode])
-                    for p in self._points
-                ]
-            )
-            relative = (predicted + link.round_trip_s / 2) / self._seconds - 1.0
+            predicted = [_priced(p.size_bytes, p.direction, by_mode[p.mode]) for p in self._points]
+            relative = (np.array(predicted) + link.round_trip_s / 2) / self._seconds - 1.0
             return np.append(
                 relative, _CONNECT_WEIGHT * (link.round_trip_s / self._connect_s - 1.0)
             )
 
         result = least_squares(
             residuals,
-            np.clip(start, self._LOWER, self._UPPER),
-            bounds=(self._LOWER, self._UPPER),
+            np.clip(start, *self._bounds),
+            bounds=self._bounds,
             loss="huber",
             f_scale=_HUBER,
             xtol=1e-6,
