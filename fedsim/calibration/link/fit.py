@@ -61,6 +61,7 @@ _NEGLIGIBLE: Final = 1e-6
 _priced: Final[Callable[[int, Direction, LinkSpec], float]] = transfer_seconds.__wrapped__
 
 
+@dataclass(frozen=True, slots=True)
 class Observation:
     """All messages of one kind and size.
 
