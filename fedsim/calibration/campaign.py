@@ -8,18 +8,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from fedsim.calibration.disturbance import to_redo
+from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.machine import describe_machine, software_versions
 from fedsim.calibration.measure import Bench
 from fedsim.calibration.measurements import Memory, Partial, Visit
-from fedsim.calibration.plan import Plan, plan_hash
+from fedsim.calibration.plan import Plan, plan_hash, points
 from fedsim.calibration.sentinel import sentinel_seconds
-from fedsim.calibration.shape import Shape
+from fedsim.calibration.shape import Phase, Shape
 
 __all__ = ["run_campaign"]
 
@@ -47,6 +47,8 @@ def run_campaign(
     """
     key = {
         "plan": plan_hash(plan),
+        # What will be left out with what is fixed here, ahead of the first measurement.
+        "held_out": held_out_hash(tuple(points(plan))),
         **describe_machine(device).model_dump(),
         **software_versions(),
     }
@@ -60,7 +62,7 @@ def run_campaign(
         if on_progress is not None:
             on_progress(len(visits), max(total, len(visits) + 1), what)
         fresh = measured_visit(plan, shape, pass_index, attempt, device)
-        partial.append(fresh)
+        partial.note(fresh)
         visits.append(fresh)
 
     for pass_index in range(plan.num_passes):
@@ -96,9 +98,9 @@ def measured_visit(
             if repeat >= plan.num_warm_ups:
                 seconds.setdefault(phase, []).append(value)
     after = sentinel_seconds(device)
-    memory = {}
+    memory: dict[Phase, Memory] = {}
     if pass_index == 0 and attempt == 0:
-        memory = {phase: Memory(**asdict(r)) for phase, r in bench.read_memory().items()}
+        memory = bench.read_memory()
     return Visit(
         shape,
         pass_index,

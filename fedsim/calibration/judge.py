@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from fedsim.calibration.fit import Array, choose_form, fit_time_model, folds_of
-from fedsim.calibration.shape import Point, framework_of, regime_of
+from fedsim.calibration.shape import PRECISIONS, Point, framework_of, regime_of
 from fedsim.spec.device import REGIMES, Form, Regime
 
 __all__ = [
@@ -133,10 +133,18 @@ def held_out_list(points: Sequence[Point]) -> dict[str, dict[str, list[str]]]:
 
 
 def held_out_hash(points: Sequence[Point]) -> str:
-    """Hash of the held-out list, fixed ahead of measuring."""
-    splits = held_out_list(points)
-    text = repr([(s, sorted((g, sorted(n)) for g, n in splits[s].items())) for s in SPLITS])
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Hash of the held-out lists of a plan's points, one list a number format.
+
+    A campaign fixes it ahead of its first measurement; the fit is refused if its own differs.
+    """
+    lists = []
+    for precision in PRECISIONS:
+        own = [p for p in points if p.shape.precision == precision and p.shape.attention == "eager"]
+        if own:
+            splits = held_out_list(own)
+            groups = [(s, sorted((g, sorted(n)) for g, n in splits[s].items())) for s in SPLITS]
+            lists.append((precision, groups))
+    return hashlib.sha256(repr(lists).encode()).hexdigest()
 
 
 def held_out(

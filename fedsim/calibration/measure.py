@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fedsim.calibration.measurements import Memory
 from fedsim.calibration.plan import phases_of
 from fedsim.calibration.shape import NUM_AGGREGATED, NUM_CLASSES, Phase, Shape
 from fedsim.protocol.operation import Part
@@ -22,28 +22,7 @@ from fedsim.runtime.options import RunOptions
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
 
-__all__ = ["Bench", "MemoryReading"]
-
-
-@dataclass(frozen=True)
-class MemoryReading:
-    """Memory of one phase [B].
-
-    Attributes
-    ----------
-    peak_bytes : int
-        Live tensors at the peak, parameters of the part included: on CUDA the allocator's active
-        peak, on a CPU the storages that operations made.
-    saved_bytes : int
-        What autograd keeps for the backward pass, each storage once, without parameters, by
-        saved-tensor hooks. 0 where nothing is kept, and under checkpointing what it keeps itself.
-    resident_bytes : int or None
-        Growth of the process's resident set to its peak; None where the system does not tell.
-    """
-
-    peak_bytes: int
-    saved_bytes: int
-    resident_bytes: int | None
+__all__ = ["Bench"]
 
 
 class Bench:
@@ -103,7 +82,7 @@ class Bench:
         self._messages_once(seconds, outputs)
         return seconds
 
-    def read_memory(self) -> dict[Phase, MemoryReading]:
+    def read_memory(self) -> dict[Phase, Memory]:
         """Peak and kept memory of the phases that hold a model."""
         run: dict[Phase, tuple[Trainer, Callable[[], object]]] = {
             "train": (self.whole, lambda: self.whole.train(self.batch, is_update=True)),
@@ -167,21 +146,22 @@ class Bench:
         synchronize(self.device)
         return time.perf_counter() - start
 
-    def _memory(self, trainer: Trainer, function: Callable[[], object]) -> MemoryReading:
+    def _memory(self, trainer: Trainer, function: Callable[[], object]) -> Memory:
         with _matmul_precision(self.shape):
             saved = _saved_bytes(function, trainer)
-            if self.device.type == "cuda":
-                return MemoryReading(_cuda_peak(self.device, function), saved, None)
             # Its optimizer's state exists by now; count it anew with everything else.
             trainer.reset_optimizer()
+            if self.device.type == "cuda":
+                peak = _cuda_peak(self.device, function) + trainer.resident_bytes
+                return Memory(peak, saved, None)
             meter = MemoryMeter()
             with meter:
                 function()
             before = _resident_bytes()
             function()
-            peak = _peak_resident_bytes()
-        grown = None if before is None or peak is None else max(0, peak - before)
-        return MemoryReading(meter.peak_bytes + trainer.resident_bytes, saved, grown)
+            highest = _peak_resident_bytes()
+        grown = None if before is None or highest is None else max(0, highest - before)
+        return Memory(meter.peak_bytes + trainer.resident_bytes, saved, grown)
 
 
 @contextmanager

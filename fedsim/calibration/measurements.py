@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any, Final
 
 from fedsim.calibration.shape import COPY_PHASES, PHASES, Phase, Point, Shape
+from fedsim.calibration.storage import JsonLines
 from fedsim.errors import CalibrationError, FedsimError
 
 __all__ = ["Memory", "Partial", "Visit", "read_csv", "to_csv"]
@@ -38,12 +37,18 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory of one phase at one shape [B]; see :class:`fedsim.calibration.measure.MemoryReading`.
+    """Memory of one phase at one shape [B].
 
     Attributes
     ----------
-    peak_bytes, saved_bytes : int
+    peak_bytes : int
+        Live tensors at the peak, the part's parameters and its optimizer's state included: on CUDA
+        the allocator's active peak, on a CPU the storages that operations made.
+    saved_bytes : int
+        What autograd keeps for the backward pass, each storage once, without parameters, by
+        saved-tensor hooks. Under checkpointing only what it keeps itself.
     resident_bytes : int or None
+        Growth of the process's resident set to its peak; None where the system does not tell.
     """
 
     peak_bytes: int
@@ -184,68 +189,26 @@ def _shape(row: Mapping[str, str]) -> Shape:
     return Shape(**values)
 
 
-class Partial:
-    """Visits of an unfinished run, one a line.
-
-    Parameters
-    ----------
-    path : Path
-    key : mapping
-        Plan, machine and software: a line with another key is not continued.
-    """
-
-    def __init__(self, path: Path, key: Mapping[str, object]) -> None:
-        self.path = path
-        self.key = dict(key)
+class Partial(JsonLines):
+    """Visits of an unfinished run, one a line."""
 
     def load(self, shapes: Iterable[Shape]) -> list[Visit]:
         """What is usable of an earlier run."""
-        if not self.path.exists():
-            return []
         by_name = {shape.name: shape for shape in shapes}
-        visits = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                # The line that was being written when the run was killed.
-                continue
-            if record["key"] == self.key:
-                visits.append(
-                    Visit(
-                        by_name[record["shape"]],
-                        record["pass_index"],
-                        record["attempt"],
-                        {phase: tuple(values) for phase, values in record["seconds"].items()},
-                        record["sentinel_s"],
-                        {phase: Memory(**m) for phase, m in record["memory"].items()},
-                        record["duration_s"],
-                    )
-                )
-        return visits
+        return [
+            Visit(
+                by_name[record["shape"]],
+                record["pass_index"],
+                record["attempt"],
+                {phase: tuple(values) for phase, values in record["seconds"].items()},
+                record["sentinel_s"],
+                {phase: Memory(**m) for phase, m in record["memory"].items()},
+                record["duration_s"],
+            )
+            for record in self.read()
+        ]
 
-    def append(self, visit: Visit) -> None:
+    def note(self, visit: Visit) -> None:
         """Put one visit on disk."""
-        record = {
-            "key": self.key,
-            "shape": visit.shape.name,
-            "pass_index": visit.pass_index,
-            "attempt": visit.attempt,
-            "seconds": {phase: list(values) for phase, values in visit.seconds.items()},
-            "sentinel_s": dict(visit.sentinel_s),
-            "memory": {phase: vars(m) for phase, m in visit.memory.items()},
-            "duration_s": visit.duration_s,
-        }
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as stream:
-                # Behind a line that was torn by a kill, a new one begins.
-                stream.write("\n" + json.dumps(record) + "\n")
-        except OSError as error:
-            raise CalibrationError(
-                f"{self.path}: cannot be written ({error.strerror}); name another folder by --out."
-            ) from error
-
-    def remove(self) -> None:
-        """Forget the unfinished run: the profile has it all."""
-        self.path.unlink(missing_ok=True)
+        record = asdict(visit)
+        self.append({**record, "shape": visit.shape.name})

@@ -6,18 +6,17 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from fedsim.calibration.plan import Plan
 from fedsim.calibration.shape import Attention, Precision, Shape
+from fedsim.calibration.storage import StrictTable, mistakes_of
 from fedsim.errors import CalibrationError
 
 __all__ = ["read_plan"]
 
 
-class _ShapeTable(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _ShapeTable(StrictTable):
     num_layers: int = Field(ge=2, le=200)
     hidden_size: int = Field(ge=8, le=32768)
     batch_size: int = Field(ge=1, le=4096)
@@ -33,9 +32,7 @@ class _ShapeTable(BaseModel):
     head_size: int = Field(default=64, ge=1)
 
 
-class _PlanFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _PlanFile(StrictTable):
     num_passes: int = Field(default=3, ge=2, le=100)
     num_warm_ups: int = Field(default=4, ge=0, le=1000)
     num_repeats: int = Field(default=10, ge=1, le=10000)
@@ -68,11 +65,7 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
     try:
         file = _PlanFile.model_validate(table)
     except ValidationError as error:
-        mistakes = "; ".join(
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
-            for mistake in error.errors()
-        )
-        raise CalibrationError(f"--plan {path}: {mistakes}.") from error
+        raise CalibrationError(f"--plan {path}: {mistakes_of(error)}.") from error
     try:
         shapes = tuple(Shape(**table.model_dump()) for table in file.shape)
         return Plan(

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from fedsim.errors import CalibrationError, ScenarioError, nearest
+from fedsim.calibration.storage import StrictTable, mistakes_of, write_together
+from fedsim.errors import ScenarioError, nearest
 from fedsim.resources import resource_dir
-from fedsim.spec.device import FEATURES, DeviceSpec, Form, Regime
+from fedsim.spec.device import FEATURES, Z95, DeviceSpec, Form, Regime
 
 __all__ = [
     "Profile",
@@ -30,15 +31,10 @@ __all__ = [
 ]
 
 SCHEMA = 2
-_Z95 = 1.959963984540054
 _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Machine(_Table):
+class Machine(StrictTable):
     """What was measured."""
 
     device: str
@@ -48,7 +44,7 @@ class Machine(_Table):
     operating_system: str
 
 
-class Provenance(_Table):
+class Provenance(StrictTable):
     """How and with what it was measured."""
 
     command: str
@@ -67,14 +63,14 @@ class Provenance(_Table):
     duration_s: _Finite
 
 
-class NoiseTable(_Table):
+class NoiseTable(StrictTable):
     """The machine's own test-retest spread: an error below it is luck."""
 
     median: _Finite
     p95: _Finite
 
 
-class ErrorTable(_Table):
+class ErrorTable(StrictTable):
     """Relative errors on points that the fit did not see."""
 
     num_points: int = Field(ge=1)
@@ -84,7 +80,7 @@ class ErrorTable(_Table):
     bias: float = Field(allow_inf_nan=False)
 
 
-class CoverageTable(_Table):
+class CoverageTable(StrictTable):
     """Held-out points inside the 95 % interval, with the share's own binomial interval."""
 
     num_points: int = Field(ge=1)
@@ -94,7 +90,7 @@ class CoverageTable(_Table):
     high: float = Field(ge=0, le=1)
 
 
-class Fit(_Table):
+class Fit(StrictTable):
     """The time model of one number format.
 
     ``interval_95`` is the factor by which measured times of a regime may be above or below the
@@ -112,7 +108,7 @@ class Fit(_Table):
     coverage: dict[Regime, CoverageTable]
 
 
-class MemoryTable(_Table):
+class MemoryTable(StrictTable):
     """Peak memory: exact categories plus a fitted allocator term."""
 
     workspace_factor: _Finite
@@ -122,14 +118,14 @@ class MemoryTable(_Table):
     saved: ErrorTable | None = None
 
 
-class SentinelTable(_Table):
+class SentinelTable(StrictTable):
     """One sentinel kernel over all visits."""
 
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     noise: _Finite
 
 
-class Raw(_Table):
+class Raw(StrictTable):
     """The measurements beside the profile."""
 
     file: str
@@ -137,7 +133,7 @@ class Raw(_Table):
     num_rows: int = Field(ge=1)
 
 
-class ProfileFile(_Table):
+class ProfileFile(StrictTable):
     """``profile.toml``, key for key."""
 
     schema_version: Literal[2] = Field(alias="schema")
@@ -201,7 +197,7 @@ class Profile:
         return DeviceSpec(
             name=file.name,
             seconds_per_unit=dict(fit.seconds_per_unit),
-            relative_sigma=log(widest) / _Z95,
+            relative_sigma=log(widest) / Z95,
             form=fit.form,
             interval_95=intervals,
             memory_bytes=file.machine.memory_bytes,
@@ -295,22 +291,10 @@ def write_profile(
     CalibrationError
         If the folder cannot be written; nothing that was there is changed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (others or {}).items():
-            _write_text(folder / name, text)
-        _write_text(folder / file.raw.file, measurements)
-        path = folder / "profile.toml"
-        _write_text(path, tomli_w.dumps(file.model_dump(by_alias=True, exclude_none=True)))
-    except OSError as error:
-        raise CalibrationError(f"{folder}: cannot be written ({error.strerror}).") from error
-    return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    profile = tomli_w.dumps(file.model_dump(by_alias=True, exclude_none=True))
+    texts = {**(others or {}), file.raw.file: measurements, "profile.toml": profile}
+    write_together(folder, texts)
+    return folder / "profile.toml"
 
 
 def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
@@ -323,12 +307,8 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
     try:
         file = ProfileFile.model_validate(table)
     except ValidationError as error:
-        mistakes = "; ".join(
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
-            for mistake in error.errors()
-        )
         raise ScenarioError(
-            f"profile {path}: {mistakes}. Restore the file or measure again with "
+            f"profile {path}: {mistakes_of(error)}. Restore the file or measure again with "
             "'fedsim calibrate'."
         ) from error
     if not file.fit:

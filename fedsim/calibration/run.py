@@ -16,6 +16,7 @@ from fedsim.calibration.disturbance import latest, unsettled
 from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.measurements import Visit, read_csv, to_csv
 from fedsim.calibration.memory_fit import MemoryFit, fit_memory
+from fedsim.calibration.plan import Plan, plan_hash, points
 from fedsim.calibration.profile import (
     Machine,
     Profile,
@@ -24,11 +25,12 @@ from fedsim.calibration.profile import (
     load_profile,
     write_profile,
 )
+from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
 from fedsim.spec.device import FEATURES
 
-__all__ = ["Calibration", "finish", "refit"]
+__all__ = ["Calibration", "finish", "provenance_of", "refit"]
 
 MEASUREMENTS: Final = "measurements.csv"
 VALIDATION: Final = "validation.json"
@@ -80,35 +82,27 @@ def finish(
     name : str
     machine : Machine
     provenance : mapping
-        Everything of :class:`fedsim.calibration.profile.Provenance` but the counts and hashes that
-        follow from the visits.
+        Everything of :class:`fedsim.calibration.profile.Provenance` but the counts that follow
+        from the visits.
     num_resumed : int
     """
     used = latest(visits)
+    _check_held_out(visits, provenance["held_out_sha256"])
     validations = validate(
         visits,
         _bounds(used, int(provenance["sentinel_flop"])),
         has_own_memory=machine.device == "cuda",
     )
-    memory = fit_memory(visits)
-    disturbed = unsettled(visits)
+    memory, disturbed = fit_memory(visits), unsettled(visits)
     text = to_csv(visits, {v.key for v in used}, disturbed)
-    points = [point for v in validations.values() for point in v.points]
-    num_redone = sum(v.attempt > 0 for v in visits)
+    counts = {"num_visits": len(visits), "num_redone": sum(v.attempt > 0 for v in visits)}
     file = ProfileFile.model_validate(
         {
             "schema": 2,
             "fedsim": fedsim.__version__,
             "name": name,
             "machine": machine,
-            "provenance": Provenance(
-                **{
-                    **provenance,
-                    "held_out_sha256": held_out_hash(points),
-                    "num_visits": len(visits),
-                    "num_redone": num_redone,
-                }
-            ),
+            "provenance": Provenance(**{**provenance, **counts}),
             "sentinel": _sentinels(used),
             "fit": {precision: _fit_table(v) for precision, v in validations.items()},
             "memory": None if memory is None else asdict(memory),
@@ -120,15 +114,20 @@ def finish(
         }
     )
     report = json.dumps(validation_document(file, validations, memory, disturbed), indent=1)
-    path = write_profile(out, file, text, {VALIDATION: report + "\n"})
+    profile = load_profile(write_profile(out, file, text, {VALIDATION: report + "\n"}))
     return Calibration(
-        load_profile(path),
-        validations,
-        memory,
-        tuple(visits),
-        frozenset(disturbed),
-        num_resumed,
+        profile, validations, memory, tuple(visits), frozenset(disturbed), num_resumed
     )
+
+
+def _check_held_out(visits: Sequence[Visit], fixed_sha256: str) -> None:
+    """What is left out must be what was fixed ahead of measuring."""
+    found = {Point(phase, visit.shape) for visit in visits for phase in visit.seconds}
+    if held_out_hash(tuple(found)) != fixed_sha256:
+        raise CalibrationError(
+            "the measured points are not those of the plan: some are missing, or were added. "
+            "Restore the file, or measure again with 'fedsim calibrate'."
+        )
 
 
 def refit(folder: Path) -> Calibration:
@@ -152,15 +151,16 @@ def refit(folder: Path) -> Calibration:
 
 
 def provenance_of(
-    *, command: str, commit: str, versions: Mapping[str, str], plan: str, plan_sha256: str
+    plan: Plan, *, command: str, commit: str, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What a profile tells of its own making, but for what only the end of the run knows."""
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "commit": commit,
-        "plan": plan,
-        "plan_sha256": plan_sha256,
+        "plan": plan.name,
+        "plan_sha256": plan_hash(plan),
+        "held_out_sha256": held_out_hash(tuple(points(plan))),
         **versions,
     }
 

@@ -23,7 +23,7 @@ from fedsim.calibration.judge import (
     three_forward,
 )
 from fedsim.calibration.measurements import Visit
-from fedsim.calibration.shape import PHASES, PRECISIONS, Phase, Point, regime_of
+from fedsim.calibration.shape import COPY_PHASES, PHASES, PRECISIONS, Phase, Point, regime_of
 from fedsim.errors import CalibrationError
 from fedsim.spec.device import FEATURES, Form, Regime
 
@@ -205,7 +205,7 @@ def _validated(
 
 
 def _phases(regime: Regime) -> tuple[Phase, ...]:
-    return tuple(phase for phase in PHASES if regime_of(phase) == regime)
+    return tuple(phase for phase in (*PHASES, *COPY_PHASES) if regime_of(phase) == regime)
 
 
 def _model_only(points: Sequence[Point], indices: Array) -> Array:

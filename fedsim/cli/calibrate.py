@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,15 +10,14 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedsim.cli.lazy_group import LazyGroup
+from fedsim.cli.measuring import folder_name, progress_bar
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
 
 __all__ = ["command"]
 
-#: Each is ``command`` in the module named; their help stands here because reading it from there
-#: would import it.
 _COMMANDS: Final = {
     "show": ("calibrate_show", "Show what a profile's device achieves."),
     "check": ("calibrate_check", "See whether a profile still holds on this machine."),
@@ -29,38 +26,10 @@ _COMMANDS: Final = {
 }
 
 
-class _Group(click.Group):
-    """Sub-commands by name; without one, the calibration itself."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names, in the order in which a user meets them."""
-        return list(_COMMANDS)
-
-    def get_command(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        cmd_name: str,
-    ) -> click.Command | None:
-        """Import a sub-command."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"fedsim.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        formatter: click.HelpFormatter,
-    ) -> None:
-        """List the sub-commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
 @click.group(
     "calibrate",
-    cls=_Group,
+    cls=LazyGroup,
+    lazy=_COMMANDS,
     invoke_without_command=True,
     short_help="Measure this machine and write a profile of it.",
 )
@@ -114,7 +83,7 @@ def command(
             f"--out {out}: holds a finished profile; name another folder or add --force."
         )
     set_thread_policy()
-    result = _calibrated(plan, device, out, name or _folder_name(out), threads)
+    result = _calibrated(plan, device, out, name or folder_name(out, "profile"), threads)
     from fedsim.report.calibration import print_calibration
     from fedsim.report.calibration_figure import draw_calibration
 
@@ -129,7 +98,7 @@ def _calibrated(plan_name: str, device: str, out: Path, name: str, threads: int 
         repository_commit,
         software_versions,
     )
-    from fedsim.calibration.plan import full_plan, plan_hash, quick_plan
+    from fedsim.calibration.plan import full_plan, quick_plan
     from fedsim.calibration.plan_file import read_plan
     from fedsim.calibration.run import finish, provenance_of
     from fedsim.calibration.sentinel import SENTINEL_FLOP
@@ -140,26 +109,14 @@ def _calibrated(plan_name: str, device: str, out: Path, name: str, threads: int 
     kind: Any = target.type
     builtin = {"quick": quick_plan, "full": full_plan}
     plan = builtin[plan_name](kind) if plan_name in builtin else read_plan(Path(plan_name), kind)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=None)
-
-        def on_progress(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, description=what)
-
+    with progress_bar("measuring") as on_progress:
         visits, num_resumed, partial = run_campaign(plan, out, target, on_progress)
-        progress.update(task, description="fitting", total=None)
+        on_progress(0, 0, "fitting")
         provenance = provenance_of(
+            plan,
             command=shlex.join(["fedsim", *sys.argv[1:]]),
             commit=repository_commit(),
             versions=software_versions(),
-            plan=plan.name,
-            plan_sha256=plan_hash(plan),
         )
         provenance["sentinel_flop"] = SENTINEL_FLOP[kind]
         provenance["duration_s"] = round(sum(visit.duration_s for visit in visits), 1)
@@ -173,7 +130,3 @@ def _calibrated(plan_name: str, device: str, out: Path, name: str, threads: int 
         )
     partial.remove()
     return result
-
-
-def _folder_name(out: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name) or "profile"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -12,8 +11,8 @@ from typing import Final, TypeVar
 import click
 from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedsim.cli.measuring import folder_name, progress_bar
 from fedsim.errors import ScenarioError, UnitError
 from fedsim.units import parse_bytes, parse_seconds
 
@@ -89,7 +88,7 @@ def command(
         )
     max_bytes = _quantity("--max-size", max_size, parse_bytes)
     budget_s = _quantity("--time-budget", time_budget, parse_seconds)
-    _measure(connect, out, name or _folder_name(out), (max_bytes, passes, budget_s))
+    _measure(connect, out, name or folder_name(out, "link"), (max_bytes, passes, budget_s))
 
 
 def _refuse(context: click.Context, names: tuple[str, ...], belongs_to: str) -> None:
@@ -135,18 +134,7 @@ def _measure(connect: str, out: Path, name: str, wanted: tuple[int, int, float])
 
     plan = sweep_plan(*wanted)
     address = parse_address(connect, "--connect")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("connecting", total=None)
-
-        def on_progress(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total or None, description=what)
-
+    with progress_bar("connecting") as on_progress:
         result = calibrate_link(
             address,
             plan,
@@ -156,7 +144,3 @@ def _measure(connect: str, out: Path, name: str, wanted: tuple[int, int, float])
             on_progress=on_progress,
         )
     print_link_calibration(Console(), result)
-
-
-def _folder_name(out: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name) or "link"

@@ -141,26 +141,32 @@ def operation_work(
 
 def pack_work(payload: Payload) -> Work:
     """Features of writing a message: what its sender does ahead of sending."""
-    if payload.payload_bytes == 0:
-        return Work()
+    num_bytes, num_tensors, num_messages = _message_amounts(payload)
     return Work(
-        packed_bytes=float(payload.payload_bytes),
-        num_packed_tensors=float(len(payload.tensors)),
-        copied_bytes=float(payload.payload_bytes),
-        num_messages=1.0,
+        packed_bytes=num_bytes,
+        num_packed_tensors=num_tensors,
+        copied_bytes=num_bytes,
+        num_messages=num_messages,
     )
 
 
 def unpack_work(payload: Payload) -> Work:
     """Features of reading a message: what its receiver does after the last byte."""
-    if payload.payload_bytes == 0:
-        return Work()
+    num_bytes, num_tensors, num_messages = _message_amounts(payload)
     return Work(
-        unpacked_bytes=float(payload.payload_bytes),
-        num_unpacked_tensors=float(len(payload.tensors)),
-        copied_bytes=float(payload.payload_bytes),
-        num_messages=1.0,
+        unpacked_bytes=num_bytes,
+        num_unpacked_tensors=num_tensors,
+        copied_bytes=num_bytes,
+        num_messages=num_messages,
     )
+
+
+def _message_amounts(payload: Payload) -> tuple[float, float, float]:
+    """Bytes, tensors and messages; an empty payload is not sent."""
+    num_bytes = payload.payload_bytes
+    if num_bytes == 0:
+        return 0.0, 0.0, 0.0
+    return float(num_bytes), float(len(payload.tensors)), 1.0
 
 
 def _averaging_work(num_values: int, num_tensors: int, num_contributions: int) -> Work:

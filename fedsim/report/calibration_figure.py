@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from fedsim.calibration.run import Calibration
-from fedsim.calibration.shape import PHASES, regime_of
+from fedsim.calibration.shape import COPY_PHASES, PHASES, regime_of
 from fedsim.calibration.validation import Validation
 from fedsim.report.picture import write_picture
 
@@ -77,7 +77,7 @@ def _scatter(axes: Any, v: Validation) -> None:
 
 
 def _residuals(axes: Any, v: Validation) -> None:
-    phases = [phase for phase in PHASES if any(p.phase == phase for p in v.points)]
+    phases = [phase for phase in (*PHASES, *COPY_PHASES) if any(p.phase == phase for p in v.points)]
     errors = v.predicted / v.seconds - 1.0
     for place, phase in enumerate(phases):
         own = np.array([e for e, p in zip(errors, v.points, strict=True) if p.phase == phase])

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["FEATURES", "FORMS", "REGIMES", "DeviceSpec", "Form", "Regime"]
+__all__ = ["FEATURES", "FORMS", "REGIMES", "Z95", "DeviceSpec", "Form", "Regime"]
 
 #: Kinds of work that take time, in the order of coefficient vectors; units in their names.
 FEATURES: Final = (
@@ -41,7 +41,8 @@ FORMS: Final[tuple[Form, ...]] = ("additive", "roofline", "dispatch")
 Regime = Literal["model", "parameters", "message"]
 REGIMES: Final[tuple[Regime, ...]] = ("model", "parameters", "message")
 
-_Z95: Final = 1.959963984540054
+#: 97.5 % quantile of the normal distribution: two-sided 95 % intervals.
+Z95: Final = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -113,5 +114,5 @@ class DeviceSpec:
         known = self.interval_95.get(regime)
         if known is not None:
             return known
-        factor = exp(_Z95 * self.relative_sigma)
+        factor = exp(Z95 * self.relative_sigma)
         return 1 / factor, factor

@@ -203,7 +203,7 @@ def test_another_plan_does_not_take_over_measurements(tmp_path: Path) -> None:
     plan = read_plan(plan_file(tmp_path), "cpu")
     visit = campaign.measured_visit(plan, SHAPES[0], 1, 0, CPU)
     path = tmp_path / "p.jsonl"
-    Partial(path, {"plan": "one"}).append(visit)
+    Partial(path, {"plan": "one"}).note(visit)
     assert Partial(path, {"plan": "one"}).load(SHAPES) == [visit]
     assert Partial(path, {"plan": "other"}).load(SHAPES) == []
 

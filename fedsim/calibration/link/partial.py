@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from fedsim.calibration.link.sweep import Pilot, Sample, Visit
-from fedsim.errors import CalibrationError
+from fedsim.calibration.storage import JsonLines
 
 __all__ = ["PARTIAL_FILE", "Partial", "visit_key"]
 
@@ -41,12 +40,16 @@ class Partial:
     """
 
     def __init__(self, path: Path, key: dict[str, str]) -> None:
-        self._path = path
-        self._key = key
+        self._lines = JsonLines(path, key)
         self.pilot: Pilot | None = None
         self.samples: list[Sample] = []
         self.done: set[VisitKey] = set()
-        self._load()
+        for record in self._lines.read():
+            try:
+                self._take(record)
+            except (ValueError, TypeError, KeyError):
+                # A line of another fedsim, or one that was edited.
+                continue
 
     def note_pilot(self, look: Pilot) -> None:
         """Keep the first look.
@@ -57,7 +60,7 @@ class Partial:
             If the file cannot be written.
         """
         self.pilot = look
-        self._append({"pilot": asdict(look)})
+        self._lines.append({"pilot": asdict(look)})
 
     def note_visit(self, visit: Visit, samples: list[Sample]) -> None:
         """Keep a visit's measurements.
@@ -69,31 +72,13 @@ class Partial:
         """
         self.samples.extend(samples)
         self.done.add(visit_key(visit))
-        self._append({"visit": visit_key(visit), "samples": [asdict(s) for s in samples]})
+        self._lines.append({"visit": visit_key(visit), "samples": [asdict(s) for s in samples]})
 
     def remove(self) -> None:
         """Forget the unfinished run: the profile has it all."""
-        self._path.unlink(missing_ok=True)
-
-    def _load(self) -> None:
-        try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return
-        except (OSError, UnicodeDecodeError) as error:
-            raise CalibrationError(
-                f"{self._path}: cannot be read ({error}); remove it to start over."
-            ) from error
-        for line in lines:
-            try:
-                self._take(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                # The line that was being written when the run was killed.
-                continue
+        self._lines.remove()
 
     def _take(self, record: dict[str, Any]) -> None:
-        if record["key"] != self._key:
-            return
         if "pilot" in record:
             self.pilot = Pilot(**record["pilot"])
             return
@@ -101,15 +86,3 @@ class Partial:
         samples = [Sample(**row) for row in record["samples"]]
         self.samples.extend(samples)
         self.done.add((size, direction, pass_index))
-
-    def _append(self, record: dict[str, Any]) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as stream:
-                # Behind a line that was torn by a kill, a new one begins.
-                stream.write("\n" + json.dumps({"key": self._key, **record}) + "\n")
-        except OSError as error:
-            raise CalibrationError(
-                f"--out {self._path.parent}: cannot be written ({error.strerror}); name another "
-                "folder."
-            ) from error

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from fedsim.errors import CalibrationError, ScenarioError
+from fedsim.calibration.storage import StrictTable, mistakes_of, write_together
+from fedsim.errors import ScenarioError
 from fedsim.spec.link import LinkSpec
 
 __all__ = [
@@ -40,11 +41,7 @@ _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LinkEndpoint(_Table):
+class LinkEndpoint(StrictTable):
     """What one end of the link was."""
 
     fedsim: str
@@ -53,7 +50,7 @@ class LinkEndpoint(_Table):
     slow_start_after_idle: str
 
 
-class LinkProvenance(_Table):
+class LinkProvenance(StrictTable):
     """How it was measured."""
 
     command: str
@@ -65,7 +62,7 @@ class LinkProvenance(_Table):
     duration_s: _Finite
 
 
-class LinkCoefficients(_Table):
+class LinkCoefficients(StrictTable):
     """What :class:`~fedsim.spec.link.LinkSpec` needs; rates are those of message bytes."""
 
     uplink_bytes_per_s: _Rate
@@ -78,7 +75,7 @@ class LinkCoefficients(_Table):
     restarts_after_idle: Literal["yes", "no", "not seen"]
 
 
-class LinkQuality(_Table):
+class LinkQuality(StrictTable):
     """How far to believe it; errors are relative.
 
     ``noise`` is the link's own test-retest spread: an error below it is luck.
@@ -98,14 +95,14 @@ class LinkQuality(_Table):
     held_out_reused_max: _Finite
 
 
-class LinkRaw(_Table):
+class LinkRaw(StrictTable):
     """The measurements beside the profile."""
 
     file: Literal["link_measurements.csv"]
     sha256: str
 
 
-class LinkProfileFile(_Table):
+class LinkProfileFile(StrictTable):
     """``link.toml``, key for key; the file has a ``checksum`` of all of it besides."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -210,24 +207,8 @@ def write_link_profile(folder: Path, file: LinkProfileFile, measurements: str) -
     """
     table = file.model_dump(by_alias=True)
     table = {"checksum": _checksum(table), **table}
-    path = folder / PROFILE_FILE
-    texts = {folder / MEASUREMENTS_FILE: measurements, path: tomli_w.dumps(table)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Both are on disk ahead of the first renaming: what fails then is next to nothing.
-        for target, text in texts.items():
-            _temporary(target).write_text(text, encoding="utf-8")
-        for target in texts:
-            _temporary(target).replace(target)
-    except OSError as error:
-        raise CalibrationError(
-            f"--out {folder}: cannot be written ({error.strerror}); name another folder."
-        ) from error
-    return path
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
+    write_together(folder, {MEASUREMENTS_FILE: measurements, PROFILE_FILE: tomli_w.dumps(table)})
+    return folder / PROFILE_FILE
 
 
 def _checksum(table: dict[str, Any]) -> str:
@@ -245,11 +226,7 @@ def _validated(path: Path, table: dict[str, Any]) -> LinkProfileFile:
     try:
         file = LinkProfileFile.model_validate(table)
     except ValidationError as error:
-        mistakes = "; ".join(
-            f"{'.'.join(str(part) for part in mistake['loc'])}: {mistake['msg']}"
-            for mistake in error.errors()
-        )
-        raise ScenarioError(f"link profile {path}: {mistakes}. {_AGAIN}") from error
+        raise ScenarioError(f"link profile {path}: {mistakes_of(error)}. {_AGAIN}") from error
     if checksum != _checksum(table):
         raise ScenarioError(
             f"link profile {path}: was edited or cut after it was written (its checksum differs). "

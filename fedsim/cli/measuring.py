@@ -1,0 +1,36 @@
+"""What the commands that measure have in common: a progress bar, and a profile's default name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["folder_name", "progress_bar"]
+
+
+@contextmanager
+def progress_bar(first: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr with the time left; gives ``(done, total, what)``, total 0 for unknown."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(first, total=None)
+
+        def on_progress(done: int, total: int, what: str) -> None:
+            progress.update(task, completed=done, total=total or None, description=what)
+
+        yield on_progress
+
+
+def folder_name(out: Path, otherwise: str) -> str:
+    """The folder's own name in plain characters, for a profile that was given none."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name) or otherwise
