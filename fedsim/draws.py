@@ -2,16 +2,38 @@
 
 A draw is named by (seed, round, client, purpose), so it does not depend on which other draws were
 made before it, on the order of clients in a file or on the interpreter that asks.
+
+Two ways lead to a draw. :func:`generator` gives a generator of its own to whoever needs many values
+for one name. :func:`uniforms` gives one value for each of many clients, and is plain arithmetic of
+64-bit words, so that compiled engines can repeat it to the last bit.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["generator", "turn_order", "visiting_order"]
+__all__ = [
+    "GOLDEN",
+    "MIX_1",
+    "MIX_2",
+    "client_keys",
+    "generator",
+    "normals",
+    "purpose_key",
+    "turn_order",
+    "uniforms",
+    "visiting_order",
+]
+
+#: 2^64 over the golden ratio; SplitMix64's increment (Steele, Lea and Flood, OOPSLA 2014).
+GOLDEN: Final = 0x9E3779B97F4A7C15
+#: Multipliers of Stafford's "Mix13" finalizer, which SplitMix64 uses.
+MIX_1: Final = 0xBF58476D1CE4E5B9
+MIX_2: Final = 0x94D049BB133111EB
 
 
 def generator(seed: int, round_index: int, party: str, purpose: str) -> np.random.Generator:
@@ -45,3 +67,63 @@ def turn_order(seed: int, round_index: int, client_ids: tuple[str, ...]) -> tupl
     ids = sorted(client_ids)
     order = generator(seed, round_index, "server", "turns").permutation(len(ids))
     return tuple(ids[i] for i in order)
+
+
+def purpose_key(seed: int, purpose: str) -> int:
+    """64-bit key of everything that is drawn for one purpose."""
+    return _hashed(f"{seed}/{purpose}")
+
+
+def client_keys(class_name: str, num_clients: int) -> NDArray[np.uint64]:
+    """64-bit keys of a class's clients, by name: they do not depend on the other classes."""
+    index = np.arange(num_clients, dtype=np.uint64)
+    return _mixed(index * np.uint64(GOLDEN) + np.uint64(_hashed(f"class/{class_name}")))
+
+
+def uniforms(
+    key: int, round_index: int | NDArray[np.uint64], clients: NDArray[np.uint64], attempt: int = 0
+) -> NDArray[np.float64]:
+    """One draw for each client, uniform over the open interval (0, 1).
+
+    Parameters
+    ----------
+    key : int
+        See :func:`purpose_key`.
+    round_index : int or ndarray of uint64, shape (n,)
+        The round, or each client's own iteration.
+    clients : ndarray of uint64, shape (n,)
+        See :func:`client_keys`.
+    attempt : int
+        Whatever else tells two draws apart: a retry, a try, a period.
+
+    Notes
+    -----
+    ``mix(mix(mix(key + G * round) + G * attempt) ^ client)`` with Stafford's 64-bit finalizer: a
+    hash of a counter, not a sequence. The upper 52 bits, and half of the last one, so that neither
+    0 nor 1 is drawn.
+    """
+    golden = np.uint64(GOLDEN)
+    with np.errstate(over="ignore"):
+        word = np.asarray(round_index, dtype=np.uint64) * golden + np.uint64(key)
+        word = _mixed(_mixed(word) + np.uint64(attempt) * golden)
+        word = _mixed(word ^ clients)
+    return np.asarray(((word >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
+
+
+def normals(
+    key: int, round_index: int | NDArray[np.uint64], clients: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """One standard normal draw for each client, by Box and Muller's transform."""
+    radius = np.sqrt(-2.0 * np.log(uniforms(key, round_index, clients, 0)))
+    return np.asarray(radius * np.cos(2.0 * np.pi * uniforms(key, round_index, clients, 1)))
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mixed(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(MIX_1)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(MIX_2)
+        return np.asarray(word ^ (word >> np.uint64(31)))

@@ -33,12 +33,15 @@ class RowKey:
         The article's step name.
     attempt : int
         From 0; a retry after a drop-out counts up.
+    outcome : {"used", "late", "lost"}
+        Whether the work came to anything.
     """
 
     round_index: int
     party: str
     step: str
     attempt: int = 0
+    outcome: Outcome = "used"
 
 
 @dataclass(slots=True)
@@ -60,8 +63,9 @@ class LedgerRow:
         Matrix FLOPs.
     start_s, compute_s, transfer_s, wait_s : float
         First start, and sums [s].
+    server_s : float
+        The server's share of ``compute_s`` [s].
     energy_j : float
-    outcome : {"used", "late", "lost"}
     """
 
     times: int = 0
@@ -78,8 +82,8 @@ class LedgerRow:
     compute_s: float = 0.0
     transfer_s: float = 0.0
     wait_s: float = 0.0
+    server_s: float = 0.0
     energy_j: float = 0.0
-    outcome: Outcome = "used"
 
     def add(self, other: LedgerRow) -> None:
         """Add another row's sums to this one's; the earlier start stays."""
@@ -87,7 +91,7 @@ class LedgerRow:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-_SUMMED: Final = tuple(f.name for f in fields(LedgerRow) if f.name not in ("start_s", "outcome"))
+_SUMMED: Final = tuple(f.name for f in fields(LedgerRow) if f.name != "start_s")
 
 #: The fields that interpreters must agree on to the last unit.
 COUNTED: Final = (

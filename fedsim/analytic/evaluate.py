@@ -166,7 +166,7 @@ def _total(
 def _multiplied(row: LedgerRow, factor: int) -> LedgerRow:
     product = LedgerRow()
     for name in LedgerRow.__dataclass_fields__:
-        if name not in ("outcome", "start_s"):
+        if name != "start_s":
             setattr(product, name, getattr(row, name) * factor)
     return product
 

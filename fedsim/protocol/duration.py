@@ -6,6 +6,7 @@ simulating interpreter calls these two functions.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -14,7 +15,7 @@ from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Direction
 from fedsim.protocol.work import Work, operation_work, pack_work, unpack_work
 from fedsim.spec.device import FEATURES, DeviceSpec, Form, Regime
-from fedsim.spec.link import LinkSpec
+from fedsim.spec.link import LinkSpec, loss_limited_bytes_per_s
 from fedsim.spec.plan import TrainingSpec
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "operation_regime",
     "operation_seconds",
     "pack_seconds",
+    "request_seconds",
+    "startup_seconds",
     "transfer_seconds",
     "unpack_seconds",
 ]
@@ -48,6 +51,9 @@ PARTS: Final[dict[str, str]] = {
     "num_messages": "rest",
     "copied_bytes": "rest",
 }
+
+#: What requests in one batch launch or read together.
+_PAID_ONCE: Final = ("num_kernels", "num_parameter_kernels", "num_calls", "weight_bytes")
 
 
 def combine(form: Form, arithmetic: float, traffic: float, launches: float, rest: float) -> float:
@@ -102,6 +108,20 @@ def operation_seconds(
     return compute_seconds(operation_work(operation, training, num_contributions), device)
 
 
+def request_seconds(
+    operation: Operation, training: TrainingSpec, device: DeviceSpec
+) -> tuple[float, float]:
+    """Seconds of one request to an accelerator: what is its own, and what a batch pays once [s].
+
+    Requests that are taken up together launch the same operators and read the same weights, so
+    those parts count once; everything else adds up. Alone, a request takes the sum of the two.
+    """
+    work = operation_work(operation, training)
+    together = compute_seconds(work, device)
+    own = compute_seconds(replace(work, **dict.fromkeys(_PAID_ONCE, 0.0)), device)
+    return own, together - own
+
+
 @lru_cache(maxsize=65536)
 def transfer_seconds(message_bytes: int, direction: Direction, link: LinkSpec) -> float:
     """Seconds from the start of a message to the arrival of its last byte [s].
@@ -120,20 +140,40 @@ def transfer_seconds(message_bytes: int, direction: Direction, link: LinkSpec) -
     -----
     ``handshake + n / R' + RTT / 2 + sum over k of max(0, RTT - W 2^k / R')``, over all k >= 0 with
     ``W (2^(k+1) - 1) < n``, ``R' = rate * payload_fraction`` and W the initial window. Left
-    out: loss, competing traffic, delayed acknowledgements. A message of zero bytes is not sent and
-    takes no time.
+    out: competing traffic, delayed acknowledgements. A message of zero bytes is not sent and takes
+    no time.
     """
     if message_bytes == 0:
         return 0.0
-    rate = (
-        link.uplink_bytes_per_s if direction is Direction.UP else link.downlink_bytes_per_s
-    ) * link.payload_fraction
-    seconds = link.message_s + link.handshake_round_trips * link.round_trip_s
-    seconds += message_bytes / rate + link.round_trip_s / 2
-    window = link.initial_window_bytes
+    rate = link.uplink_bytes_per_s if direction is Direction.UP else link.downlink_bytes_per_s
+    if link.loss_probability > 0:
+        limit = loss_limited_bytes_per_s(link.loss_probability, link.round_trip_s)
+        rate = min(rate, limit / link.payload_fraction)
+    goodput = rate * link.payload_fraction
+    startup = startup_seconds(message_bytes, goodput, link.round_trip_s, link)
+    return startup + message_bytes / goodput + link.round_trip_s / 2
+
+
+def startup_seconds(
+    message_bytes: int, goodput_bytes_per_s: float, round_trip_s: float, link: LinkSpec
+) -> float:
+    """Delay ahead of a message's flow: endpoints, handshake and the stalls of slow start [s].
+
+    Parameters
+    ----------
+    message_bytes : int
+    goodput_bytes_per_s : float
+        Of the path with nobody else on it [B/s].
+    round_trip_s : float
+        Of this client [s].
+    link : LinkSpec
+        Its class's: handshake, initial window and constant cost.
+    """
+    seconds = link.message_s + link.handshake_round_trips * round_trip_s
+    window = float(link.initial_window_bytes)
     sent = window
     while 0 < sent < message_bytes:
-        stall = link.round_trip_s - window / rate
+        stall = round_trip_s - window / goodput_bytes_per_s
         if stall <= 0:
             break
         seconds += stall

@@ -3,10 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, sqrt
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["LinkSpec"]
+__all__ = ["LinkSpec", "RateTrace", "loss_limited_bytes_per_s"]
+
+_SEGMENT_BYTES = 1448
+#: sqrt(3/2): every segment acknowledged, losses periodic.
+_MATHIS_CONSTANT = sqrt(1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class RateTrace:
+    """How a link's rates vary: a factor that is constant between times, over and over again.
+
+    Attributes
+    ----------
+    times_s : tuple of float
+        Starts of the pieces, the first at 0, rising [s].
+    factors : tuple of float
+        Both rates are multiplied by it; positive.
+    period_s : float
+        After which it starts over; beyond the last time [s].
+    """
+
+    times_s: tuple[float, ...]
+    factors: tuple[float, ...]
+    period_s: float
+
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in zip(self.times_s, self.times_s[1:], strict=False))
+        if not self.times_s or self.times_s[0] != 0 or not rising:
+            raise ScenarioError("a rate trace needs times that start at 0 s and rise.")
+        if len(self.times_s) != len(self.factors):
+            raise ScenarioError(
+                f"a rate trace of {len(self.times_s)} times and {len(self.factors)} factors; one "
+                "factor belongs to each time."
+            )
+        if not all(0 < factor < float("inf") for factor in self.factors):
+            raise ScenarioError("a rate trace needs positive factors.")
+        if not self.times_s[-1] + 1e-3 <= self.period_s < float("inf"):
+            raise ScenarioError("a rate trace needs a period that ends after its last time.")
+
+    def change(self, index: int) -> tuple[float, float]:
+        """When the piece number ``index`` starts and what its factor is; 0 is the first."""
+        laps, piece = divmod(index, len(self.times_s))
+        return laps * self.period_s + self.times_s[piece], self.factors[piece]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +74,11 @@ class LinkSpec:
         with timestamps.
     message_s : float
         Constant cost of a message at the endpoints [s].
+    loss_probability : float
+        Share of segments that are lost. A flow is then no faster than TCP's congestion avoidance
+        lets it be; see :func:`loss_limited_bytes_per_s`.
+    trace : RateTrace or None
+        How its rates vary with time.
     source : str
     """
 
@@ -42,6 +90,8 @@ class LinkSpec:
     initial_window_bytes: int = 14480
     payload_fraction: float = 1448 / 1514
     message_s: float = 0.0
+    loss_probability: float = 0.0
+    trace: RateTrace | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -61,8 +111,35 @@ class LinkSpec:
                 raise ScenarioError(
                     f"link '{self.name}': {field} = {getattr(self, field)}; allowed: 0 or more."
                 )
+        if not 0 <= self.loss_probability < 1:
+            raise ScenarioError(
+                f"link '{self.name}': loss_probability = {self.loss_probability}; allowed: 0 to "
+                "below 1."
+            )
         if not 0 < self.payload_fraction <= 1:
             raise ScenarioError(
                 f"link '{self.name}': payload_fraction = {self.payload_fraction}; "
                 "allowed: above 0, up to 1."
             )
+
+
+def loss_limited_bytes_per_s(loss_probability: float, round_trip_s: float) -> float:
+    """Goodput that TCP's congestion avoidance sustains under loss [B/s].
+
+    Parameters
+    ----------
+    loss_probability : float
+        Of a segment.
+    round_trip_s : float
+        [s].
+
+    Notes
+    -----
+    ``1448 B / RTT * sqrt(3/2) / sqrt(p)``: equation 3 of Mathis, Semke, Mahdavi and Ott, "The
+    macroscopic behavior of the TCP congestion avoidance algorithm", ACM CCR 27(3), 1997. It holds
+    for Reno at small p without timeouts; CUBIC does better on long, fast paths, BBR does not
+    depend on loss like this at all. No limit without loss or without a round trip.
+    """
+    if loss_probability == 0 or round_trip_s == 0:
+        return inf
+    return _SEGMENT_BYTES / round_trip_s * _MATHIS_CONSTANT / sqrt(loss_probability)

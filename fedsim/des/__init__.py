@@ -1,0 +1,1 @@
+"""The reference engine: one SimPy process for each client."""

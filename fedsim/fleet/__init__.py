@@ -1,0 +1,5 @@
+"""A federation's clients one by one, and what both simulating engines agree on beforehand."""
+
+from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult, prepare
+
+__all__ = ["Rounds", "Simulation", "SimulationResult", "prepare"]

@@ -1,0 +1,181 @@
+"""When each client is there, as sorted intervals up to a horizon.
+
+Both simulating engines read the same intervals; how a law becomes intervals is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.draws import normals, purpose_key, uniforms
+from fedsim.fleet.population import Population
+from fedsim.spec.availability import AlwaysOn, Availability, Diurnal, OnOff, Trace
+from fedsim.spec.federation import FederationSpec
+
+__all__ = ["Intervals", "is_always_on", "presence"]
+
+_DAY_S = 86400.0
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Intervals ``[start, end)`` of all clients, one client's after the other's.
+
+    Attributes
+    ----------
+    first : ndarray of int64, shape (n + 1,)
+        Client ``i`` owns rows ``first[i]`` to ``first[i + 1]``.
+    start_s, end_s : ndarray
+        Sorted and disjoint for each client; an end beyond the horizon is infinite [s].
+    horizon_s : float
+        Beyond it nothing is known [s].
+    """
+
+    first: NDArray[np.int64]
+    start_s: Reals
+    end_s: Reals
+    horizon_s: float
+
+    def of(self, client: int) -> tuple[Reals, Reals]:
+        """Starts and ends of one client [s]."""
+        rows = slice(int(self.first[client]), int(self.first[client + 1]))
+        return self.start_s[rows], self.end_s[rows]
+
+
+def is_always_on(federation: FederationSpec) -> bool:
+    """Whether no client ever leaves."""
+    return all(isinstance(c.availability, AlwaysOn) for c in federation.classes)
+
+
+def presence(
+    federation: FederationSpec, population: Population, seed: int, horizon_s: float
+) -> Intervals:
+    """Everybody's intervals up to a horizon.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    population : Population
+    seed : int
+    horizon_s : float
+        Time 0 is the start of the simulation, and midnight for laws of the day [s]. Intervals that
+        begin before it are the same for a later horizon.
+    """
+    owners, starts, ends = [], [], []
+    for number, client_class in enumerate(federation.classes):
+        first = population.first_index[number]
+        clients = np.arange(first, first + client_class.num_clients)
+        owner, start, end = _intervals(
+            client_class.availability, population.keys[clients], seed, horizon_s
+        )
+        owners.append(clients[owner])
+        starts.append(start)
+        ends.append(end)
+    owner = np.concatenate(owners)
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    order = np.lexsort((start, owner))
+    owner, start, end = owner[order], start[order], end[order]
+    owner, start, end = _joined(owner, start, end)
+    return Intervals(
+        first=np.searchsorted(owner, np.arange(len(population) + 1)).astype(np.int64),
+        start_s=start,
+        end_s=np.where(end >= horizon_s, np.inf, end),
+        horizon_s=horizon_s,
+    )
+
+
+def _joined(
+    owner: NDArray[np.int64], start: Reals, end: Reals
+) -> tuple[NDArray[np.int64], Reals, Reals]:
+    """Intervals that touch or overlap made one; a client that stays is not interrupted."""
+    if not len(owner):
+        return owner, start, end
+    # Sorted by owner and start; an interval of a law overlaps at most its neighbor.
+    apart = np.ones(len(owner), dtype=bool)
+    apart[1:] = (owner[1:] != owner[:-1]) | (start[1:] > end[:-1])
+    group = np.cumsum(apart) - 1
+    last = np.zeros(group[-1] + 1)
+    np.maximum.at(last, group, end)
+    return owner[apart], start[apart], last
+
+
+def _intervals(
+    law: Availability, keys: NDArray[np.uint64], seed: int, horizon_s: float
+) -> tuple[NDArray[np.int64], Reals, Reals]:
+    """Owner (a row of ``keys``), start and end of every interval that begins by the horizon."""
+    match law:
+        case AlwaysOn():
+            everybody = np.arange(len(keys))
+            return everybody, np.zeros(len(keys)), np.full(len(keys), np.inf)
+        case OnOff():
+            return _on_off(law, keys, seed, horizon_s)
+        case Diurnal():
+            return _diurnal(law, keys, seed, horizon_s)
+        case Trace():
+            return _traced(law, keys, seed, horizon_s)
+        case _:
+            assert_never(law)
+
+
+def _on_off(
+    law: OnOff, keys: NDArray[np.uint64], seed: int, horizon_s: float
+) -> tuple[NDArray[np.int64], Reals, Reals]:
+    key = purpose_key(seed, "availability")
+    is_on = uniforms(key, 0, keys) < law.mean_on_s / (law.mean_on_s + law.mean_off_s)
+    owner = np.arange(len(keys))
+    now = np.zeros(len(keys))
+    owners, starts, ends = [], [], []
+    period = 0
+    # An exponential stay has no memory, so the one at time 0 is like every other.
+    while len(owner):
+        period += 1
+        mean = np.where(is_on, law.mean_on_s, law.mean_off_s)
+        end = now - mean * np.log(uniforms(key, period, keys[owner]))
+        owners.append(owner[is_on])
+        starts.append(now[is_on])
+        ends.append(end[is_on])
+        goes_on = end < horizon_s
+        owner, now, is_on = owner[goes_on], end[goes_on], ~is_on[goes_on]
+    return np.concatenate(owners), np.concatenate(starts), np.concatenate(ends)
+
+
+def _diurnal(
+    law: Diurnal, keys: NDArray[np.uint64], seed: int, horizon_s: float
+) -> tuple[NDArray[np.int64], Reals, Reals]:
+    usual = law.start_s + law.spread_s * normals(purpose_key(seed, "usual start"), 0, keys)
+    owners, starts, ends = [], [], []
+    # From the day before the first: its interval may reach into it, and spreads reach around.
+    for day in range(int(horizon_s // _DAY_S) + 4):
+        start = (day - 2) * _DAY_S + usual
+        start += law.daily_spread_s * normals(purpose_key(seed, "daily start"), day, keys)
+        end = start + law.duration_s
+        comes = uniforms(purpose_key(seed, "comes"), day, keys) < law.probability
+        owner = np.flatnonzero(comes & (end > 0) & (start < horizon_s))
+        owners.append(owner)
+        starts.append(np.maximum(start[owner], 0.0))
+        ends.append(end[owner])
+    return np.concatenate(owners), np.concatenate(starts), np.concatenate(ends)
+
+
+def _traced(
+    law: Trace, keys: NDArray[np.uint64], seed: int, horizon_s: float
+) -> tuple[NDArray[np.int64], Reals, Reals]:
+    row = (uniforms(purpose_key(seed, "table"), 0, keys) * len(law.rows)).astype(np.int64)
+    counts = np.array([len(intervals) for intervals in law.rows])
+    flat = np.array([pair for intervals in law.rows for pair in intervals]).reshape(-1, 2)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    num_laps = int(horizon_s // law.period_s) + 1
+    owner = np.repeat(np.arange(len(keys)), counts[row])
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(counts[row]) - counts[row], counts[row])
+    pairs = flat[np.repeat(offsets[row], counts[row]) + within]
+    laps = np.arange(num_laps) * law.period_s
+    starts = (laps[:, None] + pairs[:, 0]).ravel()
+    ends = (laps[:, None] + pairs[:, 1]).ravel()
+    owners = np.tile(owner, num_laps)
+    known = starts < horizon_s
+    return owners[known], starts[known], ends[known]

@@ -1,0 +1,173 @@
+"""What a stretch of the protocol takes each client with nobody else there.
+
+The moment at which a client fails, the order of the fastest clients and the critical path's parts
+are measured by it. Waiting is what an engine finds beyond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.draws import normals, purpose_key, uniforms
+from fedsim.fleet.simulation import Simulation
+from fedsim.protocol.duration import operation_seconds, pack_seconds, unpack_seconds
+from fedsim.protocol.step import Compute, Direction, Each, Site, Step, leaf_steps
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.link import LinkSpec
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["Parts", "failure_offsets", "round_factors", "segment_parts", "startup_times"]
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Seconds of one pass through a segment, alone, as arrays over clients.
+
+    Attributes
+    ----------
+    client_s : ndarray
+        Computing of the client, messages included, at round factor 1 [s].
+    server_s : ndarray
+        Computing of the server for it, messages included [s].
+    transfer_s : ndarray
+        Sending and receiving at factor 1 of a rate trace [s].
+    """
+
+    client_s: Reals
+    server_s: Reals
+    transfer_s: Reals
+
+    def total(self, factors: Reals | float = 1.0) -> Reals:
+        """All of it, with the client's computing times its round's factor [s]."""
+        return np.asarray(self.client_s * factors + self.server_s + self.transfer_s)
+
+
+def segment_parts(simulation: Simulation, segment_index: int) -> Parts:
+    """Parts of the segment number ``segment_index`` of the round; zero unless it is an ``Each``."""
+    population, server = simulation.population, simulation.federation.server
+    num = len(population)
+    parts = Parts(np.zeros(num), np.zeros(num), np.zeros(num))
+    for index, (variant, protocol) in enumerate(
+        zip(population.variants, simulation.protocols, strict=True)
+    ):
+        segment = protocol.round[segment_index]
+        if not isinstance(segment, Each):
+            continue
+        client_class = simulation.federation.classes[variant.class_index]
+        client_s, server_s, messages = _alone(
+            segment.steps, variant.plan.training, client_class.device, server.device
+        )
+        members = np.flatnonzero(population.variant_index == index)
+        parts.client_s[members] = client_s * population.slowdown[members]
+        parts.server_s[members] = server_s
+        for (direction, message_bytes), times in messages.items():
+            one = _transfer_times(simulation, members, direction, message_bytes, client_class.link)
+            parts.transfer_s[members] += times * one
+    return parts
+
+
+def startup_times(
+    message_bytes: int, goodput_bytes_per_s: Reals, round_trip_s: Reals, link: LinkSpec
+) -> Reals:
+    """:func:`fedsim.protocol.duration.startup_seconds` for many clients at once [s]."""
+    seconds = link.message_s + link.handshake_round_trips * round_trip_s
+    window = float(link.initial_window_bytes)
+    sent = window
+    while 0 < sent < message_bytes:
+        stall = round_trip_s - window / goodput_bytes_per_s
+        if not (stall > 0).any():
+            break
+        seconds = seconds + np.maximum(stall, 0.0)
+        window *= 2
+        sent += window
+    return np.asarray(seconds)
+
+
+def round_factors(simulation: Simulation, round_index: int, clients: NDArray[np.int64]) -> Reals:
+    """Factor on each client's computing in one round."""
+    population = simulation.population
+    sigmas = np.array([c.spread.round_sigma for c in simulation.federation.classes])
+    sigma = sigmas[population.class_index[clients]]
+    if not sigma.any():
+        return np.ones(len(clients))
+    key = purpose_key(simulation.seed, "round factor")
+    return np.asarray(np.exp(sigma * normals(key, round_index, population.keys[clients])))
+
+
+def failure_offsets(
+    simulation: Simulation,
+    round_index: int,
+    clients: NDArray[np.int64],
+    attempt: int,
+    alone_s: Reals,
+) -> Reals:
+    """Seconds from the start of an attempt to its failure; infinite where it does not fail.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    round_index : int
+    clients : ndarray of int64
+    attempt : int
+    alone_s : ndarray
+        What each client's work takes alone in this round [s].
+    """
+    population = simulation.population
+    chances = np.array([c.spread.dropout_probability for c in simulation.federation.classes])
+    chance = chances[population.class_index[clients]]
+    if not chance.any():
+        return np.full(len(clients), np.inf)
+    keys = population.keys[clients]
+    fails = uniforms(purpose_key(simulation.seed, "fails"), round_index, keys, attempt) < chance
+    when = uniforms(purpose_key(simulation.seed, "fails when"), round_index, keys, attempt)
+    return np.where(fails, when * alone_s, np.inf)
+
+
+@lru_cache(maxsize=4096)
+def _alone(
+    steps: tuple[Step, ...], training: TrainingSpec, client: DeviceSpec, server: DeviceSpec
+) -> tuple[float, float, dict[tuple[Direction, int], int]]:
+    """Seconds of client and server, and messages by direction and size."""
+    client_s = server_s = 0.0
+    messages: dict[tuple[Direction, int], int] = {}
+    for times, step in leaf_steps(steps):
+        if isinstance(step, Compute):
+            if step.site is Site.CLIENT:
+                client_s += times * operation_seconds(step.operation, training, client)
+            else:
+                server_s += times * operation_seconds(step.operation, training, server)
+            continue
+        size = step.payload.message_bytes
+        if size == 0:
+            continue
+        messages[step.direction, size] = messages.get((step.direction, size), 0) + times
+        if step.direction is Direction.UP:
+            client_s += times * pack_seconds(step.payload, client)
+            server_s += times * unpack_seconds(step.payload, server)
+        else:
+            server_s += times * pack_seconds(step.payload, server)
+            client_s += times * unpack_seconds(step.payload, client)
+    return client_s, server_s, messages
+
+
+def _transfer_times(
+    simulation: Simulation,
+    members: NDArray[np.int64],
+    direction: Direction,
+    message_bytes: int,
+    link: LinkSpec,
+) -> Reals:
+    population, server = simulation.population, simulation.federation.server
+    is_up = direction is Direction.UP
+    rates = (population.uplink if is_up else population.downlink)[members]
+    capacity = server.uplink_bytes_per_s if is_up else server.downlink_bytes_per_s
+    goodput = np.minimum(rates, capacity or np.inf) * link.payload_fraction
+    round_trip = population.round_trip[members]
+    startup = startup_times(message_bytes, goodput, round_trip, link)
+    return np.asarray(startup + message_bytes / goodput + round_trip / 2)

@@ -1,0 +1,158 @@
+"""What a simulating engine is given, and what it gives back.
+
+The rules by which the one becomes the other are in ``docs/simulation.md``; both engines keep them,
+each in its own way, and neither knows the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.fleet.population import Population, draw_population
+from fedsim.ledger import Ledger
+from fedsim.protocol.step import Protocol
+from fedsim.spec.federation import FederationSpec
+from fedsim.spec.plan import ClientPlan
+from fedsim.spec.policy import PolicySpec
+
+__all__ = ["VISIT", "Rounds", "Simulation", "SimulationResult", "prepare"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: One visit of a shared resource. ``round_index`` is the round, or the client's own iteration where
+#: there are no common rounds; ``visit`` counts a client's visits within one attempt at a segment;
+#: ``resource`` is 0 for the server's uplink side, 1 for its downlink side, 2 for its accelerators.
+VISIT = np.dtype(
+    [
+        ("round_index", np.int64),
+        ("client", np.int64),
+        ("segment", np.int64),
+        ("attempt", np.int64),
+        ("visit", np.int64),
+        ("resource", np.int64),
+        ("join_s", np.float64),
+        ("leave_s", np.float64),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A question to an engine.
+
+    Attributes
+    ----------
+    federation : FederationSpec
+    protocols : tuple of Protocol
+        One for each of ``population.variants``.
+    server_protocol : Protocol
+        Built from the server's plan: what it does once a round.
+    population : Population
+    policy : PolicySpec
+    seed : int
+    """
+
+    federation: FederationSpec
+    protocols: tuple[Protocol, ...]
+    server_protocol: Protocol
+    population: Population
+    policy: PolicySpec
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rounds:
+    """One entry for each round, window or model version.
+
+    Attributes
+    ----------
+    start_s, closed_s, end_s : ndarray
+        Start of the clients' work, end of the (first) gathering, and end of everything [s].
+    num_asked, num_used, num_late, num_lost : ndarray of int64
+        Clients, by what became of their work. In modes without common rounds, contributions since
+        the version before.
+    compute_s, transfer_s : ndarray
+        Along the critical path: the client that closed the gathering, the server, and the last
+        client of what follows, each as if nobody else were there [s]. The rest is waiting.
+    """
+
+    start_s: Reals
+    closed_s: Reals
+    end_s: Reals
+    num_asked: Integers
+    num_used: Integers
+    num_late: Integers
+    num_lost: Integers
+    compute_s: Reals
+    transfer_s: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """An engine's answer.
+
+    Attributes
+    ----------
+    rounds : Rounds
+    ledger : Ledger
+        ``party`` is a class's name, with sums over its clients and attempts. In modes without
+        common rounds, ``round_index`` is 1 for everything.
+    idle_s : tuple of float
+        By class: seconds that clients of a round spent waiting for others after their own work.
+    setup_s : float
+        Of the one-off set-up, where it is simulated [s].
+    makespan_s : float
+        End of the last round [s].
+    accelerator_busy_s : float
+        Seconds in which accelerators worked, summed over them [s].
+    num_events : int
+        Events that were handled; an engine's own count.
+    visits : ndarray of VISIT or None
+        Sorted, where they were asked for.
+    approximation : str
+        How the times were approximated; empty where they were not.
+    """
+
+    rounds: Rounds
+    ledger: Ledger
+    idle_s: tuple[float, ...]
+    setup_s: float
+    makespan_s: float
+    accelerator_busy_s: float
+    num_events: int
+    visits: NDArray[np.void] | None = None
+    approximation: str = ""
+    details: dict[str, float] = field(default_factory=dict)
+
+
+def prepare(
+    federation: FederationSpec,
+    framework: Callable[[ClientPlan], Protocol],
+    policy: PolicySpec,
+    seed: int,
+) -> Simulation:
+    """Draw the population and build every protocol.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    framework : callable
+        Plan to protocol.
+    policy : PolicySpec
+    seed : int
+        Everything that is drawn depends on it.
+    """
+    population = draw_population(federation, seed)
+    return Simulation(
+        federation=federation,
+        protocols=tuple(framework(variant.plan) for variant in population.variants),
+        server_protocol=framework(federation.server_plan),
+        population=population,
+        policy=policy,
+        seed=seed,
+    )

@@ -1,0 +1,1 @@
+"""The engine for a million clients: arrays and compiled kernels."""
