@@ -46,6 +46,68 @@ class Intervals:
         rows = slice(int(self.first[client]), int(self.first[client + 1]))
         return self.start_s[rows], self.end_s[rows]
 
+    def end_after(self, clients: NDArray[np.int64], time_s: float) -> Reals:
+        """Until when some clients stay; ``time_s`` for those who are not there [s].
+
+        Whoever comes at the nanosecond of ``time_s`` is there, whoever leaves at it is not.
+        """
+        row = self._row_at(clients, time_s)
+        found = row >= self.first[clients]
+        end = np.full(len(clients), time_s)
+        end[found] = self.end_s[row[found]]
+        return np.where(_nanoseconds(end) > _nanoseconds(time_s), end, time_s)
+
+    def are_there(self, clients: NDArray[np.int64], time_s: float) -> NDArray[np.bool_]:
+        """Which of some clients are available at a moment."""
+        return np.asarray(self.end_after(clients, time_s) > time_s)
+
+    def next_start(self, client: int, time_s: float) -> float:
+        """When a client is there next: ``time_s`` if it is, infinite if it never is again [s]."""
+        if self.are_there(np.array([client]), time_s)[0]:
+            return time_s
+        starts, _ = self.of(client)
+        later = starts[_nanoseconds(starts) > _nanoseconds(time_s)]
+        return float(later[0]) if len(later) else float("inf")
+
+    def time_with(self, wanted: int, clients: NDArray[np.int64], time_s: float) -> float:
+        """First moment, not before ``time_s``, at which that many of some clients are there [s].
+
+        Infinite if there is none before the horizon.
+        """
+        if int(self.are_there(clients, time_s).sum()) >= wanted:
+            return time_s
+        counts = self.first[clients + 1] - self.first[clients]
+        rows = np.repeat(self.first[clients] - np.cumsum(counts) + counts, counts)
+        rows = rows + np.arange(len(rows))
+        starts, ends = self.start_s[rows], self.end_s[rows]
+        moments = np.concatenate((starts, ends[np.isfinite(ends)]))
+        change = np.concatenate(
+            (np.ones(len(starts), dtype=np.int64), np.full(len(moments) - len(starts), -1))
+        )
+        # At one nanosecond those who leave go first: nobody is counted twice.
+        order = np.lexsort((change, _nanoseconds(moments)))
+        there = np.cumsum(change[order])
+        later = _nanoseconds(moments[order]) > _nanoseconds(time_s)
+        enough = np.flatnonzero(later & (there >= wanted))
+        return float(moments[order[enough[0]]]) if len(enough) else float("inf")
+
+    def _row_at(self, clients: NDArray[np.int64], time_s: float) -> NDArray[np.int64]:
+        """Last row of each client that starts by a moment; below ``first`` where none does."""
+        low, high = self.first[clients], self.first[clients + 1]
+        moment = _nanoseconds(time_s)
+        while (low < high).any():
+            middle = (low + high) // 2
+            is_open = low < high
+            safe = np.where(is_open, middle, 0)
+            started = is_open & (_nanoseconds(self.start_s[safe]) <= moment)
+            low = np.where(started, middle + 1, low)
+            high = np.where(is_open & ~started, middle, high)
+        return np.asarray(low - 1)
+
+
+def _nanoseconds(seconds: Reals | float) -> Reals:
+    return np.asarray(np.rint(np.asarray(seconds) * 1e9))
+
 
 def is_always_on(federation: FederationSpec) -> bool:
     """Whether no client ever leaves."""

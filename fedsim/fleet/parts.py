@@ -43,9 +43,12 @@ class Parts:
     server_s: Reals
     transfer_s: Reals
 
-    def total(self, factors: Reals | float = 1.0) -> Reals:
-        """All of it, with the client's computing times its round's factor [s]."""
-        return np.asarray(self.client_s * factors + self.server_s + self.transfer_s)
+    def total(
+        self, factors: Reals | float = 1.0, clients: NDArray[np.int64] | slice = slice(None)
+    ) -> Reals:
+        """All of it for some clients, with their computing times their round's factors [s]."""
+        own = self.client_s[clients] * factors
+        return np.asarray(own + self.server_s[clients] + self.transfer_s[clients])
 
 
 def segment_parts(simulation: Simulation, segment_index: int) -> Parts:

@@ -1,0 +1,153 @@
+"""One stretch of clients' work between two waits of the server: the kernels' task and answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.fleet.availability import Intervals
+from fedsim.fleet.simulation import Simulation
+from fedsim.protocol.step import Each, Segment
+from fedsim.scale.stages import Program, program
+
+__all__ = ["LATE", "LOST", "USED", "SegmentOutcome", "SegmentTask", "Tally", "segment_programs"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+USED, LATE, LOST = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentTask:
+    """An ``Each`` of one synchronous round, or of the set-up.
+
+    Attributes
+    ----------
+    simulation : Simulation
+    programs : tuple of Program
+        One for each variant.
+    segment_index : int
+        In the protocol's round; -1 for the set-up.
+    round_index : int
+    clients : ndarray of int64, shape (m,)
+        Who takes part, sorted.
+    start_s : float
+        [s].
+    awaited : int
+        Contributions that close the gathering; m where nothing is gathered and all are waited for.
+    deadline_s : float
+        Absolute; infinite where there is none [s].
+    factors : ndarray, shape (m,)
+        On each client's computing in this round.
+    alone_s : ndarray, shape (m,)
+        What the segment takes each client alone [s].
+    can_fail : bool
+        Whether drop-outs are drawn: in the first segment of a round.
+    presence : Intervals or None
+        When clients are there; None where nobody ever leaves.
+    in_turns : bool
+        Whether clients go through it one after the other.
+    keeps_visits : bool
+    """
+
+    simulation: Simulation
+    programs: tuple[Program, ...]
+    segment_index: int
+    round_index: int
+    clients: Integers
+    start_s: float
+    awaited: int
+    deadline_s: float
+    factors: Reals
+    alone_s: Reals
+    can_fail: bool
+    presence: Intervals | None = None
+    in_turns: bool = False
+    keeps_visits: bool = False
+
+
+class Tally(NamedTuple):
+    """Sums over clients and attempts by variant, stage and outcome, shape (V, S, 3).
+
+    Attributes
+    ----------
+    executions : ndarray of int64
+        Finished ones; messages that were sent in full.
+    cut_bytes, cut_payload : ndarray of int64
+        Of messages that were cut off: whole segments that had left, as message and as payload.
+    compute_s, server_s, transfer_s, wait_s : ndarray
+        [s]; ``server_s`` is the server's share of ``compute_s``.
+    start_s : ndarray
+        Earliest start; infinite where nothing ran [s].
+    """
+
+    executions: Integers
+    cut_bytes: Integers
+    cut_payload: Integers
+    compute_s: Reals
+    server_s: Reals
+    transfer_s: Reals
+    wait_s: Reals
+    start_s: Reals
+
+    @classmethod
+    def empty(cls, num_variants: int, num_stages: int) -> Tally:
+        """Nothing yet."""
+        shape = (num_variants, num_stages, 3)
+        return cls(
+            executions=np.zeros(shape, dtype=np.int64),
+            cut_bytes=np.zeros(shape, dtype=np.int64),
+            cut_payload=np.zeros(shape, dtype=np.int64),
+            compute_s=np.zeros(shape),
+            server_s=np.zeros(shape),
+            transfer_s=np.zeros(shape),
+            wait_s=np.zeros(shape),
+            start_s=np.full(shape, np.inf),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentOutcome:
+    """What became of everyone.
+
+    Attributes
+    ----------
+    closed_s : float
+        When the gathering closed, or the last client was through or lost [s].
+    outcome : ndarray of int64, shape (m,)
+        ``USED``, ``LATE`` or ``LOST``.
+    end_s : ndarray, shape (m,)
+        When each client was through, or stopped for good [s].
+    last_used : int
+        Row of the client whose contribution was the last that counted; -1 if there is none.
+    tally : Tally
+    accelerator_busy_s : float
+        [s].
+    num_events : int
+    visits : ndarray of VISIT or None
+        In no order.
+    """
+
+    closed_s: float
+    outcome: Integers
+    end_s: Reals
+    last_used: int
+    tally: Tally
+    accelerator_busy_s: float
+    num_events: int
+    visits: NDArray[np.void] | None = None
+
+
+def segment_programs(
+    simulation: Simulation, segments: tuple[Segment, ...], variant_index: int
+) -> Program:
+    """Program of one variant over some segments' ``Each`` steps in a row."""
+    variant = simulation.population.variants[variant_index]
+    client_class = simulation.federation.classes[variant.class_index]
+    steps = tuple(s for segment in segments if isinstance(segment, Each) for s in segment.steps)
+    server = simulation.federation.server.device
+    return program(steps, variant.plan.training, client_class.device, server)

@@ -1,0 +1,199 @@
+"""Loops over all attempts of a straight segment: time between visits, and sums for the ledger."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.scale.compiled import compiled
+from fedsim.scale.segment import Tally
+from fedsim.scale.stages import Kind, Program
+
+__all__ = ["StageTable", "leg_ends", "stage_table", "tally_attempts"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_CLIENT, _UP = int(Kind.CLIENT), int(Kind.UP)
+_SEGMENT_BYTES = 1448.0
+_USED, _LOST = 0, 2
+
+
+class StageTable(NamedTuple):
+    """Programs as arrays.
+
+    Attributes
+    ----------
+    legs : ndarray, shape (V, visits + 1, 2)
+        Seconds ahead of each visit and after the last: the client's, the server's [s].
+    kind, times, message_bytes, payload_bytes : ndarray of int64, shape (V, S)
+        ``kind`` is -1 beyond a program's end.
+    client_s, server_s : ndarray, shape (V, S)
+        [s].
+    """
+
+    legs: Reals
+    kind: Integers
+    times: Integers
+    message_bytes: Integers
+    payload_bytes: Integers
+    client_s: Reals
+    server_s: Reals
+
+
+def stage_table(programs: tuple[Program, ...]) -> StageTable:
+    """Programs of all variants, in which every block runs in one go."""
+    num_stages = max((len(p.stages) for p in programs), default=0)
+    num_visits = max(
+        (sum(s.kind is not Kind.CLIENT for s in p.stages) for p in programs), default=0
+    )
+    shape = (len(programs), num_stages)
+    table = StageTable(
+        legs=np.zeros((len(programs), num_visits + 1, 2)),
+        kind=np.full(shape, -1, dtype=np.int64),
+        times=np.ones(shape, dtype=np.int64),
+        message_bytes=np.zeros(shape, dtype=np.int64),
+        payload_bytes=np.zeros(shape, dtype=np.int64),
+        client_s=np.zeros(shape),
+        server_s=np.zeros(shape),
+    )
+    for variant, program in enumerate(programs):
+        repeats = {
+            i: block.times for block in program.blocks for i in range(block.first, block.stop)
+        }
+        leg = 0
+        for index, stage in enumerate(program.stages):
+            place = variant, index
+            table.kind[place] = int(stage.kind)
+            table.times[place] = stage.times * repeats[index]
+            table.message_bytes[place] = stage.message_bytes
+            table.payload_bytes[place] = stage.payload_bytes
+            table.client_s[place] = stage.client_s
+            table.server_s[place] = stage.server_s
+            if stage.kind is Kind.CLIENT:
+                table.legs[variant, leg, 0] += stage.client_s * table.times[place]
+                continue
+            writer = 0 if stage.kind is Kind.UP else 1
+            seconds = (stage.client_s, stage.server_s)
+            table.legs[variant, leg, writer] += seconds[writer]
+            leg += 1
+            table.legs[variant, leg, 1 - writer] += seconds[1 - writer]
+    return table
+
+
+@compiled
+def leg_ends(
+    start_s: Reals, variant: NDArray[np.int32], pace: Reals, waits_s: Reals, legs: Reals, leg: int
+) -> Reals:
+    """Ends of one leg for everybody: its start, its computing and its waits [s]."""
+    ends = np.empty(len(start_s))
+    for i in range(len(start_s)):
+        own = legs[variant[i], leg, 0] * pace[i] + legs[variant[i], leg, 1]
+        ends[i] = start_s[i] + (own + waits_s[i])
+    return ends
+
+
+@compiled
+def tally_attempts(
+    client: Integers,
+    start_s: Reals,
+    stop_s: Reals,
+    join_s: Reals,
+    leave_s: Reals,
+    unsent: Reals,
+    result: Integers,
+    variant_index: NDArray[np.int32],
+    slowdown: Reals,
+    factors: Reals,
+    round_trip: Reals,
+    sizes: Reals,
+    table: StageTable,
+    tally: Tally,
+) -> None:
+    """Walk every attempt through its stages up to its end, and add up what was done."""
+    for e in range(len(client)):
+        i = client[e]
+        pace = slowdown[i] * factors[e]
+        stop = stop_s[e]
+        if result[e] == _USED:
+            stop = np.inf
+        _walk(
+            e, i, variant_index[i], result[e], pace, start_s[e], stop, join_s, leave_s, unsent,
+            round_trip[i], sizes, table, tally,
+        )  # fmt: skip
+
+
+@compiled
+def _walk(
+    e: int,
+    i: int,
+    v: int,
+    outcome: int,
+    pace: float,
+    now: float,
+    stop: float,
+    join_s: Reals,
+    leave_s: Reals,
+    unsent: Reals,
+    round_trip: float,
+    sizes: Reals,
+    table: StageTable,
+    tally: Tally,
+) -> None:
+    visit = 0
+    for s in range(table.kind.shape[1]):
+        kind = table.kind[v, s]
+        if kind < 0 or (now >= stop and s > 0):
+            return
+        tally.start_s[v, s, outcome] = min(tally.start_s[v, s, outcome], now)
+        if kind == _CLIENT:
+            one = table.client_s[v, s] * pace
+            whole = one * table.times[v, s]
+            if now + whole > stop + 5e-10:
+                done = min(np.floor((stop - now) / one + 1e-9), float(table.times[v, s] - 1))
+                tally.executions[v, s, outcome] += np.int64(done)
+                tally.compute_s[v, s, outcome] += stop - now
+                return
+            tally.executions[v, s, outcome] += table.times[v, s]
+            tally.compute_s[v, s, outcome] += whole
+            now += whole
+            continue
+        is_up = kind == _UP
+        writes = table.client_s[v, s] * pace if is_up else table.server_s[v, s]
+        reads = table.server_s[v, s] if is_up else table.client_s[v, s] * pace
+        writing = min(writes, stop - now)
+        tally.compute_s[v, s, outcome] += writing
+        if not is_up:
+            tally.server_s[v, s, outcome] += writing
+        if now + writes > stop + 5e-10:
+            return
+        now += writes
+        join, leave = join_s[visit, e], leave_s[visit, e]
+        if not leave < np.inf or join >= stop:
+            tally.transfer_s[v, s, outcome] += max(0.0, stop - now)
+            return
+        if unsent[visit, e] > 0.0:
+            size = sizes[visit, i]
+            sent = (size - unsent[visit, e]) / size * table.message_bytes[v, s]
+            cut = np.int64(np.floor(sent / _SEGMENT_BYTES + 1e-9) * _SEGMENT_BYTES)
+            cut = min(cut, table.message_bytes[v, s])
+            tally.cut_bytes[v, s, outcome] += cut
+            tally.cut_payload[v, s, outcome] += min(cut, table.payload_bytes[v, s])
+            tally.transfer_s[v, s, outcome] += leave - now
+            return
+        tally.executions[v, s, outcome] += 1
+        arrival = leave + round_trip / 2
+        visit += 1
+        if arrival > stop + 5e-10:
+            tally.transfer_s[v, s, outcome] += stop - now
+            return
+        tally.transfer_s[v, s, outcome] += arrival - now
+        reading = min(reads, stop - arrival)
+        tally.compute_s[v, s, outcome] += reading
+        if is_up:
+            tally.server_s[v, s, outcome] += reading
+        if arrival + reads > stop + 5e-10:
+            return
+        now = arrival + reads
