@@ -20,7 +20,6 @@ from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
 from fedsim.protocol.duration import operation_seconds
 from fedsim.protocol.step import Compute, Each, Gather, Once, leaf_steps
-from fedsim.scale.cycles import run_segment
 from fedsim.scale.ledger_rows import ledger_rows
 from fedsim.scale.segment import (
     LATE,
@@ -32,7 +31,6 @@ from fedsim.scale.segment import (
 )
 from fedsim.scale.stages import Kind, Program
 from fedsim.scale.straight import StraightSegment, is_straight
-from fedsim.scale.unsynchronized import simulate_unsynchronized
 
 __all__ = ["simulate"]
 
@@ -59,6 +57,8 @@ def simulate(simulation: Simulation, *, keeps_visits: bool = False) -> Simulatio
         If no client will ever be available.
     """
     if simulation.policy.mode != "synchronous":
+        from fedsim.scale.unsynchronized import simulate_unsynchronized
+
         return simulate_unsynchronized(simulation, keeps_visits=keeps_visits)
     horizon_s = _FIRST_HORIZON_S
     while True:
@@ -88,12 +88,16 @@ class _Columns:
 
     def rounds(self) -> Rounds:
         """As arrays."""
-        reals = ("start_s", "closed_s", "end_s", "compute_s", "transfer_s")
         return Rounds(
-            **{
-                name: np.array(values, dtype=np.float64 if name in reals else np.int64)
-                for name, values in vars(self).items()
-            }
+            start_s=np.array(self.start_s),
+            closed_s=np.array(self.closed_s),
+            end_s=np.array(self.end_s),
+            num_asked=np.array(self.num_asked, dtype=np.int64),
+            num_used=np.array(self.num_used, dtype=np.int64),
+            num_late=np.array(self.num_late, dtype=np.int64),
+            num_lost=np.array(self.num_lost, dtype=np.int64),
+            compute_s=np.array(self.compute_s),
+            transfer_s=np.array(self.transfer_s),
         )
 
 
@@ -172,8 +176,10 @@ class _Run:
             can_fail=False,
             keeps_visits=self._keeps_visits,
         )
-        is_simple = is_straight(simulation, programs)
-        found = StraightSegment(simulation, programs).run(task) if is_simple else run_segment(task)
+        straight = (
+            StraightSegment(simulation, programs) if is_straight(simulation, programs) else None
+        )
+        found = _passed(straight, task)
         self._note(found, programs, SETUP_ROUND)
         return found.closed_s
 
@@ -283,8 +289,7 @@ class _Run:
             programs = self._programs_of(index)
             can = is_straight(self._simulation, programs)
             self._straight[index] = StraightSegment(self._simulation, programs) if can else None
-        straight = self._straight[index]
-        return run_segment(task) if straight is None else straight.run(task)
+        return _passed(self._straight[index], task)
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
         if index not in self._programs:
@@ -330,3 +335,12 @@ class _Run:
         self._busy_s += found.accelerator_busy_s
         if found.visits is not None:
             self._visits.append(found.visits)
+
+
+def _passed(straight: StraightSegment | None, task: SegmentTask) -> SegmentOutcome:
+    if straight is not None:
+        return straight.run(task)
+    # Loaded where it is needed: reading compiled kernels back takes longer than many a round.
+    from fedsim.scale.cycles import run_segment
+
+    return run_segment(task)

@@ -1,42 +1,28 @@
-"""One side of the server's link with known arrivals: exact max-min sharing, event by event.
+"""One side of the server's link with known arrivals: who sends when, and until when.
 
-Every flow is on one of two sides. *Shared* flows run at the level ``w``, all alike, so that they
-are ordered for good by the service that they still lack when they come in: a finish tag in virtual
-time, the integral of ``w``. *Capped* flows run at their own rate, so that their end is known. A
-flow changes sides only when the level crosses its rate. Flows of one size that come in on the
-shared side have rising tags, so they queue without a heap.
+Decides when no event is needed at all: where the rates of all active flows fit the link, everybody
+runs at its own.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled
-from fedsim.scale.rank_set import add, largest, least, level_starts, remove
+from fedsim.scale.link_kernel import share_in_order
+from fedsim.scale.rank_set import level_starts
 from fedsim.scale.time_order import time_order
 
 __all__ = ["FlowSet", "link_departures"]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Words = NDArray[np.uint64]
 
+#: A link that is busier than this on average is hardly ever free throughout.
+_WORTH_A_LOOK = 0.3
 #: Sizes with a queue of their own; flows of others go through a heap.
 _MAX_LANES = 8
-_OUT, _QUEUED, _HEAPED, _CAPPED = 0, 1, 2, 3
-# Registers of a link's state.
-_NOW, _SERVICE, _LEVEL, _CAPPED_RATE, _LEAST_RATE = 0, 1, 2, 3, 4
-_NUM_SHARED, _NUM_CAPPED = 0, 1
-#: The two heaps; their lengths follow the two numbers above.
-_SHARED, _CAPPED_SIDE = 0, 1
-
-Flows = tuple[NDArray[np.int8], Reals, Reals, Reals, Integers, Integers]
-Queues = tuple[Integers, Integers, Integers, Integers]
-Sets = tuple[Integers, Words, Words]
-Heaps = tuple[Reals, Integers]
 
 
 class FlowSet:
@@ -88,26 +74,39 @@ class FlowSet:
         arrival = np.ascontiguousarray(arrival_s, dtype=np.float64)
         if not self.can_saturate:
             return self._alone(arrival, leave_by_s)
-        comers = np.flatnonzero(np.isfinite(arrival))
-        times = arrival[comers]
-        order = comers[time_order(times)]
-        # In order of arrival, which is nearly the order of departure too, memory is read in a row.
-        place = np.full(len(arrival), -1, dtype=np.int64)
-        place[order] = np.arange(len(order))
+        is_coming = np.isfinite(arrival)
+        if is_coming.all():
+            order = time_order(arrival)
+        else:
+            comers = np.flatnonzero(is_coming)
+            order = comers[time_order(arrival[comers])]
         leave_by, leavers = np.empty(0), np.empty(0, dtype=np.int64)
         if leave_by_s is not None:
             leave_by = np.asarray(leave_by_s, dtype=np.float64)[order]
             leavers = np.flatnonzero(np.isfinite(leave_by) & (arrival[order] < leave_by))
             leavers = leavers[np.argsort(leave_by[leavers], kind="stable")]
-        left, unsent_bytes = np.full(len(order), np.inf), np.zeros(len(order))
-        _share(
-            arrival[order], self.num_bytes[order], self.rate[order], self.rank[order],
-            place[self.by_rank], self.starts, self.lane[order], self.capacity, leavers, leave_by,
-            left, unsent_bytes,
-        )  # fmt: skip
+        if self._never_saturates(arrival, order):
+            return self._alone(arrival, leave_by_s)
         departure, unsent = np.full(len(arrival), np.inf), np.zeros(len(arrival))
-        departure[order], unsent[order] = left, unsent_bytes
+        share_in_order(
+            order, arrival, self.num_bytes, self.rate, self.rank, self.by_rank, self.starts,
+            self.lane, self.capacity, leavers, leave_by, departure, unsent,
+        )  # fmt: skip
         return departure, unsent
+
+    def _never_saturates(self, arrival: Reals, order: Integers) -> bool:
+        """Whether the rates of all flows that would be active together always fit the link."""
+        if not len(order):
+            return True
+        end = arrival[order] + self.num_bytes[order] / self.rate[order]
+        span = float(end.max()) - float(arrival[order[0]])
+        if float(self.num_bytes[order].sum()) > _WORTH_A_LOOK * self.capacity * span:
+            return False
+        ending = order[time_order(end)]
+        return bool(
+            _greatest_rate(arrival, order, self.num_bytes, ending, self.rate, self.capacity)
+            <= self.capacity
+        )
 
     def _alone(self, arrival: Reals, leave_by: Reals | None) -> tuple[Reals, Reals]:
         """All rates together fit the link, so nobody waits for anybody."""
@@ -140,379 +139,22 @@ def _nanoseconds(seconds: Reals) -> Reals:
 
 
 @compiled
-def _share(
-    arrival: Reals,
-    size: Reals,
-    rate: Reals,
-    rank: Integers,
-    by_rank: Integers,
-    starts: Integers,
-    lane: Integers,
-    capacity: float,
-    leavers: Integers,
-    leave_by: Reals,
-    departure: Reals,
-    unsent: Reals,
-) -> None:
-    """Run flows through in order of arrival; fill ``departure`` (infinite) and ``unsent`` (0)."""
-    num = len(arrival)
-    flows = (np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank)
-    queues = (
-        np.full(num, -1, dtype=np.int64),
-        np.full(_MAX_LANES, -1, dtype=np.int64),
-        np.full(_MAX_LANES, -1, dtype=np.int64),
-        lane,
-    )
-    num_words = starts[len(starts) - 1]
-    sets = (starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64))
-    heaps = (np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64))
-    real = np.zeros(5)
-    real[_LEVEL] = np.inf
-    real[_LEAST_RATE] = np.inf
-    count = np.zeros(4, dtype=np.int64)
-    next_arrival = next_leaver = 0
-    while True:
-        if count[_NUM_CAPPED] == 0 and count[_NUM_SHARED] > 1:
-            stop = np.inf
-            if next_leaver < len(leavers):
-                stop = leave_by[leavers[next_leaver]]
-            first_heaped = _top(_SHARED, _HEAPED, flows, heaps, count)
-            last_tag = flows[1][first_heaped] if first_heaped >= 0 else np.inf
-            next_arrival = _share_plainly(
-                arrival, flows, queues, sets, real, count, capacity, next_arrival, stop, last_tag,
-                departure,
-            )  # fmt: skip
-        flow, end = _next_end(flows, queues, heaps, real, count)
-        come = leave = np.inf
-        if next_arrival < num:
-            come = arrival[next_arrival]
-        while next_leaver < len(leavers) and departure[leavers[next_leaver]] < np.inf:
-            next_leaver += 1
-        if next_leaver < len(leavers):
-            leave = leave_by[leavers[next_leaver]]
-        if end == np.inf and come == np.inf:
-            return
-        # What ends at the nanosecond at which it would be taken out has ended.
-        if end <= come and np.rint(end * 1e9) <= np.rint(leave * 1e9):
-            _advance(real, count, end)
-            departure[flow] = end
-            _take_out(flow, flows, sets, real, count)
-            _balance(flows, sets, heaps, real, count, capacity)
-        elif leave < come:
-            gone = leavers[next_leaver]
-            _advance(real, count, leave)
-            departure[gone] = leave
-            unsent[gone] = _still_to_send(gone, flows, real)
-            _take_out(gone, flows, sets, real, count)
-            _balance(flows, sets, heaps, real, count, capacity)
-        else:
-            new = next_arrival
-            next_arrival += 1
-            departure[new], unsent[new] = come, size[new]
-            if len(leave_by) > 0 and leave_by[new] <= come:
-                continue
-            unsent[new] = 0.0
-            if size[new] > 0.0:
-                departure[new] = np.inf
-                _advance(real, count, come)
-                _come_in(new, flows, queues, sets, heaps, real, count)
-                _balance(flows, sets, heaps, real, count, capacity)
-
-
-@compiled
-def _share_plainly(
-    arrival: Reals,
-    flows: Flows,
-    queues: Queues,
-    sets: Sets,
-    real: Reals,
-    count: Integers,
-    capacity: float,
-    next_arrival: int,
-    stop: float,
-    last_tag: float,
-    departure: Reals,
-) -> int:
-    """As long as everybody is slower than its own rate: the same as the loop, in few words.
-
-    Ends ahead of ``stop``, of the flow with ``last_tag``, of a flow that would not be shared or
-    queued, of a level that might cross somebody's rate, and of the last flow.
-    """
-    where, due, size, rate, rank, _ = flows
-    follower, heads, tails, lanes = queues
-    starts, shared, _ = sets
-    now, service, least_rate = real[_NOW], real[_SERVICE], real[_LEAST_RATE]
-    num_shared, level = count[_NUM_SHARED], real[_LEVEL]
-    num = len(arrival)
-    num_lanes = np.int64(0)
-    for lane in range(_MAX_LANES):
-        if heads[lane] >= 0:
-            num_lanes = lane + 1
-    while num_shared > 1:
-        flow, tag = np.int64(-1), np.inf
-        for lane in range(num_lanes):
-            head = heads[lane]
-            while head >= 0 and where[head] != _QUEUED:
-                head = follower[head]
-            heads[lane] = head
-            if head >= 0 and due[head] < tag:
-                flow, tag = head, due[head]
-        end = max(now, now + (min(tag, last_tag) - service) / level)
-        come = arrival[next_arrival] if next_arrival < num else np.inf
-        # Half a nanosecond's ties with a leaver are for the careful loop to decide.
-        if min(end, come) >= stop - 1e-9:
-            break
-        if end <= come:
-            if last_tag <= tag or least_rate <= capacity / (num_shared - 1):
+def _greatest_rate(
+    arrival: Reals, order: Integers, size: Reals, ending: Integers, rate: Reals, enough: float
+) -> float:
+    """Largest sum of rates of flows that are active together, or the first above ``enough``."""
+    total = greatest = 0.0
+    next_end = 0
+    for place in range(len(order)):
+        flow = order[place]
+        while next_end < len(ending):
+            first = ending[next_end]
+            if arrival[first] + size[first] / rate[first] > arrival[flow]:
                 break
-            service += level * (end - now)
-            now = end
-            departure[flow] = end
-            where[flow] = _OUT
-            remove(shared, starts, rank[flow])
-            num_shared -= 1
-        else:
-            new = next_arrival
-            lane = lanes[new]
-            if lane < 0 or rate[new] <= level or size[new] <= 0.0:
-                break
-            service += level * (come - now)
-            now = come
-            due[new] = service + size[new]
-            where[new] = _QUEUED
-            if heads[lane] < 0:
-                heads[lane] = new
-            else:
-                follower[tails[lane]] = new
-            tails[lane] = new
-            num_lanes = max(num_lanes, lane + 1)
-            add(shared, starts, rank[new])
-            num_shared += 1
-            least_rate = min(least_rate, rate[new])
-            next_arrival += 1
-        level = capacity / num_shared
-    real[_NOW], real[_SERVICE], real[_LEAST_RATE] = now, service, least_rate
-    real[_LEVEL] = level
-    count[_NUM_SHARED] = num_shared
-    return next_arrival
-
-
-@compiled
-def _advance(real: Reals, count: Integers, now: float) -> None:
-    """Bring virtual time up to a moment."""
-    if count[_NUM_SHARED] > 0:
-        real[_SERVICE] += real[_LEVEL] * (now - real[_NOW])
-    real[_NOW] = now
-
-
-@compiled
-def _next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Integers) -> Any:
-    """The flow that ends next and when; infinite where there is none."""
-    where, due = flows[0], flows[1]
-    follower, heads = queues[0], queues[1]
-    flow, tag = np.int64(-1), np.inf
-    if count[_NUM_SHARED] > 0:
-        for lane in range(_MAX_LANES):
-            head = heads[lane]
-            while head >= 0 and where[head] != _QUEUED:
-                head = follower[head]
-            heads[lane] = head
-            if head >= 0 and due[head] < tag:
-                flow, tag = head, due[head]
-        top = _top(_SHARED, _HEAPED, flows, heaps, count)
-        if top >= 0 and due[top] < tag:
-            flow, tag = top, due[top]
-    end = np.inf
-    if flow >= 0:
-        end = max(real[_NOW], real[_NOW] + (tag - real[_SERVICE]) / real[_LEVEL])
-    if count[_NUM_CAPPED] > 0:
-        top = _top(_CAPPED_SIDE, _CAPPED, flows, heaps, count)
-        if due[top] < end:
-            flow, end = top, due[top]
-    return flow, end
-
-
-@compiled
-def _still_to_send(flow: int, flows: Flows, real: Reals) -> float:
-    where, due, _, rate, _, _ = flows
-    if where[flow] == _CAPPED:
-        return max(0.0, (due[flow] - real[_NOW]) * rate[flow])
-    return max(0.0, due[flow] - real[_SERVICE])
-
-
-@compiled
-def _come_in(
-    new: int, flows: Flows, queues: Queues, sets: Sets, heaps: Heaps, real: Reals, count: Integers
-) -> None:
-    """Put a flow on the side where the level of this moment has it."""
-    where, due, size, rate, rank, _ = flows
-    if rate[new] <= real[_LEVEL]:
-        due[new] = real[_NOW] + size[new] / rate[new]
-        _to_capped(new, flows, sets, heaps, real, count)
-        return
-    due[new] = real[_SERVICE] + size[new]
-    follower, heads, tails, lanes = queues
-    lane = lanes[new]
-    if lane < 0:
-        _to_shared(new, flows, sets, heaps, real, count)
-        return
-    # Among flows of one size those that come later end later: no heap is needed.
-    where[new] = _QUEUED
-    if heads[lane] < 0:
-        heads[lane] = new
-    else:
-        follower[tails[lane]] = new
-    tails[lane] = new
-    add(sets[1], sets[0], rank[new])
-    count[_NUM_SHARED] += 1
-    real[_LEAST_RATE] = min(real[_LEAST_RATE], rate[new])
-
-
-@compiled
-def _to_capped(
-    flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
-) -> None:
-    where, _, _, rate, rank, _ = flows
-    where[flow] = _CAPPED
-    add(sets[2], sets[0], rank[flow])
-    count[_NUM_CAPPED] += 1
-    real[_CAPPED_RATE] += rate[flow]
-    _push(_CAPPED_SIDE, _CAPPED, flow, flows, heaps, count)
-
-
-@compiled
-def _to_shared(
-    flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
-) -> None:
-    where, _, _, rate, rank, _ = flows
-    where[flow] = _HEAPED
-    add(sets[1], sets[0], rank[flow])
-    count[_NUM_SHARED] += 1
-    real[_LEAST_RATE] = min(real[_LEAST_RATE], rate[flow])
-    _push(_SHARED, _HEAPED, flow, flows, heaps, count)
-
-
-@compiled
-def _take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) -> None:
-    where, _, _, rate, rank, _ = flows
-    if where[flow] == _CAPPED:
-        remove(sets[2], sets[0], rank[flow])
-        count[_NUM_CAPPED] -= 1
-        real[_CAPPED_RATE] -= rate[flow]
-        if count[_NUM_CAPPED] == 0:
-            # What rounding left over goes with the last of them.
-            real[_CAPPED_RATE] = 0.0
-    else:
-        remove(sets[1], sets[0], rank[flow])
-        count[_NUM_SHARED] -= 1
-        if count[_NUM_SHARED] == 0:
-            real[_SERVICE] = 0.0
-            real[_LEAST_RATE] = np.inf
-    where[flow] = _OUT
-
-
-@compiled
-def _balance(
-    flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers, capacity: float
-) -> None:
-    """Find the level, and move the flows whose rates it has crossed.
-
-    Down first: flows that are faster than the level leave the capped side, the fastest first. Then
-    up: the slowest leave the shared side while the level, which rises with that, is above them.
-    Each is done once, so that rounding cannot make them alternate.
-    """
-    _, due, _, rate, _, by_rank = flows
-    while count[_NUM_CAPPED] > 0:
-        left = capacity - real[_CAPPED_RATE]
-        if count[_NUM_SHARED] == 0 and left >= 0.0:
+            total -= rate[first]
+            next_end += 1
+        total += rate[flow]
+        greatest = max(greatest, total)
+        if greatest > enough:
             break
-        level = left / count[_NUM_SHARED] if count[_NUM_SHARED] > 0 else -1.0
-        fastest = by_rank[largest(sets[2], sets[0])]
-        if rate[fastest] <= level:
-            break
-        lacking = max(0.0, (due[fastest] - real[_NOW]) * rate[fastest])
-        _take_out(fastest, flows, sets, real, count)
-        due[fastest] = real[_SERVICE] + lacking
-        _to_shared(fastest, flows, sets, heaps, real, count)
-    real[_LEVEL] = np.inf
-    while count[_NUM_SHARED] > 0:
-        level = (capacity - real[_CAPPED_RATE]) / count[_NUM_SHARED]
-        real[_LEVEL] = level
-        # A lower bound of the least rate is enough as a rule: taking out only raises the least.
-        if real[_LEAST_RATE] > level:
-            break
-        slowest = by_rank[least(sets[1], sets[0])]
-        real[_LEAST_RATE] = rate[slowest]
-        if rate[slowest] > level:
-            break
-        lacking = max(0.0, due[slowest] - real[_SERVICE])
-        _take_out(slowest, flows, sets, real, count)
-        due[slowest] = real[_NOW] + lacking / rate[slowest]
-        _to_capped(slowest, flows, sets, heaps, real, count)
-        real[_LEVEL] = np.inf
-
-
-@compiled
-def _top(side: int, place: int, flows: Flows, heaps: Heaps, count: Integers) -> int:
-    """First flow of a heap, entries that are no longer true thrown away; -1 where it is empty."""
-    where, due = flows[0], flows[1]
-    keys, members = heaps
-    while count[2 + side] > 0:
-        flow = members[side, 0]
-        if where[flow] == place and due[flow] == keys[side, 0]:
-            return flow
-        _pop(side, heaps, count)
-    return -1
-
-
-@compiled
-def _push(side: int, place: int, flow: int, flows: Flows, heaps: Heaps, count: Integers) -> None:
-    where, due = flows[0], flows[1]
-    keys, members = heaps
-    if count[2 + side] == keys.shape[1]:
-        # Full of entries that are no longer true: keep the others.
-        num = count[2 + side]
-        count[2 + side] = 0
-        for entry in range(num):
-            kept = members[side, entry]
-            if kept != flow and where[kept] == place and due[kept] == keys[side, entry]:
-                _sift_up(side, due[kept], kept, heaps, count)
-    _sift_up(side, due[flow], flow, heaps, count)
-
-
-@compiled
-def _sift_up(side: int, key: float, flow: int, heaps: Heaps, count: Integers) -> None:
-    keys, members = heaps
-    hole = count[2 + side]
-    count[2 + side] += 1
-    while hole > 0:
-        parent = (hole - 1) >> 1
-        if keys[side, parent] <= key:
-            break
-        keys[side, hole] = keys[side, parent]
-        members[side, hole] = members[side, parent]
-        hole = parent
-    keys[side, hole] = key
-    members[side, hole] = flow
-
-
-@compiled
-def _pop(side: int, heaps: Heaps, count: Integers) -> None:
-    keys, members = heaps
-    count[2 + side] -= 1
-    num = count[2 + side]
-    key, flow = keys[side, num], members[side, num]
-    hole = 0
-    while True:
-        child = 2 * hole + 1
-        if child >= num:
-            break
-        if child + 1 < num and keys[side, child + 1] < keys[side, child]:
-            child += 1
-        if key <= keys[side, child]:
-            break
-        keys[side, hole] = keys[side, child]
-        members[side, hole] = members[side, child]
-        hole = child
-    keys[side, hole] = key
-    members[side, hole] = flow
+    return greatest

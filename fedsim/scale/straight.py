@@ -263,6 +263,11 @@ def _gathered(
 ) -> tuple[float, Integers, Reals, int]:
     """When the gathering closed, everybody's outcome and end, and who was the last that counted."""
     num = len(task.clients)
+    if len(attempts.row) == num == task.awaited and not np.isfinite(attempts.stop_s).any():
+        last = int(np.argmax(passage.done_s)) if num else -1
+        closed = float(passage.done_s[last]) if num else task.start_s
+        if closed <= task.deadline_s:
+            return closed, np.zeros(num, dtype=np.int64), passage.done_s, last
     through = _nanoseconds(passage.done_s) <= _nanoseconds(attempts.stop_s)
     done = np.full(num, np.inf)
     done[attempts.row[through]] = passage.done_s[through]

@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 
 _CLIENT, _UP = int(Kind.CLIENT), int(Kind.UP)
 _SEGMENT_BYTES = 1448.0
-_USED, _LOST = 0, 2
+_USED = 0
 
 
 class StageTable(NamedTuple):
@@ -115,14 +115,38 @@ def tally_attempts(
     """Walk every attempt through its stages up to its end, and add up what was done."""
     for e in range(len(client)):
         i = client[e]
+        v = variant_index[i]
         pace = slowdown[i] * factors[e]
-        stop = stop_s[e]
-        if result[e] == _USED:
-            stop = np.inf
-        _walk(
-            e, i, variant_index[i], result[e], pace, start_s[e], stop, join_s, leave_s, unsent,
-            round_trip[i], sizes, table, tally,
-        )  # fmt: skip
+        if result[e] != _USED:
+            _walk(
+                e, i, v, result[e], pace, start_s[e], stop_s[e], join_s, leave_s, unsent,
+                round_trip[i], sizes, table, tally,
+            )  # fmt: skip
+            continue
+        # The same for one that is through, without a look at the clock. It stands here and not in
+        # a function: a call would count references to a dozen arrays, for longer than it works.
+        now = start_s[e]
+        visit = 0
+        for s in range(table.kind.shape[1]):
+            kind = table.kind[v, s]
+            if kind < 0:
+                break
+            tally.start_s[v, s, _USED] = min(tally.start_s[v, s, _USED], now)
+            tally.executions[v, s, _USED] += table.times[v, s]
+            own = table.client_s[v, s] * pace
+            if kind == _CLIENT:
+                whole = own * table.times[v, s]
+                tally.compute_s[v, s, _USED] += whole
+                now += whole
+                continue
+            other = table.server_s[v, s]
+            arrival = leave_s[visit, e] + round_trip[i] / 2
+            visit += 1
+            now += own if kind == _UP else other
+            tally.transfer_s[v, s, _USED] += arrival - now
+            tally.compute_s[v, s, _USED] += own + other
+            tally.server_s[v, s, _USED] += other
+            now = arrival + (other if kind == _UP else own)
 
 
 @compiled

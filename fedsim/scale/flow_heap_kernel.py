@@ -1,0 +1,88 @@
+"""Two binary heaps of flows by when they are due, with entries that may be out of date.
+
+An entry counts as long as its flow is still in that place and due as written; nothing is searched
+when a flow changes sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.scale.compiled import compiled
+
+__all__ = ["Flows", "Heaps", "push", "top"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+#: Place, due, size, rate, rank of each flow; flow of each rank.
+Flows = tuple[NDArray[np.int8], Reals, Reals, Reals, Integers, Integers]
+#: Keys and flows, one row a heap; lengths are registers 2 and 3 of the counts.
+Heaps = tuple[Reals, Integers]
+
+
+@compiled
+def top(side: int, place: int, flows: Flows, heaps: Heaps, count: Integers) -> int:
+    """First flow of a heap, entries that are no longer true thrown away; -1 where it is empty."""
+    where, due = flows[0], flows[1]
+    keys, members = heaps
+    while count[2 + side] > 0:
+        flow = members[side, 0]
+        if where[flow] == place and due[flow] == keys[side, 0]:
+            return flow
+        _pop(side, heaps, count)
+    return -1
+
+
+@compiled
+def push(side: int, place: int, flow: int, flows: Flows, heaps: Heaps, count: Integers) -> None:
+    """Enter a flow that is now in ``place``; make room first where the heap is full."""
+    where, due = flows[0], flows[1]
+    keys, members = heaps
+    if count[2 + side] == keys.shape[1]:
+        # Full of entries that are no longer true: keep the others.
+        num = count[2 + side]
+        count[2 + side] = 0
+        for entry in range(num):
+            kept = members[side, entry]
+            if kept != flow and where[kept] == place and due[kept] == keys[side, entry]:
+                _sift_up(side, due[kept], kept, heaps, count)
+    _sift_up(side, due[flow], flow, heaps, count)
+
+
+@compiled
+def _sift_up(side: int, key: float, flow: int, heaps: Heaps, count: Integers) -> None:
+    keys, members = heaps
+    hole = count[2 + side]
+    count[2 + side] += 1
+    while hole > 0:
+        parent = (hole - 1) >> 1
+        if keys[side, parent] <= key:
+            break
+        keys[side, hole] = keys[side, parent]
+        members[side, hole] = members[side, parent]
+        hole = parent
+    keys[side, hole] = key
+    members[side, hole] = flow
+
+
+@compiled
+def _pop(side: int, heaps: Heaps, count: Integers) -> None:
+    keys, members = heaps
+    count[2 + side] -= 1
+    num = count[2 + side]
+    key, flow = keys[side, num], members[side, num]
+    hole = 0
+    while True:
+        child = 2 * hole + 1
+        if child >= num:
+            break
+        if child + 1 < num and keys[side, child + 1] < keys[side, child]:
+            child += 1
+        if key <= keys[side, child]:
+            break
+        keys[side, hole] = keys[side, child]
+        members[side, hole] = members[side, child]
+        hole = child
+    keys[side, hole] = key
+    members[side, hole] = flow
