@@ -142,7 +142,7 @@ class _Run:
         if self._keeps_visits:
             visits = np.sort(
                 np.concatenate(self._visits),
-                order=["round_index", "segment", "client", "attempt", "visit"],
+                order=["round_index", "client", "segment", "attempt", "visit"],
             )
         return SimulationResult(
             rounds=self._columns.rounds(),
@@ -202,7 +202,7 @@ class _Run:
                 self._idle(clients, np.full(len(clients), seconds))
                 now += seconds
                 continue
-            own_factors = factors[np.searchsorted(cohort, clients)]
+            own_factors = factors if is_first else factors[np.searchsorted(cohort, clients)]
             task = self._task(round_index, index, clients, own_factors, now, is_first)
             found = self._run(index, task)
             self._note(found, self._programs[index], round_index)

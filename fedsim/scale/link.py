@@ -44,6 +44,8 @@ class FlowSet:
         self.num_bytes = np.ascontiguousarray(num_bytes, dtype=np.float64)
         self.rate = np.ascontiguousarray(rate_bytes_per_s, dtype=np.float64)
         self.capacity = float(capacity_bytes_per_s)
+        self._total_bytes = float(self.num_bytes.sum())
+        self._longest_s = float((self.num_bytes / self.rate).max(initial=0.0))
         self.can_saturate = float(self.rate.sum()) > self.capacity
         self.by_rank = np.argsort(self.rate, kind="stable").astype(np.int64)
         self.rank = np.empty_like(self.by_rank)
@@ -98,10 +100,10 @@ class FlowSet:
         """Whether the rates of all flows that would be active together always fit the link."""
         if not len(order):
             return True
-        end = arrival[order] + self.num_bytes[order] / self.rate[order]
-        span = float(end.max()) - float(arrival[order[0]])
-        if float(self.num_bytes[order].sum()) > _WORTH_A_LOOK * self.capacity * span:
+        span = float(arrival[order[-1]]) - float(arrival[order[0]]) + self._longest_s
+        if self._total_bytes > _WORTH_A_LOOK * self.capacity * span:
             return False
+        end = arrival[order] + self.num_bytes[order] / self.rate[order]
         ending = order[time_order(end)]
         return bool(
             _greatest_rate(arrival, order, self.num_bytes, ending, self.rate, self.capacity)
@@ -115,9 +117,9 @@ class FlowSet:
         if leave_by is not None:
             is_cut = _nanoseconds(departure) > _nanoseconds(leave_by)
             is_cut &= np.isfinite(arrival)
-            cut_at = np.maximum(leave_by, arrival)
-            unsent[is_cut] = ((departure - cut_at) * self.rate)[is_cut]
-            departure = np.where(is_cut, cut_at, departure)
+            cut_at = np.maximum(leave_by[is_cut], arrival[is_cut])
+            unsent[is_cut] = (departure[is_cut] - cut_at) * self.rate[is_cut]
+            departure[is_cut] = cut_at
         return departure, unsent
 
 

@@ -269,12 +269,15 @@ def _gathered(
         if closed <= task.deadline_s:
             return closed, np.zeros(num, dtype=np.int64), passage.done_s, last
     through = _nanoseconds(passage.done_s) <= _nanoseconds(attempts.stop_s)
-    done = np.full(num, np.inf)
-    done[attempts.row[through]] = passage.done_s[through]
-    gone = np.full(num, -np.inf)
-    np.maximum.at(gone, attempts.row, np.where(through, -np.inf, attempts.stop_s))
-    gone[np.isfinite(done)] = np.inf
-    settled = np.where(np.isfinite(done), done, gone)
+    done = np.where(through, passage.done_s, np.inf)
+    gone = np.where(through, np.inf, attempts.stop_s)
+    if len(attempts.row) > num:
+        # Only the last attempt may get through; the first ones stand ahead of all retries.
+        first_done, first_gone = done[:num].copy(), gone[:num].copy()
+        np.minimum.at(first_done, attempts.row[num:], done[num:])
+        np.maximum.at(first_gone, attempts.row[num:], gone[num:])
+        done, gone = first_done, first_gone
+    settled = np.minimum(done, gone)
     closed = float(settled.max()) if num else task.start_s
     ticks = _nanoseconds(done)
     in_time = np.isfinite(done)
@@ -294,6 +297,5 @@ def _gathered(
     outcome[~in_time & (_nanoseconds(gone) <= _nanoseconds(closed))] = LOST
     last_used = -1
     if in_time.any():
-        used = np.flatnonzero(in_time)
-        last_used = int(used[np.lexsort((used, ticks[used]))[-1]])
+        last_used = int(np.flatnonzero(in_time & (ticks == ticks[in_time].max()))[-1])
     return closed, outcome, np.minimum(settled, closed), last_used
