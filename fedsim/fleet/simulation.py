@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.fleet.population import Population, draw_population
+from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import Ledger
 from fedsim.protocol.step import Protocol
 from fedsim.spec.federation import FederationSpec
@@ -116,6 +117,8 @@ class SimulationResult:
         Sorted, where they were asked for.
     approximation : str
         How the times were approximated; empty where they were not.
+    trace : tuple of TraceEvent or None
+        Sorted by start and client, where it was asked for.
     """
 
     rounds: Rounds
@@ -128,6 +131,7 @@ class SimulationResult:
     visits: NDArray[np.void] | None = None
     approximation: str = ""
     details: dict[str, float] = field(default_factory=dict)
+    trace: tuple[TraceEvent, ...] | None = None
 
 
 def prepare(

@@ -1,0 +1,150 @@
+"""Who did how much: sums over clients and attempts by round, variant, segment, step and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import TypeVar
+
+from fedsim.des.task import Task
+from fedsim.fleet.step_row import step_row
+from fedsim.ledger import SERVER, Ledger, LedgerRow, Outcome, RowKey
+from fedsim.protocol.step import Compute, Direction, Transfer
+from fedsim.spec.plan import TrainingSpec
+
+__all__ = ["Books", "Tally"]
+
+_Key = TypeVar("_Key")
+
+
+class Tally:
+    """One step's executions and seconds.
+
+    Attributes
+    ----------
+    executions : int
+        Finished ones; messages that were sent in full.
+    cut_bytes, cut_payload_bytes : int
+        Of messages that were cut off, as message and as payload.
+    compute_s, server_s, transfer_s, wait_s : float
+        ``server_s`` is the server's share of ``compute_s`` [s].
+    start_s : float
+        First start [s].
+    """
+
+    __slots__ = (
+        "compute_s",
+        "cut_bytes",
+        "cut_payload_bytes",
+        "executions",
+        "server_s",
+        "start_s",
+        "transfer_s",
+        "wait_s",
+    )
+
+    def __init__(self, start_s: float = inf) -> None:
+        self.executions = self.cut_bytes = self.cut_payload_bytes = 0
+        self.compute_s = self.server_s = self.transfer_s = self.wait_s = 0.0
+        self.start_s = start_s
+
+    def add(self, other: Tally) -> None:
+        """Add another's sums; the earlier start stays."""
+        self.executions += other.executions
+        self.cut_bytes += other.cut_bytes
+        self.cut_payload_bytes += other.cut_payload_bytes
+        self.compute_s += other.compute_s
+        self.server_s += other.server_s
+        self.transfer_s += other.transfer_s
+        self.wait_s += other.wait_s
+        if other.start_s < self.start_s:
+            self.start_s = other.start_s
+
+    def row(self, step: Compute | Transfer, training: TrainingSpec) -> LedgerRow:
+        """As a row of the ledger."""
+        row = step_row(step, self.executions, training)
+        if isinstance(step, Transfer):
+            if step.direction is Direction.UP:
+                row.uplink_message_bytes += self.cut_bytes
+                row.uplink_payload_bytes += self.cut_payload_bytes
+            else:
+                row.downlink_message_bytes += self.cut_bytes
+                row.downlink_payload_bytes += self.cut_payload_bytes
+        row.start_s = self.start_s
+        row.compute_s, row.server_s = self.compute_s, self.server_s
+        row.transfer_s, row.wait_s = self.transfer_s, self.wait_s
+        return row
+
+
+class Books:
+    """All tallies of a run.
+
+    Parameters
+    ----------
+    class_names : sequence of str
+        Party of each variant's clients.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._class_names = class_names
+        self._sums: dict[tuple[int, int, int, Outcome], tuple[Task, list[Tally | None]]] = {}
+        self._server: dict[tuple[int, str], LedgerRow] = {}
+
+    def add(
+        self,
+        round_index: int,
+        variant: int,
+        segment: int,
+        outcome: Outcome,
+        task: Task,
+        tallies: list[Tally | None],
+    ) -> None:
+        """Add one attempt's tallies, one for each of the task's steps that were started.
+
+        The lists and what is in them are the books' from then on.
+        """
+        key = (round_index, variant, segment, outcome)
+        found = self._sums.get(key)
+        if found is None:
+            self._sums[key] = (task, tallies)
+            return
+        sums = found[1]
+        for index, tally in enumerate(tallies):
+            if tally is None:
+                continue
+            known = sums[index]
+            if known is None:
+                sums[index] = tally
+            else:
+                known.add(tally)
+
+    def add_server(
+        self, round_index: int, step: Compute | Transfer, tally: Tally, training: TrainingSpec
+    ) -> None:
+        """Add a step that the server did once for all."""
+        _merge(self._server, (round_index, step.label), tally.row(step, training))
+
+    def ledger(self) -> Ledger:
+        """Rows by round, party, step and outcome; clients' ahead of the server's."""
+        rows: dict[RowKey, LedgerRow] = {}
+        # Sums over steps must not depend on the order in which clients happened to finish.
+        for (round_index, variant, _, outcome), (task, tallies) in sorted(
+            self._sums.items(), key=lambda item: item[0]
+        ):
+            party = self._class_names[variant]
+            for step, tally in zip(task.steps, tallies, strict=True):
+                if tally is not None:
+                    key = RowKey(round_index, party, step.label, 0, outcome)
+                    _merge(rows, key, tally.row(step, task.training))
+        for (round_index, label), row in self._server.items():
+            rows[RowKey(round_index, SERVER, label)] = row
+        return Ledger(rows)
+
+
+def _merge(rows: dict[_Key, LedgerRow], key: _Key, row: LedgerRow) -> None:
+    known = rows.get(key)
+    if known is None:
+        rows[key] = row
+        return
+    known.add(row)
+    known.start_s = min(known.start_s, row.start_s)

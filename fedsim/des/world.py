@@ -1,0 +1,228 @@
+"""What all processes of a run share: agenda, the server's resources, clients, books."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import simpy
+from simpy import Timeout
+
+from fedsim.des.accelerators import accelerators
+from fedsim.des.agenda import Agenda
+from fedsim.des.attendance import Attendance
+from fedsim.des.books import Books, Tally
+from fedsim.des.link import SharedLink
+from fedsim.des.rates import ClassRates
+from fedsim.des.task import Message, Task, read_task
+from fedsim.fleet.parts import Parts, segment_parts
+from fedsim.fleet.simulation import Simulation
+from fedsim.fleet.trace import TraceEvent
+from fedsim.ledger import SERVER as SERVER_PARTY
+from fedsim.protocol.duration import operation_seconds, startup_seconds
+from fedsim.protocol.step import Compute, Each, Once, Segment, leaf_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from fedsim.des.worker import Worker
+
+__all__ = ["SETUP_SEGMENT", "Client", "World"]
+
+#: Number of the set-up where segments of a round count from 0.
+SETUP_SEGMENT: Final = -1
+
+Visit = tuple[int, int, int, int, int, int, float, float]
+
+
+class Client:
+    """One client for the whole run, as plain numbers.
+
+    Attributes
+    ----------
+    index, class_index, variant : int
+    slowdown : float
+    uplink, downlink : float
+        At factor 1 of a rate trace [B/s].
+    round_trip_s : float
+    worker : Worker or None
+        Its way through a segment while it is at work.
+    leaves_s : float
+        For which moment an event is set that stops it [s].
+    """
+
+    __slots__ = (
+        "class_index",
+        "downlink",
+        "index",
+        "leaves_s",
+        "round_trip_s",
+        "slowdown",
+        "startup_s",
+        "uplink",
+        "variant",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        class_index: int,
+        variant: int,
+        slowdown: float,
+        uplink: float,
+        downlink: float,
+        round_trip_s: float,
+    ) -> None:
+        self.index = index
+        self.class_index = class_index
+        self.variant = variant
+        self.slowdown = slowdown
+        self.uplink = uplink
+        self.downlink = downlink
+        self.round_trip_s = round_trip_s
+        self.worker: Worker | None = None
+        self.leaves_s = -1.0
+        #: Startups that were worked out, by direction and size of the message.
+        self.startup_s: dict[tuple[bool, int], float] = {}
+
+    def leave(self, _: simpy.Event) -> None:
+        """Stop whatever it is at: it is not available any more."""
+        if self.worker is not None:
+            self.worker.lose()
+
+
+class World:
+    """One run's shared state.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    attendance : Attendance
+    keeps_visits, keeps_trace : bool
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        attendance: Attendance,
+        *,
+        keeps_visits: bool,
+        keeps_trace: bool,
+    ) -> None:
+        federation, population = simulation.federation, simulation.population
+        server = federation.server
+        self.simulation = simulation
+        self.attendance = attendance
+        self.agenda = Agenda(len(population), attendance.horizon_s)
+        self.uplink = SharedLink(self.agenda, server.uplink_bytes_per_s)
+        self.downlink = SharedLink(self.agenda, server.downlink_bytes_per_s)
+        # Updates of one shared model follow each other, whatever could run side by side.
+        num = 1 if federation.server_plan.server_variant == "v2" else server.num_accelerators
+        self.accelerators = accelerators(self.agenda, server, num)
+        self.rates = [
+            None if c.link.trace is None else ClassRates(self.agenda, c.link.trace)
+            for c in federation.classes
+        ]
+        self.books = Books([population.class_names[v.class_index] for v in population.variants])
+        self.visits: list[Visit] | None = [] if keeps_visits else None
+        self.trace: list[TraceEvent] | None = [] if keeps_trace else None
+        self.clients = [
+            Client(*row)
+            for row in zip(
+                range(len(population)),
+                population.class_index.tolist(),
+                population.variant_index.tolist(),
+                population.slowdown.tolist(),
+                population.uplink.tolist(),
+                population.downlink.tolist(),
+                population.round_trip.tolist(),
+                strict=True,
+            )
+        ]
+        self.round = simulation.server_protocol.round
+        self.once_busy_s = 0.0
+        self._tasks: dict[int, list[Task]] = {}
+        self._parts: dict[int, Parts] = {}
+
+    def tasks(self, segment: int) -> list[Task]:
+        """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
+        if segment not in self._tasks:
+            simulation = self.simulation
+            federation, tasks = simulation.federation, []
+            for variant, protocol in zip(
+                simulation.population.variants, simulation.protocols, strict=True
+            ):
+                is_setup = segment == SETUP_SEGMENT
+                segments: tuple[Segment, ...] = (
+                    protocol.setup if is_setup else (protocol.round[segment],)
+                )
+                steps = tuple(s for each in segments if isinstance(each, Each) for s in each.steps)
+                client_class = federation.classes[variant.class_index]
+                training = variant.plan.training
+                tasks.append(read_task(steps, training, client_class, federation.server.device))
+            self._tasks[segment] = tasks
+        return self._tasks[segment]
+
+    def parts(self, segment: int) -> Parts:
+        """Seconds of a segment for each client alone."""
+        if segment not in self._parts:
+            self._parts[segment] = segment_parts(self.simulation, segment)
+        return self._parts[segment]
+
+    def startup_s(self, client: Client, message: Message) -> float:
+        """Delay ahead of a message's flow that starts up now [s]."""
+        rates = self.rates[client.class_index]
+        key = (message.is_up, message.message_bytes)
+        if rates is None and key in client.startup_s:
+            return client.startup_s[key]
+        link = self.simulation.federation.classes[client.class_index].link
+        if message.is_up:
+            rate, capacity = client.uplink, self.uplink.capacity
+        else:
+            rate, capacity = client.downlink, self.downlink.capacity
+        if rates is not None:
+            rate *= rates.factor()
+        goodput = min(rate, capacity) * link.payload_fraction
+        seconds = startup_seconds(message.message_bytes, goodput, client.round_trip_s, link)
+        client.startup_s[key] = seconds
+        return seconds
+
+    def once(
+        self, round_index: int, book_index: int, segment: int, num_used: int
+    ) -> Generator[simpy.Event, Any, float]:
+        """Let the server work once for what was gathered; the seconds that it takes."""
+        each = self.round[segment]
+        assert isinstance(each, Once)
+        plan, device = (
+            self.simulation.federation.server_plan,
+            self.simulation.federation.server.device,
+        )
+        total_s = 0.0
+        for times, step in leaf_steps(each.steps):
+            start_s = self.agenda.now
+            tally = Tally(start_s)
+            tally.executions = times
+            if isinstance(step, Compute):
+                one_s = operation_seconds(step.operation, plan.training, device, num_used)
+                tally.compute_s = tally.server_s = times * one_s
+            if tally.compute_s > 0:
+                yield Timeout(self.agenda, tally.compute_s)
+            total_s += tally.compute_s
+            self.books.add_server(book_index, step, tally, plan.training)
+            if self.trace is not None:
+                self.trace.append(
+                    TraceEvent(
+                        round_index,
+                        SERVER_PARTY,
+                        -1,
+                        step.label,
+                        0,
+                        "server",
+                        start_s,
+                        self.agenda.now,
+                        0,
+                        "used",
+                    )
+                )
+        self.once_busy_s += total_s
+        return total_s
