@@ -124,7 +124,7 @@ class Queue:
     def cancel(self, request: Request) -> None:
         """Drop a request: from the queue, or from its accelerator, which is free then.
 
-        A batch of several goes on to its end.
+        A batch goes on as long as anybody waits for it.
         """
         if request.is_done:
             return
@@ -133,7 +133,7 @@ class Queue:
         if service is None:
             return
         request.served_s = max(self._agenda.now - service.start_s, 0.0)
-        if len(service.requests) == 1:
+        if all(other.is_cancelled for other in service.requests):
             self._release(service)
 
     def busy_s(self) -> float:

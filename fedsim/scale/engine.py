@@ -25,6 +25,7 @@ from fedsim.scale.segment import (
     LATE,
     LOST,
     USED,
+    HorizonError,
     SegmentOutcome,
     SegmentTask,
     segment_programs,
@@ -66,10 +67,6 @@ def simulate(simulation: Simulation, *, keeps_visits: bool = False) -> Simulatio
         if result is not None:
             return result
         horizon_s *= 4
-
-
-class _HorizonError(Exception):
-    """The simulation went beyond what is known of availability."""
 
 
 @dataclass
@@ -136,7 +133,7 @@ class _Run:
         try:
             for round_index in range(1, self._simulation.federation.num_rounds + 1):
                 now = self._round(round_index, now)
-        except _HorizonError:
+        except HorizonError:
             return None
         visits = None
         if self._keeps_visits:
@@ -228,7 +225,7 @@ class _Run:
         columns.compute_s.append(compute_s)
         columns.transfer_s.append(transfer_s)
         if self._intervals is not None and now >= self._horizon_s:
-            raise _HorizonError
+            raise HorizonError
         return now
 
     def _start(self, round_index: int, now: float) -> tuple[float, Integers]:
@@ -249,7 +246,7 @@ class _Run:
                     f"within 100 days of waiting; lower policy.min_available or "
                     "policy.clients_per_round, or let clients be available longer."
                 )
-            raise _HorizonError
+            raise HorizonError
         eligible = everybody[self._intervals.are_there(everybody, start)]
         return start, self._selector.choose(round_index, eligible, wanted)
 

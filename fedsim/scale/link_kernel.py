@@ -18,15 +18,25 @@ from fedsim.scale.compiled import compiled
 from fedsim.scale.flow_heap_kernel import Flows, Heaps, push, top
 from fedsim.scale.rank_set import add, largest, least, remove
 
-__all__ = ["share_in_order"]
+__all__ = [
+    "MAX_LANES",
+    "OUT",
+    "advance",
+    "balance",
+    "come_in",
+    "next_end",
+    "share_in_order",
+    "still_to_send",
+    "take_out",
+]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 #: Sizes with a queue of their own; flows of others go through a heap.
-_MAX_LANES = 8
-_OUT, _QUEUED, _HEAPED, _CAPPED = 0, 1, 2, 3
+MAX_LANES = 8
+OUT, _QUEUED, _HEAPED, _CAPPED = 0, 1, 2, 3
 # Registers of a link's state.
 _NOW, _SERVICE, _LEVEL, _CAPPED_RATE, _LEAST_RATE = 0, 1, 2, 3, 4
 _NUM_SHARED, _NUM_CAPPED = 0, 1
@@ -102,8 +112,8 @@ def _share(
     flows = (np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank)
     queues = (
         np.full(num, -1, dtype=np.int64),
-        np.full(_MAX_LANES, -1, dtype=np.int64),
-        np.full(_MAX_LANES, -1, dtype=np.int64),
+        np.full(MAX_LANES, -1, dtype=np.int64),
+        np.full(MAX_LANES, -1, dtype=np.int64),
         lane,
     )
     num_words = starts[len(starts) - 1]
@@ -125,7 +135,7 @@ def _share(
                 arrival, flows, queues, sets, real, count, capacity, next_arrival, stop, last_tag,
                 departure,
             )  # fmt: skip
-        flow, end = _next_end(flows, queues, heaps, real, count)
+        flow, end = next_end(flows, queues, heaps, real, count)
         come = leave = np.inf
         if next_arrival < num:
             come = arrival[next_arrival]
@@ -137,17 +147,17 @@ def _share(
             return
         # What ends at the nanosecond at which it would be taken out has ended.
         if end <= come and np.rint(end * 1e9) <= np.rint(leave * 1e9):
-            _advance(real, count, end)
+            advance(real, count, end)
             departure[flow] = end
-            _take_out(flow, flows, sets, real, count)
-            _balance(flows, sets, heaps, real, count, capacity)
+            take_out(flow, flows, sets, real, count)
+            balance(flows, sets, heaps, real, count, capacity)
         elif leave < come:
             gone = leavers[next_leaver]
-            _advance(real, count, leave)
+            advance(real, count, leave)
             departure[gone] = leave
-            unsent[gone] = _still_to_send(gone, flows, real)
-            _take_out(gone, flows, sets, real, count)
-            _balance(flows, sets, heaps, real, count, capacity)
+            unsent[gone] = still_to_send(gone, flows, real)
+            take_out(gone, flows, sets, real, count)
+            balance(flows, sets, heaps, real, count, capacity)
         else:
             new = next_arrival
             next_arrival += 1
@@ -157,9 +167,9 @@ def _share(
             unsent[new] = 0.0
             if size[new] > 0.0:
                 departure[new] = np.inf
-                _advance(real, count, come)
-                _come_in(new, flows, queues, sets, heaps, real, count)
-                _balance(flows, sets, heaps, real, count, capacity)
+                advance(real, count, come)
+                come_in(new, flows, queues, sets, heaps, real, count)
+                balance(flows, sets, heaps, real, count, capacity)
 
 
 @compiled
@@ -188,7 +198,7 @@ def _share_plainly(
     num_shared, level = count[_NUM_SHARED], real[_LEVEL]
     num = len(arrival)
     num_lanes = np.int64(0)
-    for lane in range(_MAX_LANES):
+    for lane in range(MAX_LANES):
         if heads[lane] >= 0:
             num_lanes = lane + 1
     while num_shared > 1:
@@ -211,7 +221,7 @@ def _share_plainly(
             service += level * (end - now)
             now = end
             departure[flow] = end
-            where[flow] = _OUT
+            where[flow] = OUT
             remove(shared, starts, rank[flow])
             num_shared -= 1
         else:
@@ -241,7 +251,7 @@ def _share_plainly(
 
 
 @compiled
-def _advance(real: Reals, count: Integers, now: float) -> None:
+def advance(real: Reals, count: Integers, now: float) -> None:
     """Bring virtual time up to a moment."""
     if count[_NUM_SHARED] > 0:
         real[_SERVICE] += real[_LEVEL] * (now - real[_NOW])
@@ -249,13 +259,13 @@ def _advance(real: Reals, count: Integers, now: float) -> None:
 
 
 @compiled
-def _next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Integers) -> Any:
+def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Integers) -> Any:
     """The flow that ends next and when; infinite where there is none."""
     where, due = flows[0], flows[1]
     follower, heads = queues[0], queues[1]
     flow, tag = np.int64(-1), np.inf
     if count[_NUM_SHARED] > 0:
-        for lane in range(_MAX_LANES):
+        for lane in range(MAX_LANES):
             head = heads[lane]
             while head >= 0 and where[head] != _QUEUED:
                 head = follower[head]
@@ -276,7 +286,8 @@ def _next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: In
 
 
 @compiled
-def _still_to_send(flow: int, flows: Flows, real: Reals) -> float:
+def still_to_send(flow: int, flows: Flows, real: Reals) -> float:
+    """What a flow that is on the link has not sent yet [B]."""
     where, due, _, rate, _, _ = flows
     if where[flow] == _CAPPED:
         return max(0.0, (due[flow] - real[_NOW]) * rate[flow])
@@ -284,7 +295,7 @@ def _still_to_send(flow: int, flows: Flows, real: Reals) -> float:
 
 
 @compiled
-def _come_in(
+def come_in(
     new: int, flows: Flows, queues: Queues, sets: Sets, heaps: Heaps, real: Reals, count: Integers
 ) -> None:
     """Put a flow on the side where the level of this moment has it."""
@@ -336,7 +347,8 @@ def _to_shared(
 
 
 @compiled
-def _take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) -> None:
+def take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) -> None:
+    """Remove a flow from its side; the level is for :func:`balance` to find."""
     where, _, _, rate, rank, _ = flows
     if where[flow] == _CAPPED:
         remove(sets[2], sets[0], rank[flow])
@@ -351,11 +363,11 @@ def _take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers)
         if count[_NUM_SHARED] == 0:
             real[_SERVICE] = 0.0
             real[_LEAST_RATE] = np.inf
-    where[flow] = _OUT
+    where[flow] = OUT
 
 
 @compiled
-def _balance(
+def balance(
     flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers, capacity: float
 ) -> None:
     """Find the level, and move the flows whose rates it has crossed.
@@ -374,7 +386,7 @@ def _balance(
         if rate[fastest] <= level:
             break
         lacking = max(0.0, (due[fastest] - real[_NOW]) * rate[fastest])
-        _take_out(fastest, flows, sets, real, count)
+        take_out(fastest, flows, sets, real, count)
         due[fastest] = real[_SERVICE] + lacking
         _to_shared(fastest, flows, sets, heaps, real, count)
     real[_LEVEL] = np.inf
@@ -389,7 +401,7 @@ def _balance(
         if rate[slowest] > level:
             break
         lacking = max(0.0, due[slowest] - real[_SERVICE])
-        _take_out(slowest, flows, sets, real, count)
+        take_out(slowest, flows, sets, real, count)
         due[slowest] = real[_NOW] + lacking / rate[slowest]
         _to_capped(slowest, flows, sets, heaps, real, count)
         real[_LEVEL] = np.inf

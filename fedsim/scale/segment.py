@@ -13,12 +13,25 @@ from fedsim.fleet.simulation import Simulation
 from fedsim.protocol.step import Each, Segment
 from fedsim.scale.stages import Program, program
 
-__all__ = ["LATE", "LOST", "USED", "SegmentOutcome", "SegmentTask", "Tally", "segment_programs"]
+__all__ = [
+    "LATE",
+    "LOST",
+    "USED",
+    "HorizonError",
+    "SegmentOutcome",
+    "SegmentTask",
+    "Tally",
+    "segment_programs",
+]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 USED, LATE, LOST = 0, 1, 2
+
+
+class HorizonError(Exception):
+    """The simulation went beyond what is known of availability: it starts over, knowing more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,7 @@ def _walk(
     visit = 0
     for s in range(table.kind.shape[1]):
         kind = table.kind[v, s]
-        if kind < 0 or (now >= stop and s > 0):
+        if kind < 0 or now >= stop:
             return
         tally.start_s[v, s, outcome] = min(tally.start_s[v, s, outcome], now)
         if kind == _CLIENT:
