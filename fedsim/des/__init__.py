@@ -2,7 +2,7 @@
 
 It keeps the rules of ``docs/simulation.md`` and is written to be read, in this order:
 :mod:`~fedsim.des.agenda` (which event is next), :mod:`~fedsim.des.link` and
-:mod:`~fedsim.des.accelerators` (what is shared), :mod:`~fedsim.des.worker` (a client's way through
+:mod:`~fedsim.des.accelerators` (what is shared), :mod:`~fedsim.des.attempt` (a client's way through
 the protocol), :mod:`~fedsim.des.synchronous`, :mod:`~fedsim.des.buffered` and
 :mod:`~fedsim.des.windowed` (the server).
 """

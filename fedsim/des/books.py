@@ -48,6 +48,13 @@ class Tally:
         self.compute_s = self.server_s = self.transfer_s = self.wait_s = 0.0
         self.start_s = start_s
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was done and no time passed, as where a step was cut as it began."""
+        return not (
+            self.executions or self.cut_bytes or self.compute_s or self.transfer_s or self.wait_s
+        )
+
     def add(self, other: Tally) -> None:
         """Add another's sums; the earlier start stays."""
         self.executions += other.executions
@@ -133,7 +140,7 @@ class Books:
         ):
             party = self._class_names[variant]
             for step, tally in zip(task.steps, tallies, strict=True):
-                if tally is not None:
+                if tally is not None and not tally.is_empty:
                     key = RowKey(round_index, party, step.label, 0, outcome)
                     _merge(rows, key, tally.row(step, task.training))
         for (round_index, label), row in self._server.items():

@@ -11,13 +11,13 @@ import numpy as np
 import simpy
 
 from fedsim.des.agenda import SERVER, HorizonPassed
+from fedsim.des.attempt import Assignment
 from fedsim.des.attendance import Attendance
 from fedsim.des.buffered import BufferedMode
 from fedsim.des.free_running import FreeRunning
 from fedsim.des.gathering import Gathering
 from fedsim.des.synchronous import SynchronousRounds
 from fedsim.des.windowed import WindowedMode
-from fedsim.des.worker import Assignment
 from fedsim.des.world import SETUP_SEGMENT, World
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on, presence
@@ -30,7 +30,7 @@ __all__ = ["simulate"]
 
 Mode = SynchronousRounds | FreeRunning
 
-_FIRST_HORIZON_S: Final = 4 * 86400.0
+_FIRST_HORIZON_S: Final = 3600.0
 _HORIZON_GROWTH: Final = 4.0
 _COLLECTION_THRESHOLD: Final = 200_000
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import simpy
 
 from fedsim.des.agenda import SERVER, Signal
-from fedsim.des.worker import Assignment, Worker
+from fedsim.des.attempt import Assignment
+from fedsim.des.worker import Worker
 from fedsim.des.world import Client, World
 
 __all__ = ["Gathering"]

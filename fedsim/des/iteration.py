@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from fedsim.des.attempt import Assignment
 from fedsim.des.luck import Luck
-from fedsim.des.worker import Assignment, Worker
+from fedsim.des.worker import Worker
 from fedsim.des.world import Client, World
 from fedsim.errors import ScenarioError
 from fedsim.protocol.step import Each, Gather, Once, Segment

@@ -103,7 +103,11 @@ class SharedLink:
         flow = Flow(client, num_bytes, rate_bytes_per_s, Signal(self._agenda))
         now_s = self._agenda.now
         self._advance(now_s)
-        self._enter_capped(flow, now_s + num_bytes / rate_bytes_per_s)
+        if rate_bytes_per_s > self._level:
+            # One more only lowers the level, so it is above it for certain.
+            self._enter_level(flow, self._virtual + num_bytes)
+        else:
+            self._enter_capped(flow, now_s + num_bytes / rate_bytes_per_s)
         self._settle()
         return flow
 
@@ -191,19 +195,20 @@ class SharedLink:
         if not self._num_level and self._capped_rate <= self.capacity:
             self._level = inf
             return
-        while (fastest := self._capped_by_rate.first()) is not None and (
-            fastest.rate > self._fair_share()
-        ):
+        share = self._fair_share()
+        fastest = self._capped_by_rate.first()
+        while fastest is not None and fastest.rate > share:
             remaining = self._remaining(fastest)
             self._take_out(fastest)
             self._enter_level(fastest, self._virtual + remaining)
-        while (slowest := self._level_by_rate.first()) is not None and (
-            slowest.rate <= self._fair_share()
-        ):
+            share, fastest = self._fair_share(), self._capped_by_rate.first()
+        slowest = self._level_by_rate.first()
+        while slowest is not None and slowest.rate <= share:
             remaining = self._remaining(slowest)
             self._take_out(slowest)
             self._enter_capped(slowest, self._clock_s + remaining / slowest.rate)
-        self._level = self._fair_share()
+            share, slowest = self._fair_share(), self._level_by_rate.first()
+        self._level = share
 
     def _fair_share(self) -> float:
         """What the capped flows leave to each of the others [B/s].

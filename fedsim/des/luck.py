@@ -51,9 +51,8 @@ class Luck:
         return failures[row]
 
     def _draw(self, attempt: int) -> list[float]:
-        here, parts = self._clients, self._parts
-        own = Parts(parts.client_s[here], parts.server_s[here], parts.transfer_s[here])
-        alone_s = own.total(np.array(self.factors))
+        here = self._clients
+        alone_s = self._parts.total(np.array(self.factors), here)
         offsets = failure_offsets(self._simulation, self._round_index, here, attempt, alone_s)
         failures: list[float] = offsets.tolist()
         return failures

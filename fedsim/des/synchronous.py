@@ -10,11 +10,11 @@ import simpy
 from numpy.typing import NDArray
 
 from fedsim.des.agenda import SERVER
+from fedsim.des.attempt import Assignment
 from fedsim.des.attendance import PATIENCE_S
 from fedsim.des.gathering import Gathering
 from fedsim.des.luck import Luck
 from fedsim.des.rounds_log import RoundLine, RoundsLog
-from fedsim.des.worker import Assignment
 from fedsim.des.world import Client, World
 from fedsim.draws import purpose_key, uniforms
 from fedsim.errors import ScenarioError
@@ -38,7 +38,8 @@ class SynchronousRounds:
     ----------
     log : RoundsLog
     idle_s : list of float
-        By class: seconds that clients waited for others after their own work [s].
+        By class: seconds that clients whose work was used waited, for others and for the server,
+        after their own work [s].
     """
 
     def __init__(self, world: World, selector: Selector) -> None:
@@ -100,9 +101,12 @@ class _Round:
             elif isinstance(words, Once):
                 if not self._members:
                     break
-                line.compute_s += yield from world.once(
+                seconds = yield from world.once(
                     self._round_index, self._round_index, segment, len(self._members)
                 )
+                line.compute_s += seconds
+                for _, client in self._members:
+                    self._server.idle_s[client.class_index] += seconds
         line.end_s = world.agenda.now
         self._server.log.lines.append(line)
 

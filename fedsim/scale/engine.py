@@ -38,7 +38,8 @@ __all__ = ["simulate"]
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_FIRST_HORIZON_S = 4 * 86400.0
+#: Short, for stays of seconds make many intervals; what is beyond it is drawn when it is needed.
+_FIRST_HORIZON_S = 3600.0
 #: A server that waits longer than this for clients waits for ever.
 _PATIENCE_S = 100 * 86400.0
 

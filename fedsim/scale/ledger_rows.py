@@ -48,6 +48,9 @@ def ledger_rows(
                 cut, payload = int(tally.cut_bytes[place]), int(tally.cut_payload[place])
                 _add(row, f"{way}_message_bytes", cut)
                 _add(row, f"{way}_payload_bytes", payload)
+            if row == LedgerRow():
+                # Cut off as it began.
+                continue
             row.start_s = float(starts[stage_index, outcome])
             key = RowKey(round_index, party, stage.step.label, 0, _OUTCOMES[outcome])
             known = ledger.rows.get(key)

@@ -126,12 +126,13 @@ class StraightSegment:
         attempts = self._attempts(task)
         passage = self._pass(task, attempts)
         closed_s, outcome, end_s, last_used = _gathered(task, attempts, passage)
+        has_failed = np.zeros(len(attempts.row), dtype=bool)
         if (outcome == LATE).any():
             # What was still going on then is cut off there; it had no part in who was in time.
-            attempts = _cut_at(attempts, closed_s)
+            attempts, has_failed = _cut_at(attempts, closed_s)
             passage = self._pass(task, attempts)
             end_s = np.minimum(end_s, closed_s)
-        tally = self._tallied(task, attempts, passage, outcome)
+        tally = self._tallied(task, attempts, passage, outcome, has_failed)
         visits = self._visits(task, attempts, passage) if task.keeps_visits else None
         num_events = len(attempts.row) * (2 + 4 * len(self._kinds))
         return SegmentOutcome(closed_s, outcome, end_s, last_used, tally, 0.0, num_events, visits)
@@ -203,7 +204,12 @@ class StraightSegment:
         return _Passage(join, leave, unsent, done)
 
     def _tallied(
-        self, task: SegmentTask, attempts: _Attempts, passage: _Passage, outcome: Integers
+        self,
+        task: SegmentTask,
+        attempts: _Attempts,
+        passage: _Passage,
+        outcome: Integers,
+        has_failed: NDArray[np.bool_],
     ) -> Tally:
         population = self._simulation.population
         client = task.clients[attempts.row]
@@ -213,8 +219,8 @@ class StraightSegment:
             last = np.zeros(len(task.clients), dtype=np.int64)
             np.maximum.at(last, attempts.row, attempts.number)
             is_last = attempts.number == last[attempts.row]
-        result = np.where(is_last, outcome[attempts.row], LOST)
-        # A client that is cut while it waits for its next attempt loses the attempt before.
+        # Who is late while it waits for its next attempt lost the one before.
+        result = np.where(is_last & ~has_failed, outcome[attempts.row], LOST)
         tally_attempts(
             client, attempts.start_s, attempts.stop_s, passage.join_s, passage.leave_s,
             passage.unsent_bytes, result, population.variant_index,
@@ -247,15 +253,18 @@ def _nanoseconds(seconds: Reals | float) -> Reals:
     return np.asarray(np.rint(np.asarray(seconds) * 1e9))
 
 
-def _cut_at(attempts: _Attempts, closed_s: float) -> _Attempts:
+def _cut_at(attempts: _Attempts, closed_s: float) -> tuple[_Attempts, NDArray[np.bool_]]:
+    """Attempts that had begun by the close, cut off there; and which had failed before."""
     begun = _nanoseconds(attempts.start_s) < _nanoseconds(closed_s)
     begun |= attempts.number == 0
-    return _Attempts(
+    stop = attempts.stop_s[begun]
+    cut = _Attempts(
         attempts.row[begun],
         attempts.number[begun],
         attempts.start_s[begun],
-        np.minimum(attempts.stop_s[begun], closed_s),
+        np.minimum(stop, closed_s),
     )
+    return cut, _nanoseconds(stop) < _nanoseconds(closed_s)
 
 
 def _gathered(
@@ -264,9 +273,10 @@ def _gathered(
     """When the gathering closed, everybody's outcome and end, and who was the last that counted."""
     num = len(task.clients)
     if len(attempts.row) == num == task.awaited and not np.isfinite(attempts.stop_s).any():
-        last = int(np.argmax(passage.done_s)) if num else -1
-        closed = float(passage.done_s[last]) if num else task.start_s
+        closed = float(passage.done_s.max(initial=task.start_s))
         if closed <= task.deadline_s:
+            tied = np.flatnonzero(_nanoseconds(passage.done_s) == _nanoseconds(closed))
+            last = int(tied[-1]) if num else -1
             return closed, np.zeros(num, dtype=np.int64), passage.done_s, last
     through = _nanoseconds(passage.done_s) <= _nanoseconds(attempts.stop_s)
     done = np.where(through, passage.done_s, np.inf)

@@ -1,0 +1,351 @@
+"""One attempt of a client at a segment: the process that reads the protocol step by step.
+
+It keeps what it did until somebody knows what became of it, and where it is cut off it says what
+was finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import floor
+from typing import Any, Final, assert_never
+
+import simpy
+from simpy import Timeout
+
+from fedsim.des.accelerators import Request
+from fedsim.des.books import Tally
+from fedsim.des.link import Flow
+from fedsim.des.luck import Luck
+from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Task
+from fedsim.des.world import Client, World
+from fedsim.fleet.trace import TraceEvent, TraceKind
+from fedsim.ledger import Outcome
+
+__all__ = ["Assignment", "Attempt", "Events"]
+
+Events = Generator[simpy.Event, Any, None]
+
+#: What a client is in the middle of, as far as it matters where it is cut off.
+_PACKING: Final = "packing"
+_TRANSFERRING: Final = "transferring"
+_UNPACKING: Final = "unpacking"
+_COMPUTING: Final = "computing"
+_ASKING: Final = "asking"
+
+_SEGMENT_BYTES: Final = 1448
+#: The resource's number among visits, behind the two sides of the link.
+_ACCELERATORS: Final = 2
+#: Share of an execution within which rounding errors lie.
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What some clients are asked to do.
+
+    Attributes
+    ----------
+    round_index : int
+        The round, or the client's own iteration; 0 in the set-up.
+    book_index : int
+        Round under which it stands in the ledger.
+    segment : int
+    luck : Luck or None
+        None in the set-up, which nobody's luck touches.
+    may_fail : bool
+        Whether drop-outs are drawn.
+    """
+
+    round_index: int
+    book_index: int
+    segment: int
+    luck: Luck | None
+    may_fail: bool
+
+
+class Attempt:
+    """A client on its way through a task.
+
+    Parameters
+    ----------
+    world : World
+    client : Client
+    task : Task
+    assignment : Assignment
+    number : int
+        From 0.
+    slowness : float
+        Slowdown times the round's factor, on the client's computing.
+    """
+
+    __slots__ = (
+        "_action",
+        "_agenda",
+        "_assignment",
+        "_client",
+        "_doing",
+        "_flow",
+        "_joined_s",
+        "_notes",
+        "_num_visits",
+        "_request",
+        "_sent_bytes",
+        "_since_s",
+        "_slowness",
+        "_tallies",
+        "_task",
+        "_world",
+        "number",
+    )
+
+    def __init__(
+        self,
+        world: World,
+        client: Client,
+        task: Task,
+        assignment: Assignment,
+        number: int,
+        slowness: float,
+    ) -> None:
+        self.number = number
+        self._world = world
+        self._agenda = world.agenda
+        self._client = client
+        self._task = task
+        self._assignment = assignment
+        self._slowness = slowness
+        self._tallies: list[Tally | None] = [None] * len(task.steps)
+        self._notes: list[tuple[TraceKind, int, float, float, int]] = []
+        self._num_visits = self._sent_bytes = 0
+        self._doing = ""
+        self._action: ClientWork | ServerWork | Message | None = None
+        self._flow: Flow | None = None
+        self._request: Request | None = None
+        self._since_s = self._joined_s = 0.0
+
+    def commit(self, outcome: Outcome) -> None:
+        """Enter in the books what was done and what became of it."""
+        assignment, world = self._assignment, self._world
+        world.books.add(
+            assignment.book_index,
+            self._client.variant,
+            assignment.segment,
+            outcome,
+            self._task,
+            self._tallies,
+        )
+        if world.trace is not None:
+            party = world.simulation.population.client_id(self._client.index)
+            world.trace.extend(
+                TraceEvent(
+                    round_index=assignment.round_index,
+                    party=party,
+                    client_index=self._client.index,
+                    step=self._task.steps[index].label,
+                    attempt=self.number,
+                    kind=kind,
+                    start_s=start_s,
+                    end_s=end_s,
+                    num_bytes=num_bytes,
+                    outcome=outcome,
+                )
+                for kind, index, start_s, end_s, num_bytes in self._notes
+            )
+
+    def go_through(self, actions: tuple[Action, ...]) -> Events:
+        """Events of some actions, one after the other."""
+        for action in actions:
+            match action:
+                case Message():
+                    yield from self._message(action)
+                case ClientWork():
+                    yield from self._client_work(action)
+                case ServerWork():
+                    yield from self._server_work(action)
+                case Loop():
+                    for _ in range(action.times):
+                        yield from self.go_through(action.actions)
+                case _:
+                    assert_never(action)
+
+    def _client_work(self, work: ClientWork) -> Events:
+        tally = self._enter(_COMPUTING, work)
+        seconds = work.times * (work.one_s * self._slowness)
+        if seconds > 0:
+            yield Timeout(self._agenda, seconds)
+            tally.compute_s += seconds
+        tally.executions += work.times
+        self._note("compute", work.index)
+
+    def _server_work(self, work: ServerWork) -> Events:
+        tally = self._enter(_ASKING, work)
+        world = self._world
+        self._joined_s = world.agenda.now
+        request = world.accelerators.request(self._client.index, work.own_s, work.shared_s)
+        self._request = request
+        yield request.done
+        tally.executions += 1
+        self._leave_accelerators(tally, request)
+
+    def _message(self, message: Message) -> Events:
+        agenda = self._agenda
+        client_s = message.client_s * self._slowness
+        if message.is_up:
+            before_s, behind_s = client_s, message.server_s
+        else:
+            before_s, behind_s = message.server_s, client_s
+        tally = self._enter(_PACKING, message)
+        if before_s > 0:
+            yield Timeout(agenda, before_s)
+            self._book_packing(tally, message, before_s, is_server=not message.is_up)
+        self._enter(_TRANSFERRING, message)
+        self._sent_bytes = 0
+        startup_s = self._world.startup_s(self._client, message)
+        if startup_s > 0:
+            yield Timeout(agenda, startup_s)
+        flow = self._join(message)
+        yield flow.done
+        tally.executions += 1
+        self._sent_bytes = message.message_bytes
+        self._leave_link(message, flow)
+        if self._client.round_trip_s > 0:
+            yield Timeout(agenda, self._client.round_trip_s / 2)
+        tally.transfer_s += agenda.now - self._since_s
+        self._note("transfer", message.index, message.message_bytes)
+        if behind_s > 0:
+            self._enter(_UNPACKING, message)
+            yield Timeout(agenda, behind_s)
+            self._book_packing(tally, message, behind_s, is_server=message.is_up)
+
+    def _enter(self, doing: str, action: ClientWork | ServerWork | Message) -> Tally:
+        self._doing = doing
+        self._action = action
+        self._since_s = self._agenda.now
+        tally = self._tallies[action.index]
+        if tally is None:
+            tally = self._tallies[action.index] = Tally(self._since_s)
+        return tally
+
+    def _join(self, message: Message) -> Flow:
+        world, client = self._world, self._client
+        link = world.uplink if message.is_up else world.downlink
+        rate = client.uplink if message.is_up else client.downlink
+        rates = world.rates[client.class_index]
+        own_rate = rate if rates is None else rate * rates.factor()
+        self._joined_s = world.agenda.now
+        flow = self._flow = link.join(client.index, message.wire_bytes, own_rate)
+        if rates is not None:
+            rates.add(flow, link, rate)
+        return flow
+
+    def _leave_link(self, message: Message, flow: Flow) -> None:
+        self._flow = None
+        rates = self._world.rates[self._client.class_index]
+        if rates is not None:
+            rates.remove(flow)
+        if self._world.visits is not None:
+            self._visit(0 if message.is_up else 1)
+
+    def _leave_accelerators(self, tally: Tally, request: Request) -> None:
+        self._request = None
+        waited_s = max(self._agenda.now - self._joined_s - request.served_s, 0.0)
+        tally.compute_s += request.served_s
+        tally.server_s += request.served_s
+        tally.wait_s += waited_s
+        if self._world.visits is not None:
+            self._visit(_ACCELERATORS)
+        if self._world.trace is not None and self._action is not None:
+            index, taken_up_s = self._action.index, self._joined_s + waited_s
+            if waited_s > 0:
+                self._notes.append(("wait", index, self._joined_s, taken_up_s, 0))
+            self._notes.append(("server", index, taken_up_s, self._agenda.now, 0))
+
+    def _book_packing(
+        self, tally: Tally, message: Message, seconds: float, *, is_server: bool
+    ) -> None:
+        tally.compute_s += seconds
+        if is_server:
+            tally.server_s += seconds
+        self._note("server" if is_server else "compute", message.index)
+
+    def _visit(self, resource: int) -> None:
+        world, assignment = self._world, self._assignment
+        assert world.visits is not None
+        world.visits.append(
+            (
+                assignment.round_index,
+                self._client.index,
+                assignment.segment,
+                self.number,
+                self._num_visits,
+                resource,
+                self._joined_s,
+                world.agenda.now,
+            )
+        )
+        self._num_visits += 1
+
+    def _note(self, kind: TraceKind, index: int, num_bytes: int = 0) -> None:
+        if self._world.trace is not None:
+            self._notes.append((kind, index, self._since_s, self._agenda.now, num_bytes))
+
+    def cut(self) -> None:
+        """Book what was done of the step in hand up to now."""
+        action = self._action
+        if action is None:
+            return
+        tally = self._tallies[action.index]
+        assert tally is not None
+        elapsed_s = max(self._agenda.now - self._since_s, 0.0)
+        match action:
+            case ClientWork():
+                self._cut_computing(tally, action, elapsed_s)
+            case ServerWork():
+                self._cut_request(tally)
+            case Message():
+                self._cut_message(tally, action, elapsed_s)
+            case _:
+                assert_never(action)
+
+    def _cut_computing(self, tally: Tally, work: ClientWork, elapsed_s: float) -> None:
+        one_s = work.one_s * self._slowness
+        tally.executions += min(floor(elapsed_s / one_s + _ROUNDING), work.times)
+        tally.compute_s += min(elapsed_s, work.times * one_s)
+        self._note("compute", work.index)
+
+    def _cut_request(self, tally: Tally) -> None:
+        request = self._request
+        if request is None:
+            return
+        self._world.accelerators.cancel(request)
+        # It may be through in this very nanosecond, and nobody told the client yet.
+        tally.executions += int(request.is_done)
+        self._leave_accelerators(tally, request)
+
+    def _cut_message(self, tally: Tally, message: Message, elapsed_s: float) -> None:
+        if self._doing is not _TRANSFERRING:
+            is_server = message.is_up is (self._doing is _UNPACKING)
+            self._book_packing(tally, message, elapsed_s, is_server=is_server)
+            return
+        tally.transfer_s += elapsed_s
+        if self._flow is not None:
+            self._cut_flow(tally, message, self._flow)
+        self._note("transfer", message.index, self._sent_bytes)
+
+    def _cut_flow(self, tally: Tally, message: Message, flow: Flow) -> None:
+        """Take the flow out and count the whole segments that had left."""
+        link = self._world.uplink if message.is_up else self._world.downlink
+        unsent = link.cancel(flow)
+        self._leave_link(message, flow)
+        if flow.is_done:
+            tally.executions += 1
+            self._sent_bytes = message.message_bytes
+            return
+        share = 1.0 - unsent / message.wire_bytes
+        num_segments = floor(share * message.message_bytes / _SEGMENT_BYTES + _ROUNDING)
+        sent_bytes = min(num_segments * _SEGMENT_BYTES, message.message_bytes)
+        tally.cut_bytes += sent_bytes
+        tally.cut_payload_bytes += min(sent_bytes, message.payload_bytes)
+        self._sent_bytes = sent_bytes
