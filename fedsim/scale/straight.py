@@ -129,7 +129,8 @@ class StraightSegment:
         has_failed = np.zeros(len(attempts.row), dtype=bool)
         if (outcome == LATE).any():
             # What was still going on then is cut off there; it had no part in who was in time.
-            attempts, has_failed = _cut_at(attempts, closed_s)
+            through = _nanoseconds(passage.done_s) <= _nanoseconds(attempts.stop_s)
+            attempts, has_failed = _cut_at(attempts, closed_s, through)
             passage = self._pass(task, attempts)
             end_s = np.minimum(end_s, closed_s)
         tally = self._tallied(task, attempts, passage, outcome, has_failed)
@@ -253,7 +254,9 @@ def _nanoseconds(seconds: Reals | float) -> Reals:
     return np.asarray(np.rint(np.asarray(seconds) * 1e9))
 
 
-def _cut_at(attempts: _Attempts, closed_s: float) -> tuple[_Attempts, NDArray[np.bool_]]:
+def _cut_at(
+    attempts: _Attempts, closed_s: float, through: NDArray[np.bool_]
+) -> tuple[_Attempts, NDArray[np.bool_]]:
     """Attempts that had begun by the close, cut off there; and which had failed before."""
     begun = _nanoseconds(attempts.start_s) < _nanoseconds(closed_s)
     begun |= attempts.number == 0
@@ -264,7 +267,7 @@ def _cut_at(attempts: _Attempts, closed_s: float) -> tuple[_Attempts, NDArray[np
         attempts.start_s[begun],
         np.minimum(stop, closed_s),
     )
-    return cut, _nanoseconds(stop) < _nanoseconds(closed_s)
+    return cut, ~through[begun] & (_nanoseconds(stop) < _nanoseconds(closed_s))
 
 
 def _gathered(
