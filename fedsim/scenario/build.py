@@ -9,14 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError
+from fedsim.scenario.client_files import (
+    ClientFigures,
+    read_availability,
+    read_client_figures,
+)
+from fedsim.scenario.fleet_tables import availability
 from fedsim.scenario.hardware import device_spec, link_spec, overlaid
-from fedsim.scenario.hardware_tables import ClassTable
+from fedsim.scenario.hardware_tables import ClassTable, DeviceTable, LinkTable
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.settings import Settings
+from fedsim.scenario.spread import ClassFigures, client_samples, spread
 from fedsim.scenario.tables import LoraTable
 from fedsim.scenario.text_length import drawn_lengths
 from fedsim.spec.batch import TextLengths
@@ -25,12 +32,16 @@ from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
 from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import FullTuning, LoraTuning, Tuning
 
-__all__ = ["Place", "built_federation"]
+__all__ = ["Place", "built_federation", "built_policy"]
 
 _T = TypeVar("_T")
 #: Parties of the draws. One order stands for every client, so that a class's name is only a name.
+#: More clients than this are never drawn one by one: no engine takes them.
+_MAX_DRAWN_CLIENTS = 10_000_000
+_MAX_BATCHES = 2_000_000
 _PRIVATE = "clients"
 _PUBLIC = "public"
 
@@ -82,13 +93,38 @@ def built_federation(
     if builder.mistakes or server is None or plan is None:
         return None, builder.mistakes
     table = settings.server
+    server_spec = builder.tried(
+        "[server]",
+        lambda: ServerSpec(
+            server,
+            table.num_accelerators,
+            table.uplink,
+            table.downlink,
+            table.discipline,
+            table.max_batch,
+            settings.split.server_order,
+        ),
+    )
+    if server_spec is None:
+        return None, builder.mistakes
     federation = FederationSpec(
         classes=tuple(classes),
-        server=ServerSpec(server, table.num_accelerators, table.uplink, table.downlink),
+        server=server_spec,
         server_plan=plan,
         num_rounds=settings.workload.num_rounds,
     )
     return federation, []
+
+
+def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
+    """The policy that the settings describe, or the mistake that keeps it from being built."""
+    table = settings.policy
+    renamed = {"deadline": "deadline_s", "window": "window_s", "retry_after": "retry_after_s"}
+    values = {renamed.get(name, name): value for name, value in table}
+    try:
+        return PolicySpec(**values), []
+    except ScenarioError as error:
+        return None, [Mistake.of(error, "[policy]")]
 
 
 @lru_cache(maxsize=64)
@@ -157,10 +193,12 @@ def _plan(
     )
 
 
-def _train_epochs(settings: Settings, client: ClassTable | None) -> tuple[TextLengths, ...]:
+def _train_epochs(
+    settings: Settings, client: ClassTable | None, num_samples: int | None = None
+) -> tuple[TextLengths, ...]:
     workload = settings.workload
     own = client.samples_per_client if client is not None else None
-    samples = own or workload.samples_per_client
+    samples = num_samples or own or workload.samples_per_client
     if workload.padding == "max_tokens":
         return (_text(settings, samples, _PRIVATE, 0),) * workload.local_epochs
     return tuple(
@@ -241,4 +279,80 @@ def _client_class(
         text = "comes to no client at all; give it a larger share."
         builder.mistakes.append(Mistake(f"{where}share", "", text))
         return None
-    return ClientClass(name, num_clients, plan, device, link)
+    return _with_figures(
+        builder,
+        ClientClass(name, num_clients, plan, device, link),
+        table,
+        device_table,
+        link_table,
+        training,
+    )
+
+
+def _with_figures(
+    builder: _Builder,
+    client_class: ClientClass,
+    table: ClassTable | None,
+    device_table: DeviceTable | None,
+    link_table: LinkTable | None,
+    training: TrainingSpec | None,
+) -> ClientClass | None:
+    """The class with how its clients differ, when they are there and what each has."""
+    fleet = builder.settings.fleet
+    where = f"[[fleet.class]] '{table.name}'" if table is not None else "[fleet]"
+    own_table = table.table if table is not None and table.table is not None else fleet.table
+    own_availability = table.availability if table is not None else None
+    dropout = table.dropout_probability if table is not None else None
+    folder = builder.place.folder
+
+    def complete() -> ClientClass:
+        file = None if own_table is None else read_client_figures(folder / own_table)
+        figures = ClassFigures(
+            device_table,
+            link_table,
+            client_class.device,
+            client_class.link,
+            file,
+            fleet.dropout_probability if dropout is None else dropout,
+        )
+        return replace(
+            client_class,
+            spread=spread(figures, client_class.plan),
+            availability=availability(
+                own_availability or fleet.availability,
+                lambda name, period: read_availability(folder / name, period),
+            ),
+            **_sizes(builder, client_class, table, training, file),
+        )
+
+    return builder.tried(where, complete)
+
+
+def _sizes(
+    builder: _Builder,
+    client_class: ClientClass,
+    table: ClassTable | None,
+    training: TrainingSpec | None,
+    file: ClientFigures | None,
+) -> dict[str, Any]:
+    """Private samples of each client, and a plan for each number of them."""
+    settings = builder.settings
+    middle = client_class.plan.train_epochs[0].num_samples
+    if client_class.num_clients > _MAX_DRAWN_CLIENTS:
+        return {}
+    sizes = client_samples(
+        client_class.name, client_class.num_clients, middle, settings.workload, file, settings.seed
+    )
+    if sizes is None or training is None:
+        return {}
+    batches = sum(-(-size // client_class.plan.batch_size) for size in set(sizes))
+    if batches * settings.workload.local_epochs > _MAX_BATCHES:
+        raise ScenarioError(
+            f"{batches:,} batches over all numbers of samples that clients have; allowed: "
+            f"{_MAX_BATCHES:,}. Spread them less, or use larger batches."
+        )
+    plans = {
+        size: replace(client_class.plan, train_epochs=_train_epochs(settings, table, size))
+        for size in sorted(set(sizes))
+    }
+    return {"client_samples": sizes, "plans": plans}

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from fedsim.calibration.link.profile import find_link_profile, load_link_profile
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
+from fedsim.scenario.client_files import read_rate_trace
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.mistake import shown
 from fedsim.spec import device_catalogue, link_catalogue
@@ -26,6 +27,8 @@ _T = TypeVar("_T", DeviceTable, LinkTable)
 PROFILE_DEVICE: Final = "profile"
 #: As for catalogue devices: the truth is within a factor of two with 95 % probability.
 _UNMEASURED_SIGMA: Final = 0.35
+#: Round trips ahead of a message: TCP's, and one more for TLS 1.3 (RFC 8446).
+_HANDSHAKES: Final = {"new": 1.0, "new-tls": 2.0, "reused": 0.0}
 
 
 def overlaid(base: _T | None, change: _T | None) -> _T | None:
@@ -158,6 +161,13 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
             f"like = {shown(table.like)}: no link of the catalogue; allowed: {', '.join(names)}."
             f"{nearest(table.like, names)}"
         )
+    if table.connection is not None and table.handshake_round_trips is not None:
+        raise ScenarioError(
+            f"connection = '{table.connection}' and handshake_round_trips = "
+            f"{table.handshake_round_trips:g} say the same thing; leave one of them out."
+        )
+    if (table.trace is None) != (table.trace_period is None):
+        raise ScenarioError("trace and trace_period belong together; give both or neither.")
     figures: dict[str, Any] = {
         name: value
         for name, value in (
@@ -168,9 +178,15 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
             ("initial_window_bytes", table.initial_window),
             ("payload_fraction", table.payload_fraction),
             ("message_s", table.message_time),
+            ("loss_probability", table.loss_probability),
         )
         if value is not None
     }
+    if table.connection is not None:
+        figures["handshake_round_trips"] = _HANDSHAKES[table.connection]
+    if table.trace is not None:
+        path = (folder or Path()) / table.trace
+        figures["trace"] = read_rate_trace(path, table.trace_period or 0.0)
     if table.like is not None or table.profile is not None:
         spec = _named_link(table, folder or Path())
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)

@@ -10,7 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from fedsim.scenario.fleet_tables import AvailabilityTable
 from fedsim.scenario.key import Table, key
+from fedsim.spec.federation import Discipline
+from fedsim.spec.policy import Mode, Selection
 from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Seconds, Watts
 
 __all__ = [
@@ -42,10 +45,36 @@ class LinkTable(Table):
     )
     name: str | None = key("label", default=None, description="What reports call it", min_length=1)
     uplink: ByteRate | None = key("time", default=None, description="Rate of the wire, up", gt=0)
+    uplink_p95: ByteRate | None = key(
+        "time",
+        default=None,
+        gt=0,
+        description="95 % of clients are below it; 'uplink' is the median",
+    )
     downlink: ByteRate | None = key(
         "time", default=None, description="Rate of the wire, down", gt=0
     )
+    downlink_p95: ByteRate | None = key(
+        "time", default=None, gt=0, description="Likewise; 'downlink' is the median"
+    )
     round_trip: Seconds | None = key("time", default=None, description="Round-trip time")
+    round_trip_p95: Seconds | None = key(
+        "time", default=None, description="Likewise; 'round_trip' is the median"
+    )
+    connection: Literal["new", "new-tls", "reused"] | None = key(
+        "time",
+        default=None,
+        description="1, 2 or 0 round trips of handshake ahead of every message",
+    )
+    loss_probability: float | None = key(
+        "time", default=None, ge=0, lt=1, description="Share of segments that are lost"
+    )
+    trace: str | None = key(
+        "time", default=None, min_length=1, description="CSV of times and factors on both rates"
+    )
+    trace_period: Seconds | None = key(
+        "time", default=None, gt=0, description="After which the trace starts over"
+    )
     handshake_round_trips: float | None = key(
         "time", default=None, ge=0, le=100, description="Round trips ahead of every message"
     )
@@ -72,6 +101,20 @@ class DeviceTable(Table):
     name: str | None = key("label", default=None, description="What reports call it", min_length=1)
     slowdown: float = key(
         "time", default=1.0, gt=0, le=1e6, description="All times are multiplied by it"
+    )
+    slowdown_p95: float | None = key(
+        "time",
+        default=None,
+        gt=0,
+        le=1e6,
+        description="95 % of clients are below it; 'slowdown' is the median",
+    )
+    round_variation: float = key(
+        "time",
+        default=0.0,
+        ge=0,
+        le=5,
+        description="Standard deviation of the log of a client's computing time over rounds",
     )
     compute: FlopRate | None = key(
         "time", default=None, gt=0, description="Sustained (not peak) rate of matrix products"
@@ -118,6 +161,15 @@ class ClassTable(Table):
     samples_per_client: int | None = key(
         "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
     )
+    dropout_probability: float | None = key(
+        "time", default=None, ge=0, le=1, description="Instead of [fleet]'s"
+    )
+    availability: AvailabilityTable | None = key(
+        "time", default=None, description="Instead of [fleet]'s"
+    )
+    table: str | None = key(
+        "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
+    )
     r: int | None = key(
         "cost", "time", default=None, ge=1, le=65536, description="Instead of [lora]'s rank"
     )
@@ -138,6 +190,15 @@ class FleetTable(Table):
     num_clients: int | None = key(
         "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="K, all clients"
     )
+    dropout_probability: float = key(
+        "time", default=0.0, ge=0, le=1, description="That a client fails in a round's work"
+    )
+    availability: AvailabilityTable = key(
+        "time", default=AvailabilityTable(), description="When clients are there"
+    )
+    table: str | None = key(
+        "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
+    )
     classes: _Classes = key(
         "cost", "time", default=(), alias="class", description="All clients are alike without it"
     )
@@ -156,11 +217,56 @@ class ServerTable(Table):
     downlink: ByteRate | None = key(
         "time", default=None, gt=0, description="What all clients together can receive"
     )
+    discipline: Discipline = key(
+        "time", default="fcfs", description="Requests wait for an accelerator, or share them"
+    )
+    max_batch: int = key(
+        "time", default=1, ge=1, le=1_000_000, description="Requests that are taken up at once"
+    )
 
 
 class PolicyTable(Table):
-    """``[policy]``: how long the server waits."""
+    """``[policy]``: whom the server asks, and how long it waits."""
 
-    mode: Literal["synchronous"] = key(
-        "time", default="synchronous", description="A round ends when the slowest client is done"
+    mode: Mode = key(
+        "time",
+        default="synchronous",
+        description="Rounds; aggregation at every buffer_size contributions, or every window",
+    )
+    clients_per_round: int | None = key(
+        "cost",
+        "time",
+        default=None,
+        ge=1,
+        le=_MAX_CLIENTS,
+        description="m; at work at once in the other modes; all who are available without it",
+    )
+    over_selection: float = key(
+        "cost", "time", default=0.0, ge=0, le=100, description="Asked beyond m, as a share of m"
+    )
+    quorum: int | None = key(
+        "time", default=None, ge=1, description="Contributions that the server waits for"
+    )
+    deadline: Seconds | None = key(
+        "time", default=None, gt=0, description="After which it waits no longer"
+    )
+    min_available: int | None = key(
+        "time", default=None, ge=1, description="A round starts when so many are available"
+    )
+    buffer_size: int | None = key(
+        "time", default=None, ge=1, le=_MAX_CLIENTS, description="Of mode 'buffered'"
+    )
+    window: Seconds | None = key("time", default=None, gt=0, description="Of mode 'windowed'")
+    max_staleness: int | None = key(
+        "time", default=None, ge=0, description="Versions; older contributions are thrown away"
+    )
+    selection: Selection = key(
+        "time", default="random", description="At random, the fastest, or by Oort's utility"
+    )
+    retries: int = key(
+        "time", default=0, ge=0, le=100, description="How often a client that failed starts over"
+    )
+    retry_after: Seconds = key("time", default=0.0, description="Pause ahead of that")
+    simulates_setup: bool = key(
+        "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )

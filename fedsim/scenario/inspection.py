@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
-from fedsim.scenario.build import Place, built_federation
+from fedsim.scenario.build import Place, built_federation, built_policy
 from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.document import Document
 from fedsim.scenario.mend import mended_settings
@@ -21,6 +21,7 @@ from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.variant import Variant, variants
 from fedsim.spec.federation import FederationSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.quantity import FROM_FILE
 
 __all__ = ["Inspected", "inspected"]
@@ -35,11 +36,13 @@ class Inspected:
     variant : Variant
     settings : Settings
     federation : FederationSpec
+    policy : PolicySpec
     """
 
     variant: Variant
     settings: Settings
     federation: FederationSpec
+    policy: PolicySpec
 
 
 def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
@@ -156,11 +159,13 @@ def _built(
 ) -> Inspected | None:
     federation, mistakes = built_federation(settings, place)
     log.add(variant, mistakes)
-    if federation is None or log.has(variant):
+    policy, mistakes = built_policy(settings)
+    log.add(variant, mistakes)
+    if federation is None or policy is None or log.has(variant):
         return None
     mistakes = _protocol_mistakes(variant, federation)
     log.add(variant, mistakes)
-    return None if mistakes else Inspected(variant, settings, federation)
+    return None if mistakes else Inspected(variant, settings, federation, policy)
 
 
 def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:

@@ -15,12 +15,14 @@ from fedsim.ledger import LedgerRow
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import parameters
 from fedsim.protocol.payload import adapter_payload
+from fedsim.scenario.engine import Choice
 from fedsim.scenario.settings import Settings
+from fedsim.scenario.simulated import Simulated, simulated_tables
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import LinkSpec
 
-__all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table"]
+__all__ = ["SCHEMA", "Found", "ScenarioResult", "answer_json", "result_table"]
 
 SCHEMA: Final = 1
 _BYTES: Final = (
@@ -61,13 +63,34 @@ def answer_json(answers: list[ScenarioResult]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found for one result.
+
+    Attributes
+    ----------
+    answer : AnalyticResult
+        The closed form's: counts of a client and round, memory.
+    setup_s : float
+        One-off transfers of the slowest client, alone [s].
+    choice : Choice
+        Which engine answered.
+    simulated : Simulated or None
+        None where the closed form answered, or nothing can run.
+    """
+
+    answer: AnalyticResult
+    setup_s: float
+    choice: Choice
+    simulated: Simulated | None = None
+
+
 def result_table(
     name: str,
     framework: str,
     settings: Settings,
     federation: FederationSpec,
-    answer: AnalyticResult,
-    setup_s: float,
+    found: Found,
 ) -> dict[str, Any]:
     """One result.
 
@@ -77,31 +100,67 @@ def result_table(
     settings : Settings
         What the result was computed from; it comes back in every class's plan.
     federation : FederationSpec
-    answer : AnalyticResult
-    setup_s : float
-        One-off transfers of the slowest client [s].
+    found : Found
     """
-    time = answer.round_time
-    num_rounds = federation.num_rounds
-    return {
-        "name": name,
-        "framework": framework,
-        "status": "infeasible" if answer.infeasible else "ok",
-        "reason": answer.infeasible,
-        "num_rounds": num_rounds,
+    answer, simulated = found.answer, found.simulated
+    table = {
+        **_identity(name, framework, federation, found),
         "classes": [_class_table(cost, settings) for cost in answer.classes],
-        "setup": _setup(answer, setup_s),
+        "setup": _setup(answer, _setup_seconds(found)),
         "server_per_round": {
             "flop": answer.server_round.server_flop,
             "peak_memory_bytes": answer.server_memory_bytes,
         },
-        "server": {
-            "device": _device(federation.server.device),
-            "num_accelerators": federation.server.num_accelerators,
-            "uplink_bytes_per_s": federation.server.uplink_bytes_per_s,
-            "downlink_bytes_per_s": federation.server.downlink_bytes_per_s,
-        },
+        "server": _server(federation),
         "totals": _picked(answer.total, _TOTALS),
+        "wasted": None,
+        "rounds": None,
+        "utilization": None,
+        **_closed_form_times(answer, federation.num_rounds),
+    }
+    if simulated is not None:
+        table |= simulated_tables(simulated, answer, _TOTALS)
+    return table | {
+        "accuracy": None,
+        "exactness": _exactness(framework, settings, found),
+        "notes": list(_notes(framework, settings, found)),
+    }
+
+
+def _identity(
+    name: str, framework: str, federation: FederationSpec, found: Found
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "framework": framework,
+        "engine_used": found.choice.engine,
+        "engine_reason": found.choice.reason,
+        "status": "infeasible" if found.answer.infeasible else "ok",
+        "reason": found.answer.infeasible,
+        "num_rounds": federation.num_rounds,
+    }
+
+
+def _setup_seconds(found: Found) -> float:
+    simulated = found.simulated
+    if simulated is not None and simulated.simulation.policy.simulates_setup:
+        return simulated.result.setup_s
+    return found.setup_s
+
+
+def _server(federation: FederationSpec) -> dict[str, Any]:
+    server = federation.server
+    return {
+        "device": _device(server.device),
+        "num_accelerators": server.num_accelerators,
+        "uplink_bytes_per_s": server.uplink_bytes_per_s,
+        "downlink_bytes_per_s": server.downlink_bytes_per_s,
+    }
+
+
+def _closed_form_times(answer: AnalyticResult, num_rounds: int) -> dict[str, Any]:
+    time = answer.round_time
+    return {
         "round_time_s": {
             "mean": time.mean_s,
             # All rounds are alike here; an engine that draws them spreads these.
@@ -119,9 +178,6 @@ def result_table(
             "low": num_rounds * time.low_s,
             "high": num_rounds * time.high_s,
         },
-        "accuracy": None,
-        "exactness": _exactness(framework, settings, answer),
-        "notes": list(_notes(framework, settings, answer)),
     }
 
 
@@ -214,8 +270,10 @@ def _picked(row: LedgerRow, names: tuple[str, ...]) -> dict[str, int]:
     return {name: getattr(row, name) for name in names}
 
 
-def _exactness(framework: str, settings: Settings, answer: AnalyticResult) -> dict[str, str]:
-    time = "simulated" if answer.round_time.is_exact else "lower_bound"
+def _exactness(framework: str, settings: Settings, found: Found) -> dict[str, str]:
+    time = "simulated" if found.answer.round_time.is_exact else "lower_bound"
+    if found.simulated is not None:
+        time = "approximate" if found.simulated.result.approximation else "simulated"
     workload = settings.workload
     # Without padding to a fixed length, counts follow the texts: a distribution stands for them.
     follows_texts = workload.padding != "max_tokens"
@@ -235,14 +293,18 @@ def _exactness(framework: str, settings: Settings, answer: AnalyticResult) -> di
         "peak_memory_bytes": "approximate",
         "energy_j": "simulated",
         "setup": setup,
+        "totals": count if found.simulated is None else "simulated",
         "round_time_s": time,
         "makespan_s": time,
     }
 
 
-def _notes(framework: str, settings: Settings, answer: AnalyticResult) -> list[str]:
+def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
     notes: list[str] = []
-    if not answer.round_time.is_exact:
+    answer = found.answer
+    if found.simulated is not None:
+        notes.extend(_simulation_notes(found, found.simulated))
+    elif not answer.round_time.is_exact:
         notes.append(f"time is a lower bound: {answer.round_time.why}")
     if settings.workload.padding != "max_tokens":
         notes.append(
@@ -253,6 +315,23 @@ def _notes(framework: str, settings: Settings, answer: AnalyticResult) -> list[s
         notes.append(
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
+        )
+    return notes
+
+
+def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
+    notes = [f"engine {found.choice.engine}: {found.choice.reason}"]
+    if simulated.result.approximation:
+        notes.append(simulated.result.approximation)
+    num_rounds = simulated.simulation.federation.num_rounds
+    if simulated.interval_rounds < num_rounds:
+        notes.append(
+            f"the 95 % interval was simulated over {simulated.interval_rounds:,} of "
+            f"{num_rounds:,} rounds"
+        )
+    if any(c.client_samples is not None for c in simulated.simulation.federation.classes):
+        notes.append(
+            "what one client costs is given for a client of middling data; totals are of all"
         )
     return notes
 

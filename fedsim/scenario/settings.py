@@ -20,8 +20,8 @@ class Settings(Table):
     seed: int = key(
         "cost", "time", "learning", default=0, ge=0, lt=2**63, description="Of all that is drawn"
     )
-    engine: Literal["analytic"] = key(
-        "label", default="analytic", description="Which interpreter answers"
+    engine: Literal["auto", "analytic", "des", "scale"] = key(
+        "label", "time", default="auto", description="Which interpreter answers"
     )
     profile: str | None = key(
         "time", default=None, min_length=1, description="Measured profile, by name or path"

@@ -14,6 +14,7 @@ from fedsim.scenario.key import Table, key
 from fedsim.scenario.text_length import LengthSource
 from fedsim.spec.batch import Padding
 from fedsim.spec.dtype import FloatDtype
+from fedsim.spec.federation import ServerOrder
 from fedsim.spec.plan import Optimizer, ServerVariant
 from fedsim.spec.tuning import InitLoraWeights
 
@@ -107,6 +108,22 @@ class WorkloadTable(Table):
     samples_per_client: int = key(
         "cost", "time", ge=1, le=_MAX_SAMPLES, description="Private training samples a round"
     )
+    samples_p95: int | None = key(
+        "cost",
+        "time",
+        default=None,
+        ge=1,
+        le=_MAX_SAMPLES,
+        description="95 % of clients have fewer; 'samples_per_client' is the median (log-normal)",
+    )
+    samples_alpha: float | None = key(
+        "cost",
+        "time",
+        default=None,
+        gt=0,
+        le=1e6,
+        description="Dirichlet concentration of data sizes; 'samples_per_client' is the mean",
+    )
     public_samples: int | None = key(
         "cost", "time", default=None, ge=1, le=_MAX_SAMPLES, description="Public set (KD-FedLLM)"
     )
@@ -140,6 +157,12 @@ class SplitTable(Table):
     )
     server_variant: ServerVariant = key(
         "cost", "time", "learning", default="v1", description="A copy a client, or one shared part"
+    )
+    server_order: ServerOrder = key(
+        "time",
+        "learning",
+        default="turns",
+        description="One shared part (v2): clients take whole turns, or batches as they come",
     )
 
 
