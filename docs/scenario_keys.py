@@ -21,6 +21,7 @@ _HEADINGS: Final = {
     "SplitTable": "[split]",
     "LearningTable": "[learning]",
     "FleetTable": "[fleet]",
+    "AvailabilityTable": "[fleet.availability]",
     "ClassTable": "[[fleet.class]]",
     "DeviceTable": "[device]",
     "LinkTable": "[link]",

@@ -30,28 +30,44 @@ class AvailabilityTable(Table):
     """When clients are there."""
 
     kind: Literal["always", "on_off", "diurnal", "trace"] = key(
-        "time", default="always", description="Always; on and off at random; once a day; a file"
+        "cost",
+        "time",
+        default="always",
+        description="Always; on and off at random; once a day; a file",
     )
-    mean_on: Seconds | None = key("time", default=None, description="Mean stay (on_off)")
-    mean_off: Seconds | None = key("time", default=None, description="Mean absence (on_off)")
+    mean_on: Seconds | None = key("cost", "time", default=None, description="Mean stay (on_off)")
+    mean_off: Seconds | None = key(
+        "cost", "time", default=None, description="Mean absence (on_off)"
+    )
     start: Seconds | None = key(
-        "time", default=None, description="Time of day, such as '22 h' (diurnal)"
+        "cost", "time", default=None, description="Time of day, such as '22 h' (diurnal)"
     )
-    duration: Seconds | None = key("time", default=None, description="Of the stay (diurnal)")
+    duration: Seconds | None = key(
+        "cost", "time", default=None, description="Of the stay (diurnal)"
+    )
     spread: Seconds | None = key(
-        "time", default=None, description="Of the usual start over clients (diurnal)"
+        "cost", "time", default=None, description="Of the usual start over clients (diurnal)"
     )
     daily_spread: Seconds | None = key(
-        "time", default=None, description="Of the start over a client's days (diurnal)"
+        "cost", "time", default=None, description="Of the start over a client's days (diurnal)"
     )
     probability: float | None = key(
-        "time", default=None, gt=0, le=1, description="That it comes on a given day (diurnal)"
+        "cost",
+        "time",
+        default=None,
+        gt=0,
+        le=1,
+        description="That it comes on a given day (diurnal)",
     )
     file: str | None = key(
-        "time", default=None, min_length=1, description="CSV: client, start_s, end_s (trace)"
+        "cost",
+        "time",
+        default=None,
+        min_length=1,
+        description="CSV: client, start_s, end_s (trace)",
     )
     period: Seconds | None = key(
-        "time", default=None, gt=0, description="After which the file starts over (trace)"
+        "cost", "time", default=None, gt=0, description="After which the file starts over (trace)"
     )
 
 

@@ -162,10 +162,10 @@ class ClassTable(Table):
         "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
     )
     dropout_probability: float | None = key(
-        "time", default=None, ge=0, le=1, description="Instead of [fleet]'s"
+        "cost", "time", default=None, ge=0, le=1, description="Instead of [fleet]'s"
     )
     availability: AvailabilityTable | None = key(
-        "time", default=None, description="Instead of [fleet]'s"
+        "cost", "time", default=None, description="Instead of [fleet]'s"
     )
     table: str | None = key(
         "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
@@ -191,10 +191,10 @@ class FleetTable(Table):
         "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="K, all clients"
     )
     dropout_probability: float = key(
-        "time", default=0.0, ge=0, le=1, description="That a client fails in a round's work"
+        "cost", "time", default=0.0, ge=0, le=1, description="That a client fails in a round's work"
     )
     availability: AvailabilityTable = key(
-        "time", default=AvailabilityTable(), description="When clients are there"
+        "cost", "time", default=AvailabilityTable(), description="When clients are there"
     )
     table: str | None = key(
         "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
@@ -229,6 +229,7 @@ class PolicyTable(Table):
     """``[policy]``: whom the server asks, and how long it waits."""
 
     mode: Mode = key(
+        "cost",
         "time",
         default="synchronous",
         description="Rounds; aggregation at every buffer_size contributions, or every window",
@@ -245,28 +246,39 @@ class PolicyTable(Table):
         "cost", "time", default=0.0, ge=0, le=100, description="Asked beyond m, as a share of m"
     )
     quorum: int | None = key(
-        "time", default=None, ge=1, description="Contributions that the server waits for"
+        "cost", "time", default=None, ge=1, description="Contributions that the server waits for"
     )
     deadline: Seconds | None = key(
-        "time", default=None, gt=0, description="After which it waits no longer"
+        "cost", "time", default=None, gt=0, description="After which it waits no longer"
     )
     min_available: int | None = key(
-        "time", default=None, ge=1, description="A round starts when so many are available"
+        "cost", "time", default=None, ge=1, description="A round starts when so many are available"
     )
     buffer_size: int | None = key(
-        "time", default=None, ge=1, le=_MAX_CLIENTS, description="Of mode 'buffered'"
+        "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="Of mode 'buffered'"
     )
-    window: Seconds | None = key("time", default=None, gt=0, description="Of mode 'windowed'")
+    window: Seconds | None = key(
+        "cost", "time", default=None, gt=0, description="Of mode 'windowed'"
+    )
     max_staleness: int | None = key(
-        "time", default=None, ge=0, description="Versions; older contributions are thrown away"
+        "cost",
+        "time",
+        default=None,
+        ge=0,
+        description="Versions; older contributions are thrown away",
     )
     selection: Selection = key(
-        "time", default="random", description="At random, the fastest, or by Oort's utility"
+        "cost", "time", default="random", description="At random, the fastest, or by Oort's utility"
     )
     retries: int = key(
-        "time", default=0, ge=0, le=100, description="How often a client that failed starts over"
+        "cost",
+        "time",
+        default=0,
+        ge=0,
+        le=100,
+        description="How often a client that failed starts over",
     )
-    retry_after: Seconds = key("time", default=0.0, description="Pause ahead of that")
+    retry_after: Seconds = key("cost", "time", default=0.0, description="Pause ahead of that")
     simulates_setup: bool = key(
         "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )

@@ -320,7 +320,7 @@ def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
 
 
 def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
-    notes = [f"engine {found.choice.engine}: {found.choice.reason}"]
+    notes = [f"simulated by engine '{found.choice.engine}'"]
     if simulated.result.approximation:
         notes.append(simulated.result.approximation)
     num_rounds = simulated.simulation.federation.num_rounds

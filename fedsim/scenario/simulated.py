@@ -151,7 +151,7 @@ def simulated_tables(
             "compute": compute,
             "transfer": transfer,
             # Where rounds overlap, the parts of one may be longer than the time between two.
-            "wait": max(0.0, mean - compute - transfer),
+            "wait": _rest(mean, compute + transfer),
         },
         "makespan_s": {
             "mean": makespan,
@@ -159,6 +159,12 @@ def simulated_tables(
             "high": makespan * found.high,
         },
     }
+
+
+def _rest(mean: float, parts: float) -> float:
+    """What is left of a round; rounding alone is nothing."""
+    rest = mean - parts
+    return rest if rest > 1e-9 * mean else 0.0
 
 
 def _setup(answer: AnalyticResult, federation: FederationSpec) -> LedgerRow:

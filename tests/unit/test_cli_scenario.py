@@ -115,7 +115,7 @@ def test_an_existing_answer_survives_a_mistake(tmp_path: Path) -> None:
         (["--json", "nowhere/a.json"], "there is no folder"),
         (["--json", "."], "is a folder"),
         (["--json", "a.png", "--plot", "a.png"], "both name a.png"),
-        (["--engine", "des"], "allowed: 'analytic'"),
+        (["--engine", "ns3"], "allowed: 'auto', 'analytic'"),
         (["--set", "lora.rank=3"], "Did you mean 'r'?"),
         (["--set", "link.uplink=10 mbps"], "unit case is ambiguous"),
         (["--set", "lora.r"], "write key=value"),

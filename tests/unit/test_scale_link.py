@@ -121,7 +121,7 @@ def test_a_link_that_fits_all_needs_no_sharing() -> None:
 
 
 def test_bytes_are_conserved_on_a_busy_link() -> None:
-    """50,000 equal flows of unequal rates: the link is full until the last byte but for the tail."""
+    """50,000 equal flows of unequal rates: nothing ends ahead of what the capacity allows."""
     rng = np.random.default_rng(3)
     num = 50_000
     flows = FlowSet(np.full(num, 1e6), rng.lognormal(13, 1, num), 1e8)

@@ -64,7 +64,7 @@ def single(folder: Path, table: dict[str, Any], *overrides: str) -> str:
         ({"server": {"device": {"like": "x"}}}, "[server] device.like = 'x': no device"),
         ({"server": {"num_accelerators": 0}}, "[server] num_accelerators = 0: allowed: 1 or more"),
         ({"policy": {"mode": "async"}}, "[policy] mode = 'async': allowed: 'synchronous'"),
-        ({"engine": "des"}, "engine = 'des': allowed: 'analytic'"),
+        ({"engine": "ns3"}, "engine = 'ns3': allowed: 'auto', 'analytic', 'des' or 'scale'"),
         ({"profile": "nowhere"}, "profile = 'nowhere': "),
         ({"seed": -1}, "seed = -1: allowed: 0 or more"),
         ({"question": 3}, "question = 3: text in quotes is needed"),
@@ -307,7 +307,8 @@ def test_an_infeasible_result_says_why(tmp_path: Path) -> None:
 
 def test_queueing_is_called_a_lower_bound(tmp_path: Path) -> None:
     """More clients than accelerators queue, which a closed form does not see."""
-    split = answered(tmp_path, changed(server={"num_accelerators": 1}))[2]
+    table = changed(server={"num_accelerators": 1}, engine="analytic")
+    split = answered(tmp_path, table)[2]
 
     assert split["exactness"]["round_time_s"] == "lower_bound"
     assert any("lower bound" in note for note in split["notes"])
