@@ -28,8 +28,11 @@ class StageTable(NamedTuple):
     ----------
     legs : ndarray, shape (V, visits + 1, 2)
         Seconds ahead of each visit and after the last: the client's, the server's [s].
-    kind, times, message_bytes, payload_bytes : ndarray of int64, shape (V, S)
-        ``kind`` is -1 beyond a program's end.
+    kind, times, in_row, message_bytes, payload_bytes : ndarray of int64, shape (V, S)
+        ``kind`` is -1 beyond a program's end; ``times`` are executions in all, ``in_row`` those
+        within one lap of the stage's block.
+    block_stop, laps : ndarray of int64, shape (V, S)
+        Of the block that begins with this stage: stage behind its last, and laps; 0 elsewhere.
     client_s, server_s : ndarray, shape (V, S)
         [s].
     """
@@ -37,6 +40,9 @@ class StageTable(NamedTuple):
     legs: Reals
     kind: Integers
     times: Integers
+    in_row: Integers
+    block_stop: Integers
+    laps: Integers
     message_bytes: Integers
     payload_bytes: Integers
     client_s: Reals
@@ -54,6 +60,9 @@ def stage_table(programs: tuple[Program, ...]) -> StageTable:
         legs=np.zeros((len(programs), num_visits + 1, 2)),
         kind=np.full(shape, -1, dtype=np.int64),
         times=np.ones(shape, dtype=np.int64),
+        in_row=np.ones(shape, dtype=np.int64),
+        block_stop=np.zeros(shape, dtype=np.int64),
+        laps=np.zeros(shape, dtype=np.int64),
         message_bytes=np.zeros(shape, dtype=np.int64),
         payload_bytes=np.zeros(shape, dtype=np.int64),
         client_s=np.zeros(shape),
@@ -63,11 +72,15 @@ def stage_table(programs: tuple[Program, ...]) -> StageTable:
         repeats = {
             i: block.times for block in program.blocks for i in range(block.first, block.stop)
         }
+        for block in program.blocks:
+            table.block_stop[variant, block.first] = block.stop
+            table.laps[variant, block.first] = block.times
         leg = 0
         for index, stage in enumerate(program.stages):
             place = variant, index
             table.kind[place] = int(stage.kind)
             table.times[place] = stage.times * repeats[index]
+            table.in_row[place] = stage.times
             table.message_bytes[place] = stage.message_bytes
             table.payload_bytes[place] = stage.payload_bytes
             table.client_s[place] = stage.client_s
@@ -171,6 +184,13 @@ def _walk(
         kind = table.kind[v, s]
         if kind < 0 or now >= stop:
             return
+        if table.laps[v, s] > 1 and table.block_stop[v, s] > s + 1:
+            # Several computations in turn, again and again: whole laps first.
+            now = _lap(s, v, outcome, pace, now, stop, table, tally)
+            if now >= stop:
+                return
+        if kind == _CLIENT and _is_in_lap(s, v, table):
+            continue
         tally.start_s[v, s, outcome] = min(tally.start_s[v, s, outcome], now)
         if kind == _CLIENT:
             one = table.client_s[v, s] * pace
@@ -221,3 +241,54 @@ def _walk(
         if arrival + reads > stop + 5e-10:
             return
         now = arrival + reads
+
+
+@compiled
+def _is_in_lap(s: int, v: int, table: StageTable) -> bool:
+    """Whether a stage belongs to a block of several that is gone through more than once."""
+    first = s
+    while table.laps[v, first] == 0:
+        first -= 1
+    return table.laps[v, first] > 1 and table.block_stop[v, first] > first + 1
+
+
+@compiled
+def _lap(
+    first: int,
+    v: int,
+    outcome: int,
+    pace: float,
+    now: float,
+    stop: float,
+    table: StageTable,
+    tally: Tally,
+) -> float:
+    """Go through a block of computations up to ``stop``; when it ended [s]."""
+    behind = table.block_stop[v, first]
+    one_lap = 0.0
+    for s in range(first, behind):
+        if now + one_lap < stop:
+            tally.start_s[v, s, outcome] = min(tally.start_s[v, s, outcome], now + one_lap)
+        one_lap += table.client_s[v, s] * pace * table.in_row[v, s]
+    laps = table.laps[v, first]
+    if now + laps * one_lap > stop + 5e-10:
+        laps = min(np.int64(np.floor((stop - now) / one_lap + 1e-9)), laps)
+    for s in range(first, behind):
+        tally.executions[v, s, outcome] += laps * table.in_row[v, s]
+        tally.compute_s[v, s, outcome] += laps * table.in_row[v, s] * table.client_s[v, s] * pace
+    now += laps * one_lap
+    if laps == table.laps[v, first]:
+        return now
+    for s in range(first, behind):
+        one = table.client_s[v, s] * pace
+        whole = one * table.in_row[v, s]
+        if now + whole > stop + 5e-10:
+            if stop > now:
+                done = min(np.floor((stop - now) / one + 1e-9), float(table.in_row[v, s]))
+                tally.executions[v, s, outcome] += np.int64(done)
+                tally.compute_s[v, s, outcome] += stop - now
+            break
+        tally.executions[v, s, outcome] += table.in_row[v, s]
+        tally.compute_s[v, s, outcome] += whole
+        now += whole
+    return stop

@@ -1,0 +1,71 @@
+"""The two simulating engines, written apart, on the same random fleets: equal to the last unit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from engine_cases import Case, simulations
+from fedsim import des, scale
+from fedsim.errors import ScenarioError
+from fedsim.fleet import Simulation, SimulationResult
+from fedsim.ledger import COUNTED, Ledger
+
+#: Half a nanosecond and rounding of the time itself.
+_TIE_S = 1.1e-9
+
+
+def answer(engine: object, simulation: Simulation) -> SimulationResult | str:
+    """Result, or the class of the refusal."""
+    try:
+        return engine.simulate(simulation, keeps_visits=True)  # type: ignore[attr-defined]
+    except ScenarioError:
+        return "refused"
+
+
+def assert_equal(one: SimulationResult, other: SimulationResult) -> None:
+    """Rounds, integers, seconds and every visit."""
+    for field in dataclasses.fields(one.rounds):
+        first, second = getattr(one.rounds, field.name), getattr(other.rounds, field.name)
+        assert first == pytest.approx(second, rel=1e-12, abs=_TIE_S), field.name
+    _assert_ledgers(one.ledger, other.ledger)
+    assert one.visits is not None
+    assert other.visits is not None
+    _assert_visits(one, other)
+    assert one.idle_s == pytest.approx(other.idle_s, rel=1e-9, abs=1e-6)
+    assert one.accelerator_busy_s == pytest.approx(other.accelerator_busy_s, rel=1e-9, abs=1e-6)
+
+
+def _assert_ledgers(one: Ledger, other: Ledger) -> None:
+    assert set(one.rows) == set(other.rows)
+    for key, row in one.rows.items():
+        for name in COUNTED:
+            assert getattr(row, name) == getattr(other.rows[key], name), (key, name)
+        for name in ("compute_s", "server_s", "transfer_s", "wait_s", "start_s"):
+            expected = getattr(other.rows[key], name)
+            assert getattr(row, name) == pytest.approx(expected, rel=1e-9, abs=1e-6), (key, name)
+
+
+def _assert_visits(one: SimulationResult, other: SimulationResult) -> None:
+    assert one.visits is not None
+    assert other.visits is not None
+    assert len(one.visits) == len(other.visits)
+    for name in ("round_index", "client", "segment", "attempt", "visit", "resource"):
+        assert (one.visits[name] == other.visits[name]).all(), name
+    for name in ("join_s", "leave_s"):
+        assert np.allclose(one.visits[name], other.visits[name], rtol=1e-12, atol=_TIE_S), name
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(simulations())
+def test_synchronous_rounds_are_equal(case: Case) -> None:
+    """Any framework, policy, discipline, failure, absence and trace: event times and ledgers."""
+    one, other = answer(des, case.simulation), answer(scale, case.simulation)
+
+    if isinstance(one, str) or isinstance(other, str):
+        assert one == other
+        return
+    assert_equal(one, other)

@@ -1,0 +1,185 @@
+"""Whole simulations at random: small fleets under every policy, with ties and nothing to send.
+
+Figures come from few round numbers as often as not, so that many events share a nanosecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from fedsim.fleet import Simulation, prepare
+from fedsim.protocol import fedllm, kd_fedllm, split_fedllm
+from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
+from fedsim.spec.batch import TextLengths
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.distribution import LogNormal, Table
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec, Spread
+from fedsim.spec.link import LinkSpec, RateTrace
+from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import model
+from fedsim.spec.plan import ClientPlan, Cut, TrainingSpec
+from fedsim.spec.policy import PolicySpec
+from fedsim.spec.tuning import LoraTuning
+
+__all__ = ["Case", "simulations"]
+
+FRAMEWORKS = {"fedllm": fedllm, "kd_fedllm": kd_fedllm, "split_fedllm": split_fedllm}
+#: All blocks adapted; only the last, so that a client below the cut trains and sends nothing.
+_TRAININGS = (
+    TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=4), LoraTuning(r=2)),
+    TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=4), LoraTuning(r=2, num_top_layers=1)),
+)
+
+
+def _device(call_s: float) -> DeviceSpec:
+    return DeviceSpec("toy", {"num_calls": call_s, "num_messages": call_s / 8}, relative_sigma=0.1)
+
+
+class Case:
+    """A simulation that is printed in a few lines."""
+
+    def __init__(self, framework: str, simulation: Simulation) -> None:
+        self.framework = framework
+        self.simulation = simulation
+
+    def __repr__(self) -> str:
+        federation = self.simulation.federation
+        plan, server = federation.server_plan, federation.server
+        classes = [
+            (c.num_clients, c.device.seconds_per_unit["num_calls"], c.link, c.spread,
+             c.availability, c.client_samples)
+            for c in federation.classes
+        ]  # fmt: skip
+        return (
+            f"{self.framework}, seed {self.simulation.seed}, {federation.num_rounds} rounds\n"
+            f"{self.simulation.policy}\n{plan.train_epochs} {plan.public_text} batch "
+            f"{plan.batch_size} x {plan.accumulation_steps} {plan.server_variant} "
+            f"{plan.training.tuning}\n{server.num_accelerators} {server.uplink_bytes_per_s} "
+            f"{server.downlink_bytes_per_s} {server.discipline} {server.max_batch} {server.order} "
+            f"{server.device.seconds_per_unit}\n" + "\n".join(map(str, classes))
+        )
+
+
+@st.composite
+def simulations(
+    draw: st.DrawFn, *, modes: tuple[str, ...] = ("synchronous",), max_clients: int = 40
+) -> Case:
+    """A simulation of up to ``max_clients`` clients."""
+    name = draw(st.sampled_from(sorted(FRAMEWORKS)))
+    training = draw(st.sampled_from(_TRAININGS)) if name == "split_fedllm" else _TRAININGS[0]
+    variant = draw(st.sampled_from(["v1", "v2"])) if name == "split_fedllm" else "v1"
+    samples = draw(st.integers(1, 9))
+    plan = ClientPlan(
+        training,
+        (TextLengths(samples, 8),) * draw(st.integers(1, 2)),
+        TextLengths(draw(st.integers(0, 3)), 8),
+        batch_size=draw(st.integers(1, 4)),
+        accumulation_steps=draw(st.integers(1, 2)),
+        cut=Cut(1),
+        server_variant=variant,
+    )
+    num_classes = draw(st.integers(1, 3))
+    classes = tuple(
+        draw(_client_class(str(i), plan, max_clients // num_classes)) for i in range(num_classes)
+    )
+    federation = FederationSpec(classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)))
+    policy = draw(_policy(draw(st.sampled_from(modes)), federation.num_clients))
+    seed = draw(st.integers(0, 5))
+    return Case(name, prepare(federation, FRAMEWORKS[name], policy, seed))
+
+
+@st.composite
+def _client_class(draw: st.DrawFn, name: str, plan: ClientPlan, most: int) -> ClientClass:
+    num = draw(st.integers(1, max(1, most)))
+    rate = draw(st.sampled_from([1e4, 2e4, 1e5]))
+    link = LinkSpec(
+        name,
+        uplink_bytes_per_s=rate,
+        downlink_bytes_per_s=rate * draw(st.sampled_from([1.0, 4.0])),
+        round_trip_s=draw(st.sampled_from([0.0, 0.05, 0.5])),
+        handshake_round_trips=draw(st.sampled_from([0.0, 1.0])),
+        initial_window_bytes=draw(st.sampled_from([0, 1000])),
+        payload_fraction=draw(st.sampled_from([1.0, 0.9])),
+        message_s=draw(st.sampled_from([0.0, 0.01])),
+        trace=draw(st.sampled_from([None, None, None, RateTrace((0.0, 1.5), (1.0, 0.25), 4.0)])),
+    )
+    sizes: dict[str, Any] = {}
+    if draw(st.integers(0, 3)) == 0:
+        counts = draw(st.lists(st.integers(1, 6), min_size=num, max_size=num))
+        sizes["client_samples"] = tuple(counts)
+        sizes["plans"] = {n: _sized(plan, n) for n in set(counts)}
+    return ClientClass(
+        name,
+        num,
+        plan,
+        _device(draw(st.sampled_from([0.0, 0.25, 0.5, 1.0]))),
+        link,
+        Spread(
+            slowdown=draw(st.sampled_from([None, LogNormal(1.0, 0.5), Table((1.0, 2.0))])),
+            uplink=draw(st.sampled_from([None, None, LogNormal(rate, 0.8)])),
+            round_trip=draw(st.sampled_from([None, None, Table((0.0, 0.1))])),
+            round_sigma=draw(st.sampled_from([0.0, 0.0, 0.3])),
+            dropout_probability=draw(st.sampled_from([0.0, 0.0, 0.3, 1.0])),
+        ),
+        draw(
+            st.sampled_from(
+                [
+                    AlwaysOn(),
+                    AlwaysOn(),
+                    AlwaysOn(),
+                    OnOff(20.0, 5.0),
+                    Diurnal(0.0, 7200.0, probability=0.9),
+                    Trace((((0.0, 4.0), (5.0, 9.0)), ((0.0, 10.0),)), 10.0),
+                ]
+            )
+        ),
+        **sizes,
+    )
+
+
+def _sized(plan: ClientPlan, samples: int) -> ClientPlan:
+    return replace(plan, train_epochs=(TextLengths(samples, 8),) * len(plan.train_epochs))
+
+
+@st.composite
+def _server(draw: st.DrawFn) -> ServerSpec:
+    discipline = draw(st.sampled_from(["fcfs", "fcfs", "sharing"]))
+    return ServerSpec(
+        _device(draw(st.sampled_from([0.0, 0.125, 0.5]))),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from([None, 3e4, 1e5])),
+        draw(st.sampled_from([None, 3e4, 1e5])),
+        discipline,  # type: ignore[arg-type]
+        draw(st.integers(1, 3)) if discipline == "fcfs" else 1,
+        draw(st.sampled_from(["turns", "interleaved"])),  # type: ignore[arg-type]
+    )
+
+
+@st.composite
+def _policy(draw: st.DrawFn, mode: str, num_clients: int) -> PolicySpec:
+    working = draw(st.none() | st.integers(1, num_clients))
+    again: dict[str, Any] = {
+        "clients_per_round": working,
+        "retries": draw(st.integers(0, 2)),
+        "retry_after_s": draw(st.sampled_from([0.0, 0.5, 3.0])),
+        "selection": draw(st.sampled_from(["random", "resource"])),
+        "simulates_setup": draw(st.booleans()),
+    }
+    slots = num_clients if working is None else working
+    if mode == "buffered":
+        staleness = draw(st.none() | st.integers(0, 2))
+        size = draw(st.integers(1, slots))
+        return PolicySpec(mode="buffered", buffer_size=size, max_staleness=staleness, **again)
+    if mode == "windowed":
+        window = draw(st.sampled_from([0.5, 2.0, 10.0]))
+        return PolicySpec(mode="windowed", window_s=window, **again)
+    return PolicySpec(
+        over_selection=draw(st.sampled_from([0.0, 0.5])) if working is not None else 0.0,
+        quorum=draw(st.none() | st.integers(1, num_clients)),
+        deadline_s=draw(st.sampled_from([None, None, 1.0, 2.5, 20.0])),
+        min_available=draw(st.sampled_from([None, 1])),
+        **again,
+    )
