@@ -225,7 +225,8 @@ class Sharing:
         return min(1.0, self._num / self._num_present)
 
     def _advance(self, to_s: float) -> None:
-        if to_s > self._clock_s:
+        # As a link's, the clock stands still within a nanosecond.
+        if to_s > self._clock_s and nanoseconds(to_s) != nanoseconds(self._clock_s):
             if self._num_present:
                 self._virtual += self._speed() * (to_s - self._clock_s)
                 self._busy_s += min(self._num, self._num_present) * (to_s - self._clock_s)
@@ -245,7 +246,7 @@ class Sharing:
         return self._clock_s + max(self._by_end[0][0] - self._virtual, 0.0) / self._speed()
 
     def _end(self) -> None:
-        """End every request whose end lies in this nanosecond, each at its own time."""
+        """End every request whose end lies in this nanosecond, together."""
         now_ns = nanoseconds(self._agenda.now)
         end_s = self._next_end_s()
         while end_s < inf and nanoseconds(end_s) <= now_ns:
@@ -253,7 +254,7 @@ class Sharing:
             request = heappop(self._by_end)[2]
             request.is_done = True
             request.served_s = request.own_s + request.shared_s
-            request.done.fire(end_s, request.client)
+            request.done.fire(self._clock_s, request.client)
             self._leave()
             end_s = self._next_end_s()
         self._alarm.ring_by(end_s)

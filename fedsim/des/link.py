@@ -89,6 +89,7 @@ class SharedLink:
         self._agenda = agenda
         self._alarm = Alarm(agenda, self._let_through)
         self._clock_s = 0.0
+        self._clock_ns = 0
         self._virtual = 0.0
         self._level = inf
         self._num_capped = self._num_level = 0
@@ -107,7 +108,7 @@ class SharedLink:
             # One more only lowers the level, so it is above it for certain.
             self._enter_level(flow, self._virtual + num_bytes)
         else:
-            self._enter_capped(flow, now_s + num_bytes / rate_bytes_per_s)
+            self._enter_capped(flow, max(now_s, self._clock_s) + num_bytes / rate_bytes_per_s)
         self._settle()
         return flow
 
@@ -138,8 +139,14 @@ class SharedLink:
         self._settle()
 
     def _advance(self, to_s: float) -> None:
-        """Run the virtual clock; within a nanosecond events may come with time going back."""
-        if to_s > self._clock_s:
+        """Run the clock, which stands still within a nanosecond.
+
+        Flows that come or end together by all but rounding are together then. Else whoever is first
+        by a trillionth of a second has the link for itself that long, and is ahead by as many times
+        that as there are others; after a dozen visits this is microseconds.
+        """
+        if to_s > self._clock_s and round(to_s * 1e9) != self._clock_ns:
+            self._clock_ns = round(to_s * 1e9)
             if self._num_level:
                 self._virtual += self._level * (to_s - self._clock_s)
             self._clock_s = to_s
@@ -232,14 +239,15 @@ class SharedLink:
         return end_s, capped
 
     def _let_through(self) -> None:
-        """End every flow whose end lies in this nanosecond, each at its own time."""
+        """End every flow whose end lies in this nanosecond: on the level together, by the clock."""
         now_ns = nanoseconds(self._agenda.now)
         end_s, flow = self._next_end()
         while flow is not None and nanoseconds(end_s) <= now_ns:
             self._advance(end_s)
+            through_s = end_s if flow.is_capped else self._clock_s
             self._take_out(flow)
             flow.is_done = True
-            flow.done.fire(end_s, flow.client)
+            flow.done.fire(through_s, flow.client)
             self._find_level()
             end_s, flow = self._next_end()
         self._alarm.ring_by(end_s)

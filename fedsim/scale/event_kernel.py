@@ -422,8 +422,8 @@ def _ring(
         c, end = next_due(link)
         if c < 0 or ticks(end) > tick:
             break
-        complete(link, c, end)
-        push(agenda, end, 2 * c + 2, _GO_ON, c, clients.at[c, STAMP])
+        through = complete(link, c, end)
+        push(agenda, through, 2 * c + 2, _GO_ON, c, clients.at[c, STAMP])
     _listen(agenda, link, bells, which)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fedsim.scale.compiled import compiled
 from fedsim.scale.flow_heap_kernel import Flows, Heaps
 from fedsim.scale.link_kernel import (
+    CAPPED,
     MAX_LANES,
     OUT,
     Queues,
@@ -101,8 +102,8 @@ def join(link: FlowLink, c: int, size: float, now: float) -> None:
     """Client ``c`` begins to send ``size`` bytes."""
     flows, queues, sets, heaps, real, count, capacity = link
     flows[2][c] = size
-    advance(real, count, max(now, real[_NOW]))
-    come_in(c, flows, queues, sets, heaps, real, count)
+    advance(real, count, now)
+    come_in(c, now, flows, queues, sets, heaps, real, count)
     balance(flows, sets, heaps, real, count, capacity[0])
 
 
@@ -110,7 +111,7 @@ def join(link: FlowLink, c: int, size: float, now: float) -> None:
 def leave(link: FlowLink, c: int, now: float) -> float:
     """Client ``c`` stops; what it had still to send [B]."""
     flows, _, sets, heaps, real, count, capacity = link
-    advance(real, count, max(now, real[_NOW]))
+    advance(real, count, now)
     unsent = min(still_to_send(c, flows, real), flows[2][c])
     take_out(c, flows, sets, real, count)
     balance(flows, sets, heaps, real, count, capacity[0])
@@ -118,12 +119,14 @@ def leave(link: FlowLink, c: int, now: float) -> float:
 
 
 @compiled
-def complete(link: FlowLink, c: int, end: float) -> None:
-    """Client ``c`` has sent everything at ``end``."""
+def complete(link: FlowLink, c: int, end: float) -> float:
+    """Client ``c`` has sent everything at ``end``; when that is by the link's clock [s]."""
     flows, _, sets, heaps, real, count, capacity = link
-    advance(real, count, max(end, real[_NOW]))
+    advance(real, count, end)
+    through = end if flows[0][c] == CAPPED else real[_NOW]
     take_out(c, flows, sets, real, count)
     balance(flows, sets, heaps, real, count, capacity[0])
+    return through
 
 
 @compiled
@@ -144,7 +147,7 @@ def change_rates(link: FlowLink, clients: Integers, rates: Reals, now: float) ->
     """Give some clients other limits, in mid-flow too: ranks and sides are found anew."""
     flows, queues, sets, heaps, real, count, capacity = link
     where, _, size, rate, rank, by_rank = flows
-    advance(real, count, max(now, real[_NOW]))
+    advance(real, count, now)
     num = len(where)
     lacking = np.full(num, -1.0)
     for c in range(num):
@@ -164,6 +167,6 @@ def change_rates(link: FlowLink, clients: Integers, rates: Reals, now: float) ->
         if lacking[c] >= 0.0:
             whole = size[c]
             size[c] = lacking[c]
-            come_in(c, flows, queues, sets, heaps, real, count)
+            come_in(c, now, flows, queues, sets, heaps, real, count)
             size[c] = whole
             balance(flows, sets, heaps, real, count, capacity[0])

@@ -19,6 +19,7 @@ from fedsim.scale.flow_heap_kernel import Flows, Heaps, push, top
 from fedsim.scale.rank_set import add, largest, least, remove
 
 __all__ = [
+    "CAPPED",
     "MAX_LANES",
     "OUT",
     "advance",
@@ -36,7 +37,7 @@ Words = NDArray[np.uint64]
 
 #: Sizes with a queue of their own; flows of others go through a heap.
 MAX_LANES = 8
-OUT, _QUEUED, _HEAPED, _CAPPED = 0, 1, 2, 3
+OUT, _QUEUED, _HEAPED, CAPPED = 0, 1, 2, 3
 # Registers of a link's state.
 _NOW, _SERVICE, _LEVEL, _CAPPED_RATE, _LEAST_RATE = 0, 1, 2, 3, 4
 _NUM_SHARED, _NUM_CAPPED = 0, 1
@@ -148,7 +149,7 @@ def _share(
         # What ends at the nanosecond at which it would be taken out has ended.
         if end <= come and np.rint(end * 1e9) <= np.rint(leave * 1e9):
             advance(real, count, end)
-            departure[flow] = end
+            departure[flow] = end if flows[0][flow] == CAPPED else real[_NOW]
             take_out(flow, flows, sets, real, count)
             balance(flows, sets, heaps, real, count, capacity)
         elif leave < come:
@@ -168,7 +169,7 @@ def _share(
             if size[new] > 0.0:
                 departure[new] = np.inf
                 advance(real, count, come)
-                come_in(new, flows, queues, sets, heaps, real, count)
+                come_in(new, come, flows, queues, sets, heaps, real, count)
                 balance(flows, sets, heaps, real, count, capacity)
 
 
@@ -196,6 +197,7 @@ def _share_plainly(
     starts, shared, _ = sets
     now, service, least_rate = real[_NOW], real[_SERVICE], real[_LEAST_RATE]
     num_shared, level = count[_NUM_SHARED], real[_LEVEL]
+    tick = np.rint(now * 1e9)
     num = len(arrival)
     num_lanes = np.int64(0)
     for lane in range(MAX_LANES):
@@ -218,9 +220,10 @@ def _share_plainly(
         if end <= come:
             if last_tag <= tag or least_rate <= capacity / (num_shared - 1):
                 break
-            service += level * (end - now)
-            now = end
-            departure[flow] = end
+            if np.rint(end * 1e9) != tick:
+                service += level * (end - now)
+                now, tick = end, np.rint(end * 1e9)
+            departure[flow] = now
             where[flow] = OUT
             remove(shared, starts, rank[flow])
             num_shared -= 1
@@ -229,8 +232,9 @@ def _share_plainly(
             lane = lanes[new]
             if lane < 0 or rate[new] <= level or size[new] <= 0.0:
                 break
-            service += level * (come - now)
-            now = come
+            if come > now and np.rint(come * 1e9) != tick:
+                service += level * (come - now)
+                now, tick = come, np.rint(come * 1e9)
             due[new] = service + size[new]
             where[new] = _QUEUED
             if heads[lane] < 0:
@@ -252,10 +256,16 @@ def _share_plainly(
 
 @compiled
 def advance(real: Reals, count: Integers, now: float) -> None:
-    """Bring virtual time up to a moment."""
-    if count[_NUM_SHARED] > 0:
-        real[_SERVICE] += real[_LEVEL] * (now - real[_NOW])
-    real[_NOW] = now
+    """Bring the clock up to a moment; it stands still within a nanosecond.
+
+    Flows that come or end together by all but rounding are together then. Else whoever is first by
+    a trillionth of a second has the link for itself that long, and is ahead by as many times that
+    as there are others; after a dozen visits this is microseconds.
+    """
+    if now > real[_NOW] and np.rint(now * 1e9) != np.rint(real[_NOW] * 1e9):
+        if count[_NUM_SHARED] > 0:
+            real[_SERVICE] += real[_LEVEL] * (now - real[_NOW])
+        real[_NOW] = now
 
 
 @compiled
@@ -279,7 +289,7 @@ def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Int
     if flow >= 0:
         end = max(real[_NOW], real[_NOW] + (tag - real[_SERVICE]) / real[_LEVEL])
     if count[_NUM_CAPPED] > 0:
-        first = top(_CAPPED_SIDE, _CAPPED, flows, heaps, count)
+        first = top(_CAPPED_SIDE, CAPPED, flows, heaps, count)
         if due[first] < end:
             flow, end = first, due[first]
     return flow, end
@@ -289,19 +299,26 @@ def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Int
 def still_to_send(flow: int, flows: Flows, real: Reals) -> float:
     """What a flow that is on the link has not sent yet [B]."""
     where, due, _, rate, _, _ = flows
-    if where[flow] == _CAPPED:
+    if where[flow] == CAPPED:
         return max(0.0, (due[flow] - real[_NOW]) * rate[flow])
     return max(0.0, due[flow] - real[_SERVICE])
 
 
 @compiled
 def come_in(
-    new: int, flows: Flows, queues: Queues, sets: Sets, heaps: Heaps, real: Reals, count: Integers
+    new: int,
+    now: float,
+    flows: Flows,
+    queues: Queues,
+    sets: Sets,
+    heaps: Heaps,
+    real: Reals,
+    count: Integers,
 ) -> None:
     """Put a flow on the side where the level of this moment has it."""
     where, due, size, rate, rank, _ = flows
     if rate[new] <= real[_LEVEL]:
-        due[new] = real[_NOW] + size[new] / rate[new]
+        due[new] = max(now, real[_NOW]) + size[new] / rate[new]
         _to_capped(new, flows, sets, heaps, real, count)
         return
     due[new] = real[_SERVICE] + size[new]
@@ -327,11 +344,11 @@ def _to_capped(
     flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
 ) -> None:
     where, _, _, rate, rank, _ = flows
-    where[flow] = _CAPPED
+    where[flow] = CAPPED
     add(sets[2], sets[0], rank[flow])
     count[_NUM_CAPPED] += 1
     real[_CAPPED_RATE] += rate[flow]
-    push(_CAPPED_SIDE, _CAPPED, flow, flows, heaps, count)
+    push(_CAPPED_SIDE, CAPPED, flow, flows, heaps, count)
 
 
 @compiled
@@ -350,7 +367,7 @@ def _to_shared(
 def take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) -> None:
     """Remove a flow from its side; the level is for :func:`balance` to find."""
     where, _, _, rate, rank, _ = flows
-    if where[flow] == _CAPPED:
+    if where[flow] == CAPPED:
         remove(sets[2], sets[0], rank[flow])
         count[_NUM_CAPPED] -= 1
         real[_CAPPED_RATE] -= rate[flow]
@@ -376,7 +393,7 @@ def balance(
     up: the slowest leave the shared side while the level, which rises with that, is above them.
     Each is done once, so that rounding cannot make them alternate.
     """
-    _, due, _, rate, _, by_rank = flows
+    _, due, size, rate, _, by_rank = flows
     while count[_NUM_CAPPED] > 0:
         left = capacity - real[_CAPPED_RATE]
         if count[_NUM_SHARED] == 0 and left >= 0.0:
@@ -385,7 +402,7 @@ def balance(
         fastest = by_rank[largest(sets[2], sets[0])]
         if rate[fastest] <= level:
             break
-        lacking = max(0.0, (due[fastest] - real[_NOW]) * rate[fastest])
+        lacking = min(max(0.0, (due[fastest] - real[_NOW]) * rate[fastest]), size[fastest])
         take_out(fastest, flows, sets, real, count)
         due[fastest] = real[_SERVICE] + lacking
         _to_shared(fastest, flows, sets, heaps, real, count)
