@@ -1,4 +1,4 @@
-"""Draw the pictures of ``docs/images`` anew: the case study's report and its figure.
+"""Draw the pictures of ``docs/images`` anew: the case study's report, figures, a Gantt chart.
 
     python docs/make_images.py
 
@@ -15,16 +15,23 @@ from typing import Final
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
+from fedsim import des
+from fedsim.fleet import prepare
 from fedsim.report.figure import figure
+from fedsim.report.gantt import gantt_figure
 from fedsim.report.scenario_report import scenario_report
-from fedsim.scenario import run_scenario
+from fedsim.scenario import read_scenario, run_scenario
 
 IMAGES: Final = Path(__file__).resolve().parent / "images"
 _WIDTH: Final = 120
+#: Shipped scenarios whose answer is shown as a figure.
+_FIGURES: Final = ("half_fleet_lte", "overnight", "saturation", "second_gpu", "stragglers")
+#: Scenario, result and round of the Gantt chart.
+_GANTT: Final = ("overnight", "over-selected", 3)
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write all pictures."""
     IMAGES.mkdir(exist_ok=True)
     table = run_scenario("case_study").table
     console = Console(record=True, file=io.StringIO(), width=_WIDTH)
@@ -35,6 +42,21 @@ def main() -> None:
     path = IMAGES / "case_study_report.svg"
     path.write_text(svg, encoding="utf-8")
     figure([table], IMAGES / "case_study.png")
+    for name in _FIGURES:
+        figure([run_scenario(name).table], IMAGES / f"{name}.png")
+    _draw_gantt(IMAGES / "gantt.png")
+
+
+def _draw_gantt(path: Path) -> None:
+    """One round of one result, simulated by the engine that traces."""
+    scenario, result, round_index = _GANTT
+    question = read_scenario(scenario)
+    entry = next(e for e in question.entries if e.variant.name == result)
+    simulation = prepare(
+        entry.federation, entry.variant.protocol, entry.policy, entry.settings.seed
+    )
+    trace = des.simulate(simulation, keeps_trace=True).trace or ()
+    gantt_figure(trace, round_index, path, title=result, max_clients=24)
 
 
 def _offline_format() -> str:

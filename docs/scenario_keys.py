@@ -27,6 +27,7 @@ _HEADINGS: Final = {
     "LinkTable": "[link]",
     "ServerTable": "[server]",
     "PolicyTable": "[policy]",
+    "PriceTable": "[price]",
     "CaseTable": "[[case]]",
 }
 

@@ -7,10 +7,11 @@ the result says which.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fedsim.analytic.count import count_client, count_server
+from fedsim.analytic.fitting import Suggestion, client_suggestions, server_suggestions
 from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
 from fedsim.analytic.round_time import RoundTime, Seconds, each_seconds, round_time
 from fedsim.errors import ScenarioError
@@ -69,6 +70,8 @@ class AnalyticResult:
     server_memory_bytes : int
     infeasible : str or None
         Why the federation cannot run as planned.
+    suggestions : tuple of (str, Suggestion)
+        What would fit, by who needs it: a class's name or ``server``.
     """
 
     ledger: Ledger
@@ -78,10 +81,13 @@ class AnalyticResult:
     round_time: RoundTime
     server_memory_bytes: int
     infeasible: str | None
+    suggestions: tuple[tuple[str, Suggestion], ...] = ()
 
 
 def evaluate(
-    federation: FederationSpec, framework: Callable[[ClientPlan], Protocol]
+    federation: FederationSpec,
+    framework: Callable[[ClientPlan], Protocol],
+    num_contributions: int | None = None,
 ) -> AnalyticResult:
     """Costs of a federation under a framework.
 
@@ -90,6 +96,8 @@ def evaluate(
     federation : FederationSpec
     framework : callable
         Plan to protocol, for example :func:`fedsim.protocol.fedllm.fedllm`.
+    num_contributions : int, optional
+        Clients whose contributions the server holds at once: all by default.
     """
     protocols = [framework(c.plan) for c in federation.classes]
     server_protocol = framework(federation.server_plan)
@@ -106,8 +114,9 @@ def evaluate(
     )
     server_round = ledger.total(ledger.select(round_index=1, party=SERVER))
     server_memory_bytes = server_peak_bytes(
-        server_protocol, federation.server_plan, federation.num_clients
+        server_protocol, federation.server_plan, num_contributions or federation.num_clients
     )
+    infeasible = _infeasible(costs, federation.server.device, server_memory_bytes)
     return AnalyticResult(
         ledger=ledger,
         classes=costs,
@@ -115,7 +124,18 @@ def evaluate(
         total=_total(federation, costs, server_round),
         round_time=round_time(federation, protocols, server_protocol),
         server_memory_bytes=server_memory_bytes,
-        infeasible=_infeasible(costs, federation.server.device, server_memory_bytes),
+        infeasible=infeasible,
+        suggestions=()
+        if infeasible is None
+        else tuple(
+            _suggested(
+                costs,
+                federation,
+                framework,
+                server_memory_bytes,
+                num_contributions or federation.num_clients,
+            )
+        ),
     )
 
 
@@ -188,3 +208,24 @@ def _infeasible(
                 f"client and '{cost.client_class.device.name}' has {memory:,} B"
             )
     return "; ".join(reasons) or None
+
+
+def _suggested(
+    costs: tuple[ClassCost, ...],
+    federation: FederationSpec,
+    framework: Callable[[ClientPlan], Protocol],
+    server_memory_bytes: int,
+    num_contributions: int,
+) -> Iterator[tuple[str, Suggestion]]:
+    """What would fit, for everybody who does not."""
+    memory = federation.server.device.memory_bytes
+    if memory is not None and server_memory_bytes > memory:
+        for suggestion in server_suggestions(
+            framework, federation.server_plan, num_contributions, memory
+        ):
+            yield SERVER, suggestion
+    for cost in costs:
+        memory = cost.client_class.device.memory_bytes
+        if memory is not None and cost.peak_memory_bytes > memory:
+            for suggestion in client_suggestions(framework, cost.client_class.plan, memory):
+                yield cost.client_class.name, suggestion

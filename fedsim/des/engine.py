@@ -33,6 +33,8 @@ Mode = SynchronousRounds | FreeRunning
 _FIRST_HORIZON_S: Final = 3600.0
 _HORIZON_GROWTH: Final = 4.0
 _COLLECTION_THRESHOLD: Final = 200_000
+#: Held as Python's numbers, half a kilobyte each.
+_MAX_STAYS: Final = 3_000_000
 
 
 def simulate(
@@ -89,6 +91,13 @@ class _Run:
         intervals = None
         if not is_always_on(federation):
             intervals = presence(federation, population, simulation.seed, horizon_s)
+            if len(intervals.start_s) > _MAX_STAYS:
+                raise ScenarioError(
+                    f"availability: clients come {len(intervals.start_s):,} times within the "
+                    f"{horizon_s:,.0f} s that are simulated ahead; engine 'des' takes "
+                    f"{_MAX_STAYS:,}. Let them stay and be away for longer, or use fewer clients "
+                    "or rounds."
+                )
         self._world = World(
             simulation,
             Attendance(len(population), intervals),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.draws import normals, purpose_key, uniforms
+from fedsim.errors import ScenarioError
 from fedsim.fleet.population import Population
 from fedsim.spec.availability import AlwaysOn, Availability, Diurnal, OnOff, Trace
 from fedsim.spec.federation import FederationSpec
@@ -19,6 +20,9 @@ from fedsim.spec.federation import FederationSpec
 __all__ = ["Intervals", "is_always_on", "presence"]
 
 _DAY_S = 86400.0
+#: About what fits into 2 GB with the engines' own arrays, and into seconds.
+_MAX_STAYS = 20_000_000
+_MAX_STAYS_OF_A_CLIENT = 20_000
 Reals = NDArray[np.float64]
 
 
@@ -127,7 +131,13 @@ def presence(
     horizon_s : float
         Time 0 is the start of the simulation, and midnight for laws of the day [s]. Intervals that
         begin before it are the same for a later horizon.
+
+    Raises
+    ------
+    ScenarioError
+        If clients come and go so often that their stays up to the horizon cannot be held.
     """
+    _check_number(federation, horizon_s)
     owners, starts, ends = [], [], []
     for number, client_class in enumerate(federation.classes):
         first = population.first_index[number]
@@ -149,6 +159,37 @@ def presence(
         end_s=np.where(end >= horizon_s, np.inf, end),
         horizon_s=horizon_s,
     )
+
+
+def _check_number(federation: FederationSpec, horizon_s: float) -> None:
+    """Refuse stays beyond number ahead of drawing them."""
+    total = 0.0
+    for client_class in federation.classes:
+        stays = _num_stays(client_class.availability, horizon_s)
+        total += stays * client_class.num_clients
+        if stays > _MAX_STAYS_OF_A_CLIENT or total > _MAX_STAYS:
+            raise ScenarioError(
+                f"class '{client_class.name}': availability: clients come about {stays:,.0f} times "
+                f"each within the {horizon_s:,.0f} s that are simulated ahead; allowed: "
+                f"{_MAX_STAYS_OF_A_CLIENT:,} times a client and {_MAX_STAYS:,} in all. Let them "
+                "stay and be away for longer, or simulate fewer rounds."
+            )
+
+
+def _num_stays(law: Availability, horizon_s: float) -> float:
+    """About how often a client comes up to a horizon."""
+    match law:
+        case AlwaysOn():
+            return 1.0
+        case OnOff():
+            return 1.0 + horizon_s / (law.mean_on_s + law.mean_off_s)
+        case Diurnal():
+            return 3.0 + horizon_s / _DAY_S
+        case Trace():
+            longest = max(len(row) for row in law.rows)
+            return longest * (1.0 + horizon_s / law.period_s)
+        case _:
+            assert_never(law)
 
 
 def _joined(

@@ -5,17 +5,19 @@ Reads the published JSON and nothing else, so an answer written yesterday is sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["FRAMEWORK_LABELS", "Result", "framework_label", "results_of"]
+__all__ = ["FRAMEWORK_LABELS", "SIMULATING_ENGINES", "Result", "framework_label", "results_of"]
 
 FRAMEWORK_LABELS: Final = {
     "fedllm": "FedLLM",
     "kd_fedllm": "KD-FedLLM",
     "split_fedllm": "Split-FedLLM",
 }
+
+SIMULATING_ENGINES: Final = ("des", "scale")
 
 
 def framework_label(name: str) -> str:
@@ -54,6 +56,65 @@ class Result:
     def is_lower_bound(self) -> bool:
         """Whether its time is a lower bound."""
         return bool(self.table["exactness"]["round_time_s"] == "lower_bound")
+
+    @property
+    def engine(self) -> str:
+        """The interpreter that answered; empty in answers of the time when there was but one."""
+        return str(self.table.get("engine_used") or "")
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether its rounds were simulated one by one."""
+        return self.engine in SIMULATING_ENGINES
+
+    @property
+    def waits(self) -> bool:
+        """Whether some of its round is spent waiting; rounding errors are no wait."""
+        return self.round_time["wait"] > 1e-9 * self.round_time["mean"]
+
+    @property
+    def engine_reason(self) -> str:
+        """Why that interpreter answered."""
+        return str(self.table.get("engine_reason") or "")
+
+    @property
+    def rounds(self) -> Mapping[str, int]:
+        """Sums over rounds of clients by what became of them; empty where nothing was simulated."""
+        rounds: Mapping[str, int] = self.table.get("rounds") or {}
+        return rounds
+
+    @property
+    def wasted(self) -> Mapping[str, float]:
+        """What late and lost work took; empty where nothing was simulated."""
+        wasted: Mapping[str, float] = self.table.get("wasted") or {}
+        return wasted
+
+    @property
+    def utilization(self) -> Mapping[str, float | None]:
+        """Shares of the time in which the server's resources were busy; None: without limit."""
+        utilization: Mapping[str, float | None] = self.table.get("utilization") or {}
+        return utilization
+
+    @property
+    def energy_j(self) -> Mapping[str, Any]:
+        """Energy of all rounds by who used it, as far as it is known [J]."""
+        energy: Mapping[str, Any] = self.table.get("energy") or {}
+        return energy
+
+    @property
+    def money(self) -> Mapping[str, Any]:
+        """What all rounds cost, by kind, with the currency; empty where no price is known."""
+        money: Mapping[str, Any] = self.table.get("money") or {}
+        return money
+
+    @property
+    def suggestions(self) -> Sequence[str]:
+        """What would make it feasible."""
+        return [str(suggestion) for suggestion in self.table.get("suggestions") or ()]
+
+    def mean_of_rounds(self, fate: str) -> float:
+        """Clients that were ``asked``, ``used``, ``late`` or ``lost``, in the mean of rounds."""
+        return float(self.rounds.get(f"num_{fate}", 0) / self.table["num_rounds"])
 
     @property
     def classes(self) -> list[Mapping[str, Any]]:
@@ -110,6 +171,18 @@ class Result:
     def peak_memory_bytes(self) -> int:
         """Of the client that needs most [B]."""
         return max(int(table["per_client_round"]["peak_memory_bytes"]) for table in self.classes)
+
+    @property
+    def case(self) -> str:
+        """The name without swept values."""
+        return self.name.partition(" ")[0] if self.swept else self.name
+
+    @property
+    def swept(self) -> dict[str, str]:
+        """Swept keys with their values, read from the name: ``split r=1, cut_layer=4``."""
+        values = self.name.partition(" ")[2]
+        pairs = [part.partition("=") for part in values.split(", ")] if "=" in values else []
+        return {key: value for key, _, value in pairs}
 
     @property
     def round_time(self) -> Mapping[str, float]:

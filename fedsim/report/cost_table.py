@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -15,10 +15,10 @@ from rich.text import Text
 from fedsim.report.answer import Result, framework_label
 from fedsim.units import SECONDS, format_bytes, format_flop, format_seconds
 
-__all__ = ["CostTables"]
+__all__ = ["WIDE", "CostTables", "result_table", "unit_range"]
 
 #: Below this many columns a terminal gets the tables without the less asked-for figures.
-_WIDE: Final = 100
+WIDE: Final = 100
 _COUNTS: Final = (
     "up",
     "down",
@@ -32,7 +32,7 @@ _NARROW_COUNTS: Final = (0, 1, 2, 4, 5)
 _NARROW_TIMES: Final = (0, 1, 3, 5)
 
 _Cells = tuple[str, ...]
-_Row = tuple[Text, _Cells, _Cells, str]
+_Row = tuple[Text, _Cells, str]
 
 
 @dataclass(frozen=True)
@@ -48,37 +48,29 @@ class CostTables:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Choose the columns by the width that there is."""
-        is_wide = options.max_width >= _WIDE
+        is_wide = options.max_width >= WIDE
         counts = range(len(_COUNTS)) if is_wide else _NARROW_COUNTS
         times = range(len(_TIMES)) if is_wide else _NARROW_TIMES
-        yield self._table("One client, one round", _COUNTS, counts, 1)
-        yield self._table("Time", _TIMES, times, 2)
+        yield self._table("One client, one round", _COUNTS, counts, "counts")
+        yield self._table("Time", _TIMES, times, "times")
 
-    def _table(self, title: str, names: _Cells, chosen: Iterable[int], part: int) -> Table:
-        table = _table(title)
+    def _table(self, title: str, names: _Cells, chosen: Iterable[int], part: str) -> Table:
+        table = result_table(title)
         table.add_column("result", overflow="fold", min_width=16)
         picked = tuple(chosen)
         for index in picked:
             table.add_column(names[index], justify="right", no_wrap=True)
         for framework, group in groupby(self.results, key=lambda result: result.framework):
             table.add_row(Text(framework_label(framework), style="bold cyan"))
-            for row in (row for result in group for row in _rows(result)):
-                cells = row[1] if part == 1 else row[2]
-                table.add_row(row[0], *(cells[index] for index in picked), style=row[3])
+            for result in group:
+                for name, cells, style in _rows(result, part):
+                    table.add_row(name, *(cells[index] for index in picked), style=style)
             table.add_section()
         return table
 
 
-def _rows(result: Result) -> Iterator[_Row]:
-    """The result's row, and one a class where there are several."""
-    style = "" if result.is_feasible else "red"
-    yield _name(result), _count_cells(result), _time_cells(result), style
-    if len(result.classes) > 1:
-        for table in result.classes:
-            yield _class_name(table), _class_count_cells(table), _class_time_cells(table), "dim"
-
-
-def _table(title: str) -> Table:
+def result_table(title: str) -> Table:
+    """An empty table of the form that all of an answer's tables have."""
     return Table(
         title=title,
         title_justify="left",
@@ -87,6 +79,23 @@ def _table(title: str) -> Table:
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
+
+
+def unit_range(mean: float, low: float, high: float) -> str:
+    """Both ends in the mean's unit, so that the three can be compared at a glance."""
+    unit = format_seconds(mean).split()[1]
+    first, last = (SECONDS.format(end, (unit,)) for end in (low, high))
+    return f"{first.split()[0]} .. {last}"
+
+
+def _rows(result: Result, part: str) -> Iterator[_Row]:
+    """The result's row, and one a class where there are several that differ."""
+    style = "" if result.is_feasible else "red"
+    own, of_class = _CELLS[part]
+    yield _name(result), own(result), style
+    rows = [(_class_name(table), of_class(table), "dim") for table in result.classes]
+    if len({cells for _, cells, _ in rows}) > 1:
+        yield from rows
 
 
 def _name(result: Result) -> Text:
@@ -122,8 +131,8 @@ def _time_cells(result: Result) -> _Cells:
     bound = "≥ " if result.is_lower_bound else ""
     return (
         f"{bound}{format_seconds(time['mean'])}",
-        _interval(time["mean"], time["low"], time["high"]),
-        *(_part(time[part]) for part in ("compute", "transfer", "wait")),
+        unit_range(time["mean"], time["low"], time["high"]),
+        *(_part(time[part], time["mean"]) for part in ("compute", "transfer", "wait")),
         f"{bound}{format_seconds(result.table['makespan_s']['mean'])}",
     )
 
@@ -134,8 +143,8 @@ def _class_time_cells(table: Mapping[str, Any]) -> _Cells:
     return (
         format_seconds(own["total"]),
         "",
-        _part(compute),
-        _part(own["transfer"]),
+        _part(compute, own["total"]),
+        _part(own["transfer"], own["total"]),
         "",
         "",
     )
@@ -145,12 +154,12 @@ def _class_name(table: Mapping[str, Any]) -> Text:
     return Text(f"    {table['name']}, {table['num_clients']:,} clients")
 
 
-def _part(seconds: float) -> str:
-    return format_seconds(seconds) if seconds > 0 else "-"
+def _part(seconds: float, total: float) -> str:
+    """A part of a time; what is left of it by rounding is nothing."""
+    return format_seconds(seconds) if seconds > 1e-9 * total else "-"
 
 
-def _interval(mean: float, low: float, high: float) -> str:
-    """Both ends in the mean's unit, so that the three can be compared at a glance."""
-    unit = format_seconds(mean).split()[1]
-    first, last = (SECONDS.format(end, (unit,)) for end in (low, high))
-    return f"{first.split()[0]} .. {last}"
+_CELLS: Final[Mapping[str, tuple[Callable[[Result], _Cells], Callable[[Any], _Cells]]]] = {
+    "counts": (_count_cells, _class_count_cells),
+    "times": (_time_cells, _class_time_cells),
+}

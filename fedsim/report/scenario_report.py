@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
@@ -17,6 +18,7 @@ from rich.text import Text
 from fedsim.report.answer import Result, framework_label, results_of
 from fedsim.report.claim import break_even_ranks, claims
 from fedsim.report.cost_table import CostTables
+from fedsim.report.round_table import ResourceTable, RoundTable
 from fedsim.report.verdict import verdicts
 
 __all__ = ["scenario_report"]
@@ -24,6 +26,8 @@ __all__ = ["scenario_report"]
 #: More results than this are not a table that anyone reads; the JSON holds them all.
 _MAX_SHOWN: Final = 60
 _MAX_RANKS: Final = 20
+_MAX_NAMES: Final = 4
+_NUMBER: Final = re.compile(r"\b\d[\d,]*\b")
 
 
 def scenario_report(scenario: Mapping[str, Any]) -> RenderableType:
@@ -46,6 +50,8 @@ def scenario_report(scenario: Mapping[str, Any]) -> RenderableType:
         Text(_setting(results), style="dim"),
         Text(),
         CostTables(shown),
+        RoundTable(shown),
+        ResourceTable(shown),
     ]
     if len(results) > len(shown):
         parts.append(Text(f"... and {len(results) - len(shown)} more results; --json has all."))
@@ -77,10 +83,12 @@ def _setting(results: Sequence[Result]) -> str:
 
 def _notes(results: Sequence[Result]) -> Iterator[RenderableType]:
     """What a reader must know ahead of believing a figure."""
-    lines = [*_infeasible(results), *_bounds(results), *_uncalibrated(results)]
-    lines.append("up, down and set-up are payload bytes; a round's time does not hold the set-up.")
-    for line in lines:
-        yield Text(f" * {line}", style="yellow" if line is not lines[-1] else "dim")
+    for line in (*_infeasible(results), *_bounds(results), *_failed(results)):
+        yield Text(f" * {line}", style="yellow")
+    for line in _uncalibrated(results):
+        yield Text(f" * {line}", style="yellow")
+    for line in (*_engines(results), _conventions(results)):
+        yield Text(f" * {line}", style="dim")
     yield Text()
 
 
@@ -88,15 +96,65 @@ def _infeasible(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         if not result.is_feasible:
             yield f"{result.name} cannot run: {result.table['reason']}."
+            for suggestion in result.suggestions:
+                yield f"  it would fit with {suggestion}"
 
 
 def _bounds(results: Sequence[Result]) -> Iterator[str]:
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, list[Result]] = {}
     for result in results:
         for note in result.table["notes"]:
-            notes.setdefault(note, []).append(framework_label(result.framework))
-    for note, frameworks in notes.items():
-        yield f"{', '.join(dict.fromkeys(frameworks))}: {note}."
+            # Who answered has a line of its own.
+            if note != f"simulated by engine '{result.engine}'":
+                notes.setdefault(note, []).append(result)
+    for note, noted in notes.items():
+        frameworks = {result.framework for result in noted}
+        everyone = [result for result in results if result.framework in frameworks]
+        names = [framework_label(r.framework) for r in noted]
+        if len(noted) < len(everyone):
+            names = [result.name for result in noted]
+        yield f"{_listed(list(dict.fromkeys(names)))}: {note}."
+
+
+def _failed(results: Sequence[Result]) -> Iterator[str]:
+    for result in results:
+        failed = result.rounds.get("num_failed", 0)
+        if failed:
+            yield (
+                f"{result.name}: {failed:,} of {result.table['num_rounds']:,} rounds failed, for "
+                "nobody's work came in time."
+            )
+
+
+def _engines(results: Sequence[Result]) -> Iterator[str]:
+    """Who answered, and why it; reasons that differ in their first number alone are one."""
+    answered: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.engine and result.is_feasible:
+            reason = _NUMBER.sub("#", result.engine_reason, count=1)
+            answered.setdefault((result.engine, reason), []).append(result)
+    for (engine, _), group in answered.items():
+        whom = "" if len(answered) == 1 else f" for {_listed([r.name for r in group])}"
+        yield f"engine {engine}{whom}: {_common_reason([r.engine_reason for r in group])}."
+
+
+def _common_reason(reasons: Sequence[str]) -> str:
+    numbers = {found[0] for reason in reasons if (found := _NUMBER.search(reason))}
+    if len(numbers) < 2:
+        return reasons[0]
+    ordered = sorted(numbers, key=lambda number: int(number.replace(",", "")))
+    return _NUMBER.sub(f"{ordered[0]} to {ordered[-1]}", reasons[0], count=1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _conventions(results: Sequence[Result]) -> str:
+    simulates = any(result.plan["policy"].get("simulates_setup") for result in results)
+    sum_ = "; the time of all rounds does, where it is simulated" if simulates else ""
+    return f"up, down and set-up are payload bytes; a round's time does not hold the set-up{sum_}."
 
 
 def _uncalibrated(results: Sequence[Result]) -> Iterator[str]:
@@ -133,12 +191,18 @@ def _verdict_part(results: Sequence[Result]) -> Iterator[RenderableType]:
     table.add_column(width=20)
     table.add_column(ratio=1)
     for verdict in found:
+        if verdict.is_same:
+            continue
         body = Text()
         body.append(verdict.headline, style="green" if verdict.winner is not None else "")
         for detail in verdict.details:
             body.append(f"\n{detail}.", style="dim")
         table.add_row(Text(verdict.metric.title, style="bold"), body)
         table.add_section()
+    same = [verdict for verdict in found if verdict.is_same]
+    if same:
+        titles = (f"{v.metric.title}{v.headline.removeprefix('all results')}" for v in same)
+        table.add_row(Text("the same for all", style="bold"), "\n".join(titles))
     yield table
 
 

@@ -1,14 +1,15 @@
 """Which framework wins on which metric, by how much, and why.
 
 A framework is judged by its cheapest result, and then by all: a winner at every setting is told
-from one that wins at its best setting only. Where intervals overlap nobody wins.
+from one that wins at its best setting only. Where intervals overlap nobody wins, but for results of
+one framework on the same devices: what nobody knows about those is off for both alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fedsim.report.answer import Result, framework_label
 from fedsim.report.driver import driver
@@ -60,12 +61,15 @@ class Verdict:
         Who wins, by how much.
     details : tuple of str
         Reasons and reservations.
+    is_same : bool
+        Whether all results cost the same, to the last unit.
     """
 
     metric: Metric
     winner: Result | None
     headline: str
     details: tuple[str, ...]
+    is_same: bool = False
 
 
 def verdicts(results: Sequence[Result]) -> list[Verdict]:
@@ -108,12 +112,60 @@ def _only_one_framework(
     if len(results) == 1:
         return Verdict(metric, first, f"{first.name}: {value}", (_sentence(first, metric, ""),))
     if low == high:
-        return Verdict(metric, None, f"all results: {value}", (_sentence(first, metric, ""),))
+        why = (_sentence(first, metric, ""),)
+        return Verdict(metric, None, f"all results: {value}", why, is_same=True)
     if metric.key == "time" and _is_tie(metric, first, dearest):
         text = f"no clear winner: the 95 % intervals of all results overlap ({first.name}: {value})"
         return Verdict(metric, None, text, (_sentence(first, metric, ""),))
     headline = f"{first.name}: {value}, {_factor(high, low)} less than {dearest.name}"
-    return Verdict(metric, first, headline, (_sentence(first, metric, ""),))
+    details = [_sentence(first, metric, "")]
+    if metric.key == "time":
+        details.extend(_about_time(first, dearest, results))
+    return Verdict(metric, first, headline, tuple(d for d in details if d))
+
+
+def _about_time(first: Result, dearest: Result, results: list[Result]) -> Iterator[str]:
+    """What a reader should know about one framework's times ahead of believing their order."""
+    if _overlap(first, dearest):
+        ratios = [dearest.round_time[end] / first.round_time[end] for end in ("low", "high")]
+        yield (
+            "the 95 % intervals overlap, but the devices are the same: at one end of the interval "
+            f"it is {_factor(min(ratios), 1)} less, at the other {_factor(max(ratios), 1)}"
+        )
+    if any(result.swept for result in results):
+        yield _at_equal_values(results)
+        return
+    if len(results) > 2:
+        second = sorted(results, key=lambda result: result.round_time["mean"])[1]
+        yield f"{second.name} comes next: {format_seconds(second.round_time['mean'])}"
+    used = [result.mean_of_rounds("used") for result in (first, dearest)]
+    if all(result.rounds for result in (first, dearest)) and used[0] != used[1]:
+        yield (
+            f"its rounds are of {used[0]:,.4g} contributions in the mean, those of {dearest.name} "
+            f"of {used[1]:,.4g}"
+        )
+
+
+def _at_equal_values(results: list[Result]) -> str:
+    """Where cases that sweep the same values differ most; empty if none do."""
+    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result.swept.items()), []).append(result)
+    pairs = []
+    for values, group in groups.items():
+        ranked = sorted(group, key=lambda result: result.round_time["mean"])
+        low, high = ranked[0].round_time["mean"], ranked[-1].round_time["mean"]
+        if high > low > 0:
+            pairs.append((high / low, values, ranked[0], ranked[-1]))
+    if not pairs:
+        return ""
+    ratio, values, first, last = max(pairs, key=lambda pair: pair[0])
+    where = ", ".join(f"{key} = {value}" for key, value in values)
+    times = " against ".join(format_seconds(r.round_time["mean"]) for r in (first, last))
+    return (
+        f"at equal values the cases differ most with {where}: {first.case} takes "
+        f"{_factor(ratio, 1)} less than {last.case} ({times})"
+    )
 
 
 def _tie(metric: Metric, tied: list[Result], ranked: list[Result]) -> Verdict:
@@ -138,10 +190,29 @@ def _tie(metric: Metric, tied: list[Result], ranked: list[Result]) -> Verdict:
 
 
 def _is_tie(metric: Metric, first: Result, other: Result) -> bool:
-    if metric.key == "time":
-        # A lower bound may be beaten by anybody who is slower than it.
-        return first.is_lower_bound or other.round_time["low"] <= first.round_time["high"]
-    return metric.cost(other) == metric.cost(first)
+    if metric.key != "time":
+        return metric.cost(other) == metric.cost(first)
+    # A lower bound may be beaten by anybody who is slower than it.
+    if first.is_lower_bound:
+        return True
+    return _overlap(first, other) and not _is_less_at_both_ends(first, other)
+
+
+def _overlap(first: Result, other: Result) -> bool:
+    return bool(other.round_time["low"] <= first.round_time["high"])
+
+
+def _is_less_at_both_ends(first: Result, other: Result) -> bool:
+    """Whether one framework on the same devices takes less, however fast those are in truth."""
+    if first.framework != other.framework or _devices(first) != _devices(other):
+        return False
+    return all(first.round_time[end] < other.round_time[end] for end in ("low", "mean", "high"))
+
+
+def _devices(result: Result) -> dict[str, Any]:
+    """Devices of clients and server by their names, with what is known about them."""
+    devices = [table["plan"]["device"] for table in result.classes]
+    return {device["name"]: device for device in (*devices, result.table["server"]["device"])}
 
 
 def _ratios(metric: Metric, ranked: list[Result]) -> str:

@@ -56,12 +56,13 @@ def simulate(simulation: Simulation, *, keeps_visits: bool = False) -> Simulatio
     Raises
     ------
     ScenarioError
-        If no client will ever be available.
+        If no client will ever be available, or the policy has no common rounds.
     """
     if simulation.policy.mode != "synchronous":
-        from fedsim.scale.unsynchronized import simulate_unsynchronized
-
-        return simulate_unsynchronized(simulation, keeps_visits=keeps_visits)
+        raise ScenarioError(
+            f"engine 'scale' simulates common rounds and not policy.mode = "
+            f'\'{simulation.policy.mode}\'; set engine = "des" or "auto".'
+        )
     horizon_s = _FIRST_HORIZON_S
     while True:
         result = _Run(simulation, keeps_visits, horizon_s).result()

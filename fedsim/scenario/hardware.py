@@ -18,6 +18,7 @@ from fedsim.scenario.mistake import shown
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.link import LinkSpec
+from fedsim.units import parse_bytes
 
 __all__ = ["PROFILE_DEVICE", "device_spec", "link_spec", "overlaid"]
 
@@ -116,6 +117,8 @@ def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
         changes["memory_bytes"] = table.memory
     if table.power is not None:
         changes["power_w"] = table.power
+    if table.idle_power is not None:
+        changes["idle_power_w"] = table.idle_power
     if table.uncertainty is not None:
         changes["relative_sigma"] = table.uncertainty
         changes["interval_95"] = {}
@@ -179,6 +182,10 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
             ("payload_fraction", table.payload_fraction),
             ("message_s", table.message_time),
             ("loss_probability", table.loss_probability),
+            ("transmit_power_w", table.transmit_power),
+            ("receive_power_w", table.receive_power),
+            ("uplink_j_per_byte", _per_byte(table.uplink_energy_per_mb)),
+            ("downlink_j_per_byte", _per_byte(table.downlink_energy_per_mb)),
         )
         if value is not None
     }
@@ -198,6 +205,10 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
             'uplink = "10 Mbit/s", downlink = "50 Mbit/s", round_trip = "40 ms".'
         )
     return LinkSpec(name=table.name or "own link", source="the scenario's own figures", **figures)
+
+
+def _per_byte(joules_per_mb: float | None) -> float | None:
+    return None if joules_per_mb is None else joules_per_mb / parse_bytes("1 MB")
 
 
 def _named_link(table: LinkTable, folder: Path) -> LinkSpec:

@@ -14,7 +14,7 @@ from fedsim.scenario.fleet_tables import AvailabilityTable
 from fedsim.scenario.key import Table, key
 from fedsim.spec.federation import Discipline
 from fedsim.spec.policy import Mode, Selection
-from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Seconds, Watts
+from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Joules, Seconds, Watts
 
 __all__ = [
     "ClassTable",
@@ -69,6 +69,16 @@ class LinkTable(Table):
     loss_probability: float | None = key(
         "time", default=None, ge=0, lt=1, description="Share of segments that are lost"
     )
+    transmit_power: Watts | None = key(
+        "time", default=None, description="Of the radio while a message is sent"
+    )
+    receive_power: Watts | None = key(
+        "time", default=None, description="Of the radio while a message is received"
+    )
+    uplink_energy_per_mb: Joules | None = key(
+        "time", default=None, description="Of the radio for 10^6 message bytes, beside its power"
+    )
+    downlink_energy_per_mb: Joules | None = key("time", default=None, description="Likewise, down")
     trace: str | None = key(
         "time", default=None, min_length=1, description="CSV of times and factors on both rates"
     )
@@ -130,6 +140,7 @@ class DeviceTable(Table):
         "cost", default=None, description="What training may use; more is infeasible"
     )
     power: Watts | None = key("time", default=None, description="Draw while computing")
+    idle_power: Watts | None = key("time", default=None, description="Draw while waiting")
     uncertainty: float | None = key(
         "time", default=None, ge=0, lt=10, description="Standard deviation of the log of the time"
     )

@@ -6,6 +6,7 @@ Decides the keys and what each quantity claims to be. Nothing is computed here b
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,12 +16,15 @@ from fedsim.ledger import LedgerRow
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import parameters
 from fedsim.protocol.payload import adapter_payload
+from fedsim.protocol.step import Protocol
+from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import Simulated, simulated_tables
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import LinkSpec
+from fedsim.spec.plan import ClientPlan
 
 __all__ = ["SCHEMA", "Found", "ScenarioResult", "answer_json", "result_table"]
 
@@ -75,6 +79,8 @@ class Found:
         One-off transfers of the slowest client, alone [s].
     choice : Choice
         Which engine answered.
+    framework : callable
+        Plan to protocol.
     simulated : Simulated or None
         None where the closed form answered, or nothing can run.
     """
@@ -82,6 +88,7 @@ class Found:
     answer: AnalyticResult
     setup_s: float
     choice: Choice
+    framework: Callable[[ClientPlan], Protocol]
     simulated: Simulated | None = None
 
 
@@ -118,8 +125,11 @@ def result_table(
         "utilization": None,
         **_closed_form_times(answer, federation.num_rounds),
     }
+    total = answer.total
     if simulated is not None:
         table |= simulated_tables(simulated, answer, _TOTALS)
+        total = simulated.result.ledger.total()
+    table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
     return table | {
         "accuracy": None,
         "exactness": _exactness(framework, settings, found),
@@ -137,6 +147,14 @@ def _identity(
         "engine_reason": found.choice.reason,
         "status": "infeasible" if found.answer.infeasible else "ok",
         "reason": found.answer.infeasible,
+        "suggestions": [
+            {
+                "who": who,
+                "changes": dict(suggestion.changes),
+                "peak_memory_bytes": suggestion.peak_bytes,
+            }
+            for who, suggestion in found.answer.suggestions
+        ],
         "num_rounds": federation.num_rounds,
     }
 

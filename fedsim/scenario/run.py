@@ -153,13 +153,14 @@ def _result(file: str, entry: Inspected, number: int, progress: Progress | None)
         variant.framework,
         entry.settings,
         entry.federation,
-        Found(answer, _setup_seconds(entry), choice, simulated),
+        Found(answer, _setup_seconds(entry), choice, variant.protocol, simulated),
     )
 
 
 def _closed_form(file: str, entry: Inspected) -> AnalyticResult:
     try:
-        return evaluate(entry.federation, entry.variant.protocol)
+        at_once = entry.policy.num_asked(entry.federation.num_clients)
+        return evaluate(entry.federation, entry.variant.protocol, at_once)
     except (ScenarioError, ProtocolError) as error:
         raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
 

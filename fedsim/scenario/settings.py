@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fedsim.scenario.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
 from fedsim.scenario.key import Table, key
+from fedsim.scenario.price_table import PriceTable
 from fedsim.scenario.tables import LearningTable, LoraTable, ModelTable, SplitTable, WorkloadTable
 
 __all__ = ["OVERRIDABLE", "CaseTable", "ScenarioFile", "Settings"]
@@ -39,6 +40,7 @@ class Settings(Table):
     device: Device | None = key("time", "cost", default=None, description="A client's device")
     link: Link | None = key("time", default=None, description="A client's access link")
     server: ServerTable = key("time", description="The server")
+    price: PriceTable = key("cost", default=PriceTable(), description="What a run costs in money")
     policy: PolicyTable = key("time", default=PolicyTable(), description="How long it waits")
 
 
@@ -54,6 +56,7 @@ OVERRIDABLE: Final = (
     "link",
     "server",
     "policy",
+    "price",
 )
 
 _Overrides = dict[str, Any] | None
@@ -80,6 +83,7 @@ class CaseTable(Table):
     link: str | _Overrides = key("time", default=None, description="Changes to [link]")
     server: _Overrides = key("time", default=None, description="Changes to [server]")
     policy: _Overrides = key("time", default=None, description="Changes to [policy]")
+    price: _Overrides = key("cost", default=None, description="Changes to [price]")
 
 
 class ScenarioFile(Settings):

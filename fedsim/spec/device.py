@@ -65,6 +65,8 @@ class DeviceSpec:
         What a training process may use; None where it is not known, and then nothing is refused.
     power_w : float or None
         Draw of the whole device while it computes [W]; None where it is not known.
+    idle_power_w : float or None
+        Draw while it waits [W]; None where it is not known.
     precision : str or None
         Arithmetic for which the coefficients hold, see :func:`fedsim.spec.dtype.precision_name`;
         None where they hold for any.
@@ -81,6 +83,7 @@ class DeviceSpec:
     interval_95: Mapping[Regime, tuple[float, float]] = field(default_factory=dict, hash=False)
     memory_bytes: int | None = None
     power_w: float | None = None
+    idle_power_w: float | None = None
     precision: str | None = None
     is_calibrated: bool = False
     source: str = ""

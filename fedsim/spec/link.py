@@ -79,6 +79,11 @@ class LinkSpec:
         lets it be; see :func:`loss_limited_bytes_per_s`.
     trace : RateTrace or None
         How its rates vary with time.
+    transmit_power_w, receive_power_w : float or None
+        What the radio draws beside the device while a message is on its way [W]; None where it is
+        not known.
+    uplink_j_per_byte, downlink_j_per_byte : float or None
+        Energy that goes with every message byte, beside that [J/B]; None where it is not known.
     source : str
     """
 
@@ -92,6 +97,10 @@ class LinkSpec:
     message_s: float = 0.0
     loss_probability: float = 0.0
     trace: RateTrace | None = None
+    transmit_power_w: float | None = None
+    receive_power_w: float | None = None
+    uplink_j_per_byte: float | None = None
+    downlink_j_per_byte: float | None = None
     source: str = ""
 
     def __post_init__(self) -> None:

@@ -81,6 +81,74 @@ def test_separate_intervals_have_a_winner(tables: list[dict[str, Any]]) -> None:
     assert verdict.winner.framework == "fedllm"
 
 
+def of_one_framework(
+    tables: list[dict[str, Any]], *times: tuple[float, float, float]
+) -> list[dict[str, Any]]:
+    """FedLLM's result again and again, with other names and times."""
+    alike = [copy.deepcopy(tables[0]) | {"name": name} for name in "abc"[: len(times)]]
+    return with_times(alike, *times)
+
+
+def test_one_framework_on_the_same_devices_is_compared_end_by_end(
+    tables: list[dict[str, Any]],
+) -> None:
+    """Nobody knows how fast the devices are, but they are as fast for both."""
+    verdict = verdict_on("time", of_one_framework(tables, (1, 2, 4), (2, 5, 16), (3, 6, 18)))
+
+    assert verdict.winner is not None
+    assert verdict.headline.startswith("a: 2.000 s, 3x less than c")
+    text = "; ".join(verdict.details)
+    assert (
+        "the devices are the same: at one end of the interval it is 3x less, at the other 4.5x"
+        in text
+    )
+    assert "b comes next: 5.000 s" in text
+
+
+@pytest.mark.parametrize("other", [(0.5, 5, 16), (2, 5, 3.5)])
+def test_times_that_cross_within_the_interval_are_a_tie(
+    tables: list[dict[str, Any]], other: tuple[float, float, float]
+) -> None:
+    """Less at one end and more at the other is no order."""
+    verdict = verdict_on("time", of_one_framework(tables, (1, 2, 4), other))
+
+    assert verdict.winner is None
+    assert "overlap" in verdict.headline
+
+
+def test_other_devices_have_errors_of_their_own(tables: list[dict[str, Any]]) -> None:
+    """Then overlapping intervals are a tie again."""
+    found = of_one_framework(tables, (1, 2, 4), (2, 5, 16))
+    found[1]["server"]["device"]["name"] = "another"
+
+    assert verdict_on("time", found).winner is None
+
+
+def test_rounds_of_unequal_contributions_are_told_apart(tables: list[dict[str, Any]]) -> None:
+    """A quorum is faster because it waits for fewer."""
+    found = of_one_framework(tables, (1, 2, 3), (4, 5, 9))
+    for table, used in zip(found, (180, 200), strict=True):
+        table["rounds"] = {"num_asked": 200, "num_used": used, "num_late": 0, "num_lost": 0}
+
+    details = verdict_on("time", found).details
+    assert "its rounds are of 90 contributions in the mean, those of b of 100" in details
+
+
+def test_swept_cases_are_compared_at_equal_values(tables: list[dict[str, Any]]) -> None:
+    """The least of all sizes says nothing about which case to take."""
+    found = [
+        copy.deepcopy(tables[0]) | {"name": f"{case} num_clients={count}"}
+        for count in (5, 50)
+        for case in ("one", "two")
+    ]
+    times = with_times(found, (1, 1, 1), (1, 1, 1), (8, 8, 8), (4, 4, 4))
+
+    assert (
+        "at equal values the cases differ most with num_clients = 50: two takes 2x less than one "
+        "(4.000 s against 8.000 s)"
+    ) in verdict_on("time", times).details
+
+
 def test_a_lower_bound_wins_nothing(tables: list[dict[str, Any]]) -> None:
     """It may be as long as anything above it."""
     found = with_times(tables, (1, 2, 3), (4, 5, 9), (50, 60, 70))

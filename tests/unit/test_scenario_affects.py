@@ -100,6 +100,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "device.operator_time": ("1 ms", {}),
     "device.memory": ("1 kB", {}),
     "device.power": ("5 W", {}),
+    "device.idle_power": ("2 W", {}),
     "device.uncertainty": (0.1, {}),
     "link.like": ("3g", {}),
     "link.name": ("mine", {}),
@@ -110,6 +111,10 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "link.round_trip_p95": ("1 s", {}),
     "link.connection": ("new-tls", {}),
     "link.loss_probability": (0.1, {}),
+    "link.transmit_power": ("1 W", {}),
+    "link.receive_power": ("1 W", {}),
+    "link.uplink_energy_per_mb": ("1 J", {}),
+    "link.downlink_energy_per_mb": ("1 J", {}),
     "link.round_trip": ("1 s", {}),
     "link.handshake_round_trips": (2.0, {}),
     "link.initial_window": ("2 kB", {}),
@@ -154,6 +159,11 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "fleet.availability.probability": (0.4, {"fleet": {"availability": _DIURNAL}}),
     "fleet.class.dropout_probability": (0.6, {}),
     "fleet.class.availability": (_ON_OFF, {}),
+    "price.currency": ("EUR", {}),
+    "price.per_uplink_gb": (1.0, {}),
+    "price.per_downlink_gb": (1.0, {}),
+    "price.per_accelerator_hour": (1.0, {}),
+    "price.per_kwh": (1.0, {}),
     "server.uplink": ("1 kB/s", {}),
     "server.downlink": ("1 kB/s", {}),
     "fleet.class.name": ("z", {}),
@@ -275,10 +285,13 @@ def _class_change(
 
 def _cost(results: list[dict[str, Any]]) -> Any:
     keys = ("status", "setup", "server_per_round", "totals")
+    prices = ("uplink", "downlink", "accelerators", "energy")
     return [
         (
             [result[key] if key != "setup" else _counts(result[key]) for key in keys],
             sorted(json.dumps(_without_energy(table)) for table in result["classes"]),
+            # Whether it has a price; how much follows the time.
+            [(result["money"] or {}).get(name) is not None for name in prices],
         )
         for result in results
     ]
@@ -300,6 +313,7 @@ def _time(results: list[dict[str, Any]]) -> Any:
             [result[key] for key in keys],
             result["setup"]["transfer_s"],
             sorted(str(table["per_client_round"]["energy_j"]) for table in result["classes"]),
+            result["energy"]["total_j"],
         )
         for result in results
     ]

@@ -1,0 +1,236 @@
+"""Simulated answers at the terminal and as a picture: the figures that the JSON holds, readable."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+from rich.console import Console
+
+from fedsim.report.answer import Result
+from fedsim.report.figure import figure
+from fedsim.report.scenario_report import scenario_report
+from fedsim.scenario import run_scenario
+from fedsim.units import format_bytes, format_flop, format_seconds
+from scenarios import changed, written
+
+#: Key by key what an answer had before rounds were simulated.
+_NEW = ("engine_used", "engine_reason", "rounds", "wasted", "utilization", "energy", "money")
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Three frameworks with a quorum: somebody is late and somebody fails."""
+    table = changed(
+        policy={"quorum": 3},
+        device={"slowdown_p95": 2.0},
+        fleet={"dropout_probability": 0.1},
+        server={"uplink": "20 Mbit/s", "downlink": "20 Mbit/s"},
+    )
+    return run_scenario(written(tmp_path_factory.mktemp("scenario"), table)).table
+
+
+def printed(scenario: dict[str, Any], width: int = 120) -> str:
+    """The report as text."""
+    file = io.StringIO()
+    Console(width=width, file=file).print(scenario_report(scenario))
+    return file.getvalue()
+
+
+def row_of(text: str, name: str) -> list[str]:
+    """Cells of a result's row in the table of rounds."""
+    table = text[text.index("Rounds: ") :]
+    return next(line for line in table.splitlines() if line.strip().startswith(name)).split()
+
+
+def test_a_result_shows_what_became_of_its_clients(answer: dict[str, Any]) -> None:
+    """Asked, used, late and lost, in the mean of rounds."""
+    result = answer["results"][0]
+    rounds = result["rounds"]
+    cells = row_of(printed(answer), "fedllm")
+
+    assert rounds["num_late"] > 0
+    assert rounds["num_lost"] > 0
+    means = [
+        rounds[f"num_{fate}"] / result["num_rounds"] for fate in ("asked", "used", "late", "lost")
+    ]
+    assert cells[5:9] == [f"{mean:.3g}" for mean in means]
+
+
+def test_a_result_shows_its_rounds_and_its_waste(answer: dict[str, Any]) -> None:
+    """Percentiles over rounds; bytes and FLOP of late and lost work."""
+    text = printed(answer)
+    for result in answer["results"]:
+        cells = " ".join(row_of(text, result["name"]))
+        time, wasted = result["round_time_s"], result["wasted"]
+        num_bytes = wasted["uplink_message_bytes"] + wasted["downlink_message_bytes"]
+        assert cells.split()[1] == format_seconds(time["p05"]).split()[0]
+        assert f".. {format_seconds(time['p95'])}" in cells
+        assert (format_bytes(num_bytes) if num_bytes else " - ") in cells
+        assert format_flop(wasted["client_flop"] + wasted["server_flop"]) in cells
+
+
+def test_a_result_shows_how_busy_the_server_was(answer: dict[str, Any]) -> None:
+    """Uplink, downlink and accelerators, in per cent; a dash where there is no limit."""
+    found = copy.deepcopy(answer)
+    found["results"][0]["utilization"] = {"uplink": 0.5, "downlink": None, "accelerators": 0.0314}
+
+    assert row_of(printed(found), "fedllm")[-5:] == ["50", "%", "-", "3.1", "%"]
+
+
+def test_a_report_names_the_engine_and_why(answer: dict[str, Any]) -> None:
+    """Once where one engine answered all for one reason."""
+    text = " ".join(printed(answer).split())
+
+    assert text.count("engine des: small enough for the reference engine") == 1
+    assert "simulated by engine" not in text
+
+
+def test_reasons_that_differ_in_a_number_are_one_line(answer: dict[str, Any]) -> None:
+    """A sweep over a thousand sizes does not print a thousand reasons."""
+    found = copy.deepcopy(answer)
+    for result, count in zip(found["results"], ("9,000", "70,000", "800"), strict=True):
+        result |= {"engine_used": "scale", "engine_reason": f"{count} client-rounds (quorum = 3)"}
+
+    assert "engine scale: 800 to 70,000 client-rounds (quorum = 3)." in printed(found)
+
+
+def test_an_older_answer_still_renders(answer: dict[str, Any], tmp_path: Path) -> None:
+    """Without any of the keys that simulated answers brought."""
+    found = copy.deepcopy(answer)
+    for result in found["results"]:
+        for key in _NEW:
+            result.pop(key, None)
+        for class_table in result["classes"]:
+            class_table["plan"]["policy"] = {}
+
+    assert "Rounds: " not in printed(found)
+    figure([found], tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_file()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_simulated_report_fits_its_width(answer: dict[str, Any], width: int) -> None:
+    """No line is longer, and no figure is cut off."""
+    text = printed(answer, width)
+
+    assert max(len(line) for line in text.splitlines()) <= width
+    if width >= 80:
+        assert "…" not in text
+
+
+def test_failed_rounds_are_flagged(answer: dict[str, Any]) -> None:
+    """A round without a contribution aggregates nothing."""
+    found = copy.deepcopy(answer)
+    found["results"][1]["rounds"]["num_failed"] = 1
+
+    assert "kd: 1 of 2 rounds failed" in printed(found)
+
+
+def test_suggestions_follow_what_cannot_run(answer: dict[str, Any]) -> None:
+    """The smallest changes that would fit."""
+    found = copy.deepcopy(answer)
+    found["results"][0] |= {
+        "status": "infeasible",
+        "reason": "class 'clients' needs 3 GB",
+        "suggestions": ["split.cut_layer = 2", "workload.batch_size = 1"],
+    }
+    text = printed(found)
+
+    assert "fedllm cannot run: class 'clients' needs 3 GB." in text
+    assert "it would fit with split.cut_layer = 2" in text
+    assert "it would fit with workload.batch_size = 1" in text
+
+
+def test_energy_and_money_are_shown_where_they_are_known(answer: dict[str, Any]) -> None:
+    """Whatever parts the answer holds; nothing where it holds none."""
+    assert "Energy and money" not in printed(answer)
+    found = copy.deepcopy(answer)
+    found["results"][0] |= {
+        "energy": {"clients_j": 3.5e6, "server_j": 2000.0},
+        "money": {"currency": "USD", "total": 12.345, "traffic": 0.5},
+    }
+    text = printed(found)
+
+    for word in ("clients", "server", "3.500 MJ", "2.000 kJ", "total", "12.35 USD", "0.50 USD"):
+        assert word in text[text.index("Energy and money") :]
+
+
+def test_what_rounding_leaves_is_no_wait(answer: dict[str, Any]) -> None:
+    """A mean less its parts is rarely exactly zero."""
+    found = copy.deepcopy(answer)
+    for result in found["results"]:
+        result["round_time_s"]["wait"] = 1e-15 * result["round_time_s"]["mean"]
+
+    assert " ns" not in printed(found)
+    assert not Result(found["results"][0]).waits
+
+
+def written_svg(scenario: dict[str, Any], path: Path) -> str:
+    """The figure with its text as text."""
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure([scenario], path)
+    return path.read_text(encoding="utf-8")
+
+
+def test_where_simulated_clients_wait_the_figure_is_of_time(
+    answer: dict[str, Any], tmp_path: Path
+) -> None:
+    """A bar a result, with its time in all."""
+    text = written_svg(answer, tmp_path / "a.svg")
+
+    assert any(Result(result).waits for result in answer["results"])
+    for result in answer["results"]:
+        assert f">{result['name']}</text>" in text
+        assert f">{format_seconds(result['makespan_s']['mean'])}</text>" in text
+    assert ">waiting</text>" in text
+
+
+def test_where_nobody_waits_the_figure_is_of_costs(answer: dict[str, Any], tmp_path: Path) -> None:
+    """Communication against computation, as for the closed form."""
+    found = copy.deepcopy(answer)
+    for result in found["results"]:
+        result["round_time_s"]["wait"] = 0.0
+
+    assert "computation of a client and round [TFLOP]" in written_svg(found, tmp_path / "a.svg")
+
+
+def test_a_swept_number_is_an_axis(answer: dict[str, Any], tmp_path: Path) -> None:
+    """With a line a case, and one without waiting."""
+    found = copy.deepcopy(answer)
+    found["results"] = [
+        copy.deepcopy(answer["results"][0]) | {"name": f"{case} num_clients={count}"}
+        for case in ("one", "two")
+        for count in (2, 7, 31)
+    ]
+    text = written_svg(found, tmp_path / "a.svg")
+
+    for word in ("num clients", "one", "two", "without waiting", "2", "7", "31"):
+        assert f">{word}</text>" in text
+
+
+def test_an_infeasible_result_has_no_bar(answer: dict[str, Any], tmp_path: Path) -> None:
+    """It is named, and its time is not drawn."""
+    found = copy.deepcopy(answer)
+    found["results"][1] |= {"status": "infeasible", "reason": "too large"}
+    text = written_svg(found, tmp_path / "a.svg")
+
+    assert ">kd</text>" in text
+    assert " infeasible</text>" in text
+    assert f">{format_seconds(found['results'][1]['makespan_s']['mean'])}</text>" not in text
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_figure_of_time_is_the_same_every_time(
+    answer: dict[str, Any], tmp_path: Path, suffix: str
+) -> None:
+    """No dates and no random ids."""
+    paths = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+    for path in paths:
+        figure([answer], path)
+
+    assert paths[0].read_bytes() == paths[1].read_bytes()
