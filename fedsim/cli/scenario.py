@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fedsim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from fedsim.scenario import Question, ScenarioResult
 
 __all__ = ["command"]
 
@@ -29,7 +34,16 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Draw communication against computation (.png or .svg).",
 )
-@click.option("--engine", metavar="NAME", help="Which interpreter answers; so far: analytic.")
+@click.option(
+    "--engine", metavar="NAME", help="Which interpreter answers: auto, analytic, des or scale."
+)
+@click.option(
+    "--trace",
+    "trace_path",
+    type=click.Path(path_type=Path),
+    help="Write every event of a single result as PATH.parquet and PATH.json (Perfetto), and draw "
+    "its first round as PATH.png.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files, and end.")
 def command(
     files: tuple[str, ...],
@@ -37,6 +51,7 @@ def command(
     json_path: Path | None,
     plot_path: Path | None,
     engine: str | None,
+    trace_path: Path | None,
     schema: bool,
 ) -> None:
     """Answer scenario files: what each framework costs, and which one wins on what.
@@ -53,6 +68,8 @@ def command(
         names = ", ".join(scenario.scenario_names())
         raise click.UsageError(f"name a scenario file, or one of those that ship: {names}.")
     _check_outputs(json_path, plot_path)
+    if trace_path is not None:
+        _check_trace(files, trace_path)
     questions, mistakes = [], []
     for file in files:
         try:
@@ -61,7 +78,9 @@ def command(
             mistakes.append(str(error))
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
-    answers = [question.answer() for question in questions]
+    answers = _answered(questions)
+    if trace_path is not None:
+        _trace(questions, trace_path)
     if json_path is not None:
         write_text(json_path, scenario.answer_json(answers))
     tables = [answer.table for answer in answers]
@@ -74,6 +93,54 @@ def command(
 
     for table in tables:
         show(scenario_report(table))
+
+
+def _answered(questions: list[Question]) -> list[ScenarioResult]:
+    """All answers, with a line on the terminal for what is being computed."""
+    if not sys.stderr.isatty():
+        return [question.answer() for question in questions]
+    from rich.console import Console
+    from rich.markup import escape
+
+    answers = []
+    with Console(stderr=True).status("answering ...") as status:
+        for question in questions:
+            num_results = len(question.entries)
+
+            def tell(name: str, number: int, num_results: int = num_results) -> None:
+                status.update(f"answering {escape(name)} ({number + 1} of {num_results}) ...")
+
+            answers.append(question.answer(tell))
+    return answers
+
+
+def _check_trace(files: tuple[str, ...], trace_path: Path) -> None:
+    from fedsim.report.trace import trace_paths
+    from fedsim.scenario.output import check_writable
+
+    if len(files) != 1:
+        raise ScenarioError(f"--trace is of one file, and {len(files)} were named.")
+    for path in (*trace_paths(trace_path), _chart(trace_path)):
+        check_writable(path)
+
+
+def _chart(trace_path: Path) -> Path:
+    return trace_path.with_name(f"{trace_path.name}.png")
+
+
+def _trace(questions: list[Question], trace_path: Path) -> None:
+    """Files of all events, and the first round as a chart and on the terminal."""
+    from fedsim.report.console import show
+    from fedsim.report.gantt import gantt_figure
+    from fedsim.report.timeline import round_timeline
+    from fedsim.report.trace import write_trace
+
+    events = questions[0].trace()
+    write_trace(events, trace_path)
+    first = min((e.round_index for e in events if e.round_index > 0), default=None)
+    if first is not None:
+        gantt_figure(events, first, _chart(trace_path))
+        show(round_timeline(events, first))
 
 
 def _check_outputs(json_path: Path | None, plot_path: Path | None) -> None:

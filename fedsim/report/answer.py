@@ -96,10 +96,16 @@ class Result:
         return utilization
 
     @property
-    def energy_j(self) -> Mapping[str, Any]:
-        """Energy of all rounds by who used it, as far as it is known [J]."""
-        energy: Mapping[str, Any] = self.table.get("energy") or {}
-        return energy
+    def energy_j(self) -> Mapping[str, float]:
+        """Energy of all clients and rounds by what it is for; what is not known is not in it [J]."""
+        energy = self.table.get("energy") or {}
+        parts = {**(energy.get("clients") or {}), **energy}
+        return {name: value for name, value in parts.items() if isinstance(value, (int, float))}
+
+    @property
+    def missing_energies(self) -> Sequence[str]:
+        """Figures without which the sum of energies is a lower bound."""
+        return list((self.table.get("energy") or {}).get("missing") or ())
 
     @property
     def money(self) -> Mapping[str, Any]:
@@ -108,9 +114,9 @@ class Result:
         return money
 
     @property
-    def suggestions(self) -> Sequence[str]:
-        """What would make it feasible."""
-        return [str(suggestion) for suggestion in self.table.get("suggestions") or ()]
+    def suggestions(self) -> Sequence[Mapping[str, Any]]:
+        """Changes that would make it feasible: for whom, of which keys, with what peak."""
+        return list(self.table.get("suggestions") or ())
 
     def mean_of_rounds(self, fate: str) -> float:
         """Clients that were ``asked``, ``used``, ``late`` or ``lost``, in the mean of rounds."""

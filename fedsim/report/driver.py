@@ -22,10 +22,12 @@ def driver(result: Result, metric: str) -> str:
     ----------
     result : Result
     metric : str
-        ``bytes``, ``flop``, ``memory``, ``time`` or ``setup``.
+        ``bytes``, ``flop``, ``memory``, ``time``, ``setup``, ``energy`` or ``money``.
     """
     if metric == "time":
         return _time(result)
+    if metric in _PARTS:
+        return _largest_part(metric, result.energy_j if metric == "energy" else result.money)
     if result.framework not in _DRIVERS:
         return ""
     table = _explaining_class(result, metric)
@@ -49,6 +51,32 @@ def _time(result: Result) -> str:
         return ""
     words = {"compute": "computing", "transfer": "sending", "wait": "waiting"}
     return f"{100 * time[part] / time['mean']:.0f} % of its round is {words[part]}"
+
+
+#: Parts of a sum in words.
+_PARTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "energy": {
+        "compute_j": "clients' computing",
+        "radio_j": "clients' radio",
+        "idle_j": "clients' idling",
+        "server_j": "the server's",
+    },
+    "money": {
+        "uplink": "for the uplink",
+        "downlink": "for the downlink",
+        "accelerators": "for the server's accelerators",
+        "energy": "for energy",
+    },
+}
+
+
+def _largest_part(metric: str, amounts: Mapping[str, Any]) -> str:
+    words = _PARTS[metric]
+    known = {name: amounts[name] for name in words if amounts.get(name)}
+    if not known:
+        return ""
+    most = max(known, key=lambda name: known[name])
+    return f"{100 * known[most] / sum(known.values()):.0f} % of it is {words[most]}"
 
 
 def _fedllm(plan: Mapping[str, Any], metric: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -102,45 +102,56 @@ class ResourceTable:
     results: Sequence[Result]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One column for each kind of energy and cost."""
-        energies, costs = (
-            list(dict.fromkeys(name for result in self.results for name, _ in amounts(result)))
-            for amounts in (_energies, _costs)
-        )
-        if not energies and not costs:
+        """One column for each kind of energy and cost that a result knows."""
+        cells = [{**_energies(result), **_costs(result)} for result in self.results]
+        names = [name for name in _RESOURCES if any(name in known for known in cells)]
+        if options.max_width < WIDE:
+            names = [name for name in names if name in _NARROW_RESOURCES]
+        if not names:
             return
-        table = result_table("Energy and money, all rounds")
+        table = result_table("Energy and money, all clients and rounds")
         table.add_column("result", overflow="fold", min_width=16)
-        for name in (*energies, *costs):
-            table.add_column(name, justify="right")
-        for result in self.results:
-            known = dict([*_energies(result), *_costs(result)])
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for result, known in zip(self.results, cells, strict=True):
             if known:
-                cells = (known.get(name, "") for name in (*energies, *costs))
-                table.add_row(Text(f"  {result.name}"), *cells)
+                row = (known.get(name, "-") for name in names)
+                table.add_row(Text(f"  {result.name}"), *row)
         yield table
 
 
-def _energies(result: Result) -> Iterator[tuple[str, str]]:
-    for name, joules in _numbers(result.energy_j):
-        yield _words(name.removesuffix("_j"), "energy"), format_joules(joules)
-    wasted = result.wasted.get("energy_j")
-    if wasted:
-        yield "wasted\nenergy", format_joules(wasted)
+_ENERGIES: Final = {
+    "compute_j": "clients'\ncomputing",
+    "radio_j": "clients'\nradio",
+    "idle_j": "clients'\nidling",
+    "server_j": "server",
+    "total_j": "energy\nin all",
+    "wasted_j": "of it\nwasted",
+}
+_COSTS: Final = {
+    "uplink": "uplink\ncost",
+    "downlink": "downlink\ncost",
+    "accelerators": "accel.\ncost",
+    "energy": "energy\ncost",
+    "total": "cost\nin all",
+}
+_RESOURCES: Final = (*_ENERGIES.values(), *_COSTS.values())
+_NARROW_RESOURCES: Final = tuple([_ENERGIES["total_j"], _ENERGIES["wasted_j"], _COSTS["total"]])
 
 
-def _costs(result: Result) -> Iterator[tuple[str, str]]:
+def _energies(result: Result) -> dict[str, str]:
+    bound = "≥ " if result.missing_energies else ""
+    return {
+        title: f"{bound if name == 'total_j' else ''}{format_joules(result.energy_j[name])}"
+        for name, title in _ENERGIES.items()
+        if result.energy_j.get(name)
+    }
+
+
+def _costs(result: Result) -> dict[str, str]:
     currency = result.money.get("currency", "")
-    for name, amount in _numbers(result.money):
-        yield _words(name, "cost"), f"{amount:,.2f} {currency}".rstrip()
-
-
-def _numbers(table: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in table.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield name, float(value)
-
-
-def _words(name: str, what: str) -> str:
-    words = name.replace("_", " ")
-    return words if what in words else f"{words}\n{what}"
+    return {
+        title: f"{result.money[name]:,.2f} {currency}".rstrip()
+        for name, title in _COSTS.items()
+        if result.money.get(name) is not None
+    }

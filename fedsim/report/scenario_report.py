@@ -20,6 +20,7 @@ from fedsim.report.claim import break_even_ranks, claims
 from fedsim.report.cost_table import CostTables
 from fedsim.report.round_table import ResourceTable, RoundTable
 from fedsim.report.verdict import verdicts
+from fedsim.units import format_bytes
 
 __all__ = ["scenario_report"]
 
@@ -87,7 +88,7 @@ def _notes(results: Sequence[Result]) -> Iterator[RenderableType]:
         yield Text(f" * {line}", style="yellow")
     for line in _uncalibrated(results):
         yield Text(f" * {line}", style="yellow")
-    for line in (*_engines(results), _conventions(results)):
+    for line in (*_energies(results), *_engines(results), _conventions(results)):
         yield Text(f" * {line}", style="dim")
     yield Text()
 
@@ -97,7 +98,22 @@ def _infeasible(results: Sequence[Result]) -> Iterator[str]:
         if not result.is_feasible:
             yield f"{result.name} cannot run: {result.table['reason']}."
             for suggestion in result.suggestions:
-                yield f"  it would fit with {suggestion}"
+                yield f"  {_suggestion(suggestion)}"
+
+
+def _suggestion(suggestion: Mapping[str, Any]) -> str:
+    changes = " and ".join(
+        f"{key} = {_as_typed(value)}" for key, value in suggestion["changes"].items()
+    )
+    peak = format_bytes(suggestion["peak_memory_bytes"])
+    return f"{suggestion['who']} would fit with {changes} ({peak})"
+
+
+def _as_typed(value: object) -> str:
+    """A value as it stands in a scenario file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _bounds(results: Sequence[Result]) -> Iterator[str]:
@@ -144,6 +160,12 @@ def _common_reason(reasons: Sequence[str]) -> str:
         return reasons[0]
     ordered = sorted(numbers, key=lambda number: int(number.replace(",", "")))
     return _NUMBER.sub(f"{ordered[0]} to {ordered[-1]}", reasons[0], count=1)
+
+
+def _energies(results: Sequence[Result]) -> Iterator[str]:
+    missing = dict.fromkeys(name for result in results for name in result.missing_energies)
+    if missing and any(result.energy_j for result in results):
+        yield f"energy is a lower bound, for nobody said the {_listed(list(missing))}."
 
 
 def _listed(names: Sequence[str]) -> str:

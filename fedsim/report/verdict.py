@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fedsim.report.answer import Result, framework_label
 from fedsim.report.driver import driver
-from fedsim.units import format_bytes, format_flop, format_seconds
+from fedsim.units import format_bytes, format_flop, format_joules, format_seconds
 
 __all__ = ["METRICS", "Metric", "Verdict", "verdicts"]
 
@@ -29,12 +29,15 @@ class Metric:
         Result to number.
     shown : callable
         Number to text with its unit.
+    is_known : callable
+        Whether a result has the number, and all of it.
     """
 
     key: str
     title: str
     cost: Callable[[Result], float]
     shown: Callable[[float], str]
+    is_known: Callable[[Result], bool] = lambda result: bool(result.table)
 
 
 METRICS: Final = (
@@ -45,6 +48,20 @@ METRICS: Final = (
     Metric("memory", "client memory, peak", lambda r: r.peak_memory_bytes, format_bytes),
     Metric("time", "time of a round", lambda r: r.round_time["mean"], format_seconds),
     Metric("setup", "set-up bytes, a client, once", lambda r: r.setup_bytes, format_bytes),
+    Metric(
+        "energy",
+        "energy, all clients and rounds",
+        lambda r: r.energy_j["total_j"],
+        format_joules,
+        lambda r: "total_j" in r.energy_j and not r.missing_energies,
+    ),
+    Metric(
+        "money",
+        "cost of all rounds",
+        lambda r: r.money["total"],
+        lambda amount: f"{amount:,.2f}",
+        lambda r: r.money.get("total") is not None,
+    ),
 )
 
 
@@ -75,7 +92,10 @@ class Verdict:
 def verdicts(results: Sequence[Result]) -> list[Verdict]:
     """One verdict a metric, over the results that can run."""
     feasible = [result for result in results if result.is_feasible]
-    return [_verdict(metric, feasible) for metric in METRICS] if feasible else []
+    if not feasible:
+        return []
+    known = [metric for metric in METRICS if all(metric.is_known(r) for r in feasible)]
+    return [_verdict(metric, feasible) for metric in known]
 
 
 def _verdict(metric: Metric, results: list[Result]) -> Verdict:

@@ -23,7 +23,12 @@ from fedsim.scenario.hardware import device_spec, link_spec, overlaid
 from fedsim.scenario.hardware_tables import ClassTable, DeviceTable, LinkTable
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.settings import Settings
-from fedsim.scenario.spread import ClassFigures, client_samples, spread
+from fedsim.scenario.spread import (
+    ClassFigures,
+    client_samples,
+    has_unequal_data,
+    spread,
+)
 from fedsim.scenario.tables import LoraTable
 from fedsim.scenario.text_length import drawn_lengths
 from fedsim.spec.batch import TextLengths
@@ -38,10 +43,12 @@ from fedsim.spec.tuning import FullTuning, LoraTuning, Tuning
 __all__ = ["Place", "built_federation", "built_policy"]
 
 _T = TypeVar("_T")
-#: Parties of the draws. One order stands for every client, so that a class's name is only a name.
 #: More clients than this are never drawn one by one: no engine takes them.
-_MAX_DRAWN_CLIENTS = 10_000_000
+_MAX_DRAWN_CLIENTS = 2_000_000
+#: Over all numbers of samples that clients of a class have, each of which is a plan.
 _MAX_BATCHES = 2_000_000
+_MAX_UNPADDED_SAMPLES = 200_000
+#: Parties of the draws. One order stands for every client, so that a class's name is only a name.
 _PRIVATE = "clients"
 _PUBLIC = "public"
 
@@ -338,21 +345,41 @@ def _sizes(
     """Private samples of each client, and a plan for each number of them."""
     settings = builder.settings
     middle = client_class.plan.train_epochs[0].num_samples
-    if client_class.num_clients > _MAX_DRAWN_CLIENTS:
+    if not has_unequal_data(settings.workload, file) or training is None:
         return {}
+    if client_class.num_clients > _MAX_DRAWN_CLIENTS:
+        raise ScenarioError(
+            f"{client_class.num_clients:,} clients with data of their own; allowed: "
+            f"{_MAX_DRAWN_CLIENTS:,}."
+        )
     sizes = client_samples(
         client_class.name, client_class.num_clients, middle, settings.workload, file, settings.seed
     )
-    if sizes is None or training is None:
+    if sizes is None:
         return {}
-    batches = sum(-(-size // client_class.plan.batch_size) for size in set(sizes))
-    if batches * settings.workload.local_epochs > _MAX_BATCHES:
-        raise ScenarioError(
-            f"{batches:,} batches over all numbers of samples that clients have; allowed: "
-            f"{_MAX_BATCHES:,}. Spread them less, or use larger batches."
-        )
+    _check_plans(settings, client_class.plan, set(sizes))
     plans = {
         size: replace(client_class.plan, train_epochs=_train_epochs(settings, table, size))
         for size in sorted(set(sizes))
     }
     return {"client_samples": sizes, "plans": plans}
+
+
+def _check_plans(settings: Settings, plan: ClientPlan, sizes: set[int]) -> None:
+    """Refuse numbers of samples whose plans together would take minutes to build."""
+    workload = settings.workload
+    is_padded = workload.padding == "max_tokens"
+    epochs = 1 if is_padded else workload.local_epochs
+    batches = epochs * sum(-(-size // plan.batch_size) for size in sizes)
+    if batches > _MAX_BATCHES:
+        raise ScenarioError(
+            f"{batches:,} batches over all numbers of samples that clients have; allowed: "
+            f"{_MAX_BATCHES:,}. Spread them less, or use larger batches."
+        )
+    samples = epochs * sum(sizes)
+    if not is_padded and samples > _MAX_UNPADDED_SAMPLES:
+        raise ScenarioError(
+            f"{samples:,} samples over all numbers of samples that clients have, each of its own "
+            f"length; allowed with padding = '{workload.padding}': {_MAX_UNPADDED_SAMPLES:,}. "
+            'Spread them less, or set padding = "max_tokens".'
+        )

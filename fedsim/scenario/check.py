@@ -13,6 +13,7 @@ from fedsim.ledger import SERVER
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.settings import Settings
+from fedsim.units import format_seconds
 
 __all__ = ["combination_mistakes", "is_buildable", "planned_batches", "scenario_size_mistake"]
 
@@ -31,6 +32,7 @@ def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake
     yield from _size(settings)
     yield from _classes(settings)
     yield from _learning(settings)
+    yield from _policy(settings)
 
 
 def is_buildable(settings: Settings) -> bool:
@@ -180,3 +182,31 @@ def _learning(settings: Settings) -> Iterator[Mistake]:
     if learning.partition == "dirichlet" and learning.dirichlet_alpha is None:
         text = "is missing; a Dirichlet partition needs its concentration."
         yield Mistake("[learning] dirichlet_alpha", "", text)
+
+
+def _policy(settings: Settings) -> Iterator[Mistake]:
+    """Keys of the policy that could never matter, or that no fleet of this size can meet."""
+    policy, split = settings.policy, settings.split
+    if policy.over_selection and policy.clients_per_round is None:
+        text = "more than everybody cannot be asked; write clients_per_round too, or leave it out."
+        yield Mistake("[policy] over_selection", f"{policy.over_selection:g}", text)
+    if policy.retry_after and not policy.retries:
+        text = "nobody starts over without retries; write retries = 1, say, or leave it out."
+        yield Mistake("[policy] retry_after", format_seconds(policy.retry_after), text)
+    num_clients = _num_clients(settings)
+    if policy.min_available is not None and policy.min_available > num_clients > 0:
+        text = f"there are {num_clients:,} clients in all, so no round would ever start."
+        yield Mistake("[policy] min_available", str(policy.min_available), text)
+    if split.server_order != "turns" and split.server_variant != "v2":
+        text = (
+            f"server_variant = '{split.server_variant}' has a server-side model for each client "
+            'and no order among them; set server_variant = "v2", or leave it out.'
+        )
+        yield Mistake("[split] server_order", repr(split.server_order), text)
+
+
+def _num_clients(settings: Settings) -> int:
+    fleet = settings.fleet
+    if fleet.num_clients is not None:
+        return fleet.num_clients
+    return sum(table.num_clients or 0 for table in fleet.classes)

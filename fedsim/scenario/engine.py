@@ -6,7 +6,7 @@ would take hours are refused ahead of time, with what to make smaller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,23 +15,34 @@ from fedsim.errors import ScenarioError
 from fedsim.protocol.step import Compute, Each, Protocol, Site, leaf_steps
 from fedsim.scenario.settings import Settings
 from fedsim.spec.availability import AlwaysOn
-from fedsim.spec.federation import FederationSpec, ServerSpec
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
+from fedsim.units import format_seconds
 
-__all__ = ["Choice", "chosen_engine"]
+__all__ = ["Choice", "check_shares", "check_traceable", "chosen_engine"]
 
 Engine = Literal["analytic", "des", "scale"]
 
-#: What an engine takes at most: seconds to a few minutes on one core.
+#: What a run may be at most: minutes on one core, and 2 GB.
 _MAX_CLIENTS: Final = 2_000_000
+_MAX_ROUNDS: Final = 100_000
+_MAX_LEDGER_ROWS: Final = 1_500_000
 _MAX_DES_EVENTS: Final = 10_000_000
+_MAX_TRACED_EVENTS: Final = 2_000_000
 _MAX_SCALE_CLIENT_ROUNDS: Final = 200_000_000
 _MAX_SCALE_VISITS: Final = 60_000_000
-_MAX_ROUNDS: Final = 100_000
+#: All results of a file together, in largest runs.
+_MAX_SHARES: Final = 5.0
+_LOWER: Final = (
+    "Lower workload.num_rounds, fleet.num_clients, policy.clients_per_round, or the number of "
+    "batches: workload.samples_per_client, workload.local_epochs."
+)
 #: Up to here a SimPy run takes about a second, and loading compiled kernels does not pay.
 _SMALL_EVENTS: Final = 100_000
 _EVENTS_PER_STEP: Final = 6
+#: Where there are no common rounds, clients are at work whose contributions are never used.
+_EVENTS_PER_FREE_STEP: Final = 12
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,13 @@ class Choice:
     ----------
     engine : {"analytic", "des", "scale"}
     reason : str
+    share : float
+        How large the run is, as a share of the largest that the engine takes.
     """
 
     engine: Engine
     reason: str
+    share: float = 0.0
 
 
 def chosen_engine(
@@ -80,24 +94,59 @@ def chosen_engine(
                 f'{", ".join(beyond)}; set engine = "auto".'
             )
         return Choice("analytic", "asked for")
+    if answer.infeasible is not None:
+        return Choice("analytic", "the plan does not fit into memory: nothing was simulated")
     if settings.engine == "auto" and not beyond and answer.round_time.is_exact:
         return Choice("analytic", "nobody waits for anybody, so the closed form is exact")
     load = _Load.of(federation, policy, framework)
     if settings.engine == "auto":
-        what = ", ".join(beyond) if beyond else answer.round_time.why
-        return _simulating(load, policy, what)
-    _check_load(load, settings.engine, policy)
-    return Choice(settings.engine, "asked for")
+        return _simulating(load, policy, ", ".join(beyond) if beyond else answer.round_time.why)
+    return Choice(settings.engine, "asked for", _checked_share(load, settings.engine, policy))
+
+
+def check_traceable(
+    federation: FederationSpec, policy: PolicySpec, framework: Callable[[ClientPlan], Protocol]
+) -> None:
+    """Refuse a trace that would not fit in memory.
+
+    Raises
+    ------
+    ScenarioError
+        With what to make smaller.
+    """
+    load = _Load.of(federation, policy, framework)
+    if load.events > _MAX_TRACED_EVENTS:
+        raise ScenarioError(
+            f"about {load.events:,} events in all; a trace holds {_MAX_TRACED_EVENTS:,}. {_LOWER}"
+        )
+
+
+def check_shares(choices: Iterable[Choice]) -> None:
+    """Refuse results that are fine one by one and too many together.
+
+    Raises
+    ------
+    ScenarioError
+        With how much too many they are.
+    """
+    total = sum(choice.share for choice in choices)
+    if total > _MAX_SHARES:
+        raise ScenarioError(
+            f"all results together are as large as {total:,.1f} of the largest runs that are "
+            f"allowed; allowed: {_MAX_SHARES:g}. Sweep fewer values. {_LOWER}"
+        )
 
 
 @dataclass(frozen=True)
 class _Load:
-    """How much there is to simulate."""
+    """How much there is to simulate, roughly."""
 
     num_clients: int
+    num_rounds: int
     client_rounds: int
     events: int
     visits: int
+    ledger_rows: int
     cycles: bool
 
     @classmethod
@@ -107,25 +156,35 @@ class _Load:
         policy: PolicySpec,
         framework: Callable[[ClientPlan], Protocol],
     ) -> _Load:
-        steps = visits = client_rounds = 0
+        steps = visits = client_rounds = rows = 0
+        is_free = policy.mode != "synchronous"
+        cycles = is_free
+        num_rounds = federation.num_rounds
         asked = policy.num_asked(federation.num_clients)
-        share = asked / federation.num_clients
-        cycles = policy.mode != "synchronous"
-        contributions = policy.buffer_size or asked
+        if policy.buffer_size is not None:
+            asked = max(policy.buffer_size, -(-asked // num_rounds))
         for client_class in federation.classes:
-            own_steps, own_visits, own_cycles = _steps(framework(client_class.plan))
-            num = max(1, round(client_class.num_clients * share)) * federation.num_rounds
-            if policy.mode == "buffered":
-                num = max(1, round(contributions * federation.num_rounds * num / max(1, asked)))
-                num //= max(1, federation.num_rounds)
+            protocol = framework(client_class.plan)
+            own_steps, own_visits, own_cycles = _steps(protocol)
+            share = client_class.num_clients / federation.num_clients
+            num = max(1, round(asked * share)) * num_rounds
             cycles = cycles or own_cycles or client_class.link.trace is not None
-            cycles = cycles or (
-                policy.retries > 0 and not isinstance(client_class.availability, AlwaysOn)
-            )
+            cycles = cycles or (policy.retries > 0 and client_class.availability != AlwaysOn())
+            tries = 1 + client_class.spread.dropout_probability * policy.retries
             client_rounds += num
-            steps += num * own_steps
-            visits += num * own_visits
-        return cls(federation.num_clients, client_rounds, steps * _EVENTS_PER_STEP, visits, cycles)
+            steps += round(num * own_steps * tries)
+            visits += round(num * own_visits * tries)
+            rows += sum(len(s.steps) for s in protocol.round if isinstance(s, Each))
+        per_step = _EVENTS_PER_FREE_STEP if is_free else _EVENTS_PER_STEP
+        return cls(
+            num_clients=federation.num_clients,
+            num_rounds=num_rounds,
+            client_rounds=client_rounds,
+            events=steps * per_step,
+            visits=visits,
+            ledger_rows=rows * (1 if is_free else num_rounds),
+            cycles=cycles,
+        )
 
 
 def _steps(protocol: Protocol) -> tuple[int, int, bool]:
@@ -150,71 +209,79 @@ def _steps(protocol: Protocol) -> tuple[int, int, bool]:
 
 def _simulating(load: _Load, policy: PolicySpec, what: str) -> Choice:
     if policy.mode != "synchronous":
-        _check_load(load, "des", policy)
-        return Choice("des", f"modes without common rounds are simulated event by event ({what})")
+        reason = f"modes without common rounds are simulated event by event ({what})"
+        return Choice("des", reason, _checked_share(load, "des", policy))
     if load.events <= _SMALL_EVENTS:
-        return Choice("des", f"small enough for the reference engine ({what})")
-    _check_load(load, "scale", policy)
-    return Choice("scale", f"{load.client_rounds:,} client-rounds ({what})")
+        reason = f"small enough for the reference engine ({what})"
+        return Choice("des", reason, _checked_share(load, "des", policy))
+    reason = f"{load.client_rounds:,} client-rounds ({what})"
+    return Choice("scale", reason, _checked_share(load, "scale", policy))
 
 
-def _check_load(load: _Load, engine: str, policy: PolicySpec) -> None:
-    limits = [("clients", load.num_clients, _MAX_CLIENTS, "fleet.num_clients")]
-    if engine == "des":
-        limits.append(("events", load.events, _MAX_DES_EVENTS, "fleet.num_clients"))
-    elif policy.mode != "synchronous":
+def _checked_share(load: _Load, engine: Engine, policy: PolicySpec) -> float:
+    """How large a run is, as a share of the largest; refused where it is larger."""
+    if engine == "scale" and policy.mode != "synchronous":
         raise ScenarioError(
             f"engine = 'scale' simulates common rounds and not policy.mode = '{policy.mode}'; set "
             'engine = "des" or "auto".'
         )
-    else:
-        limits.append(
-            ("client-rounds", load.client_rounds, _MAX_SCALE_CLIENT_ROUNDS, "fleet.num_clients")
-        )
-        if load.cycles:
-            limits.append(
-                ("visits of links and accelerators", load.visits, _MAX_SCALE_VISITS,
-                 "fleet.num_clients")
-            )  # fmt: skip
-    for what, found, allowed, key in limits:
+    share = 0.0
+    for what, found, allowed in _limits(load, engine):
         if found > allowed:
             raise ScenarioError(
-                f"about {found:,} {what} in all; engine '{engine}' takes {allowed:,}. Lower "
-                f"workload.num_rounds, {key}, policy.clients_per_round or the number of batches."
+                f"about {found:,} {what} in all; engine '{engine}' takes {allowed:,}. {_LOWER}"
             )
+        share = max(share, found / allowed)
+    return share
+
+
+def _limits(load: _Load, engine: Engine) -> Iterator[tuple[str, int, int]]:
+    yield "rounds", load.num_rounds, _MAX_ROUNDS
+    yield "clients", load.num_clients, _MAX_CLIENTS
+    yield "rows of the ledger (a step, class and round each)", load.ledger_rows, _MAX_LEDGER_ROWS
+    if engine == "des":
+        yield "events", load.events, _MAX_DES_EVENTS
+        return
+    yield "client-rounds", load.client_rounds, _MAX_SCALE_CLIENT_ROUNDS
+    if load.cycles:
+        yield "visits of links and accelerators", load.visits, _MAX_SCALE_VISITS
 
 
 def _beyond_closed_form(federation: FederationSpec, policy: PolicySpec) -> Iterator[str]:
     """Keys whose effect no closed form has."""
-    for name, value in _changed(policy, PolicySpec()):
-        yield f"policy.{name.removesuffix('_s')} = {value}"
-    plain = ServerSpec(federation.server.device)
-    for name in ("discipline", "max_batch"):
-        if getattr(federation.server, name) != getattr(plain, name):
-            yield f"server.{name} = {getattr(federation.server, name)!r}"
-    if federation.server.order != plain.order:
-        yield f"split.server_order = {federation.server.order!r}"
-    found: dict[str, None] = {}
-    for client_class in federation.classes:
-        spread = client_class.spread
-        for name in ("slowdown", "uplink", "downlink", "round_trip"):
-            if getattr(spread, name) is not None:
-                found.setdefault(f"clients of unequal {name.replace('_', ' ')}")
-        if spread.round_sigma:
-            found.setdefault("device.round_variation")
-        if spread.dropout_probability:
-            found.setdefault("dropout_probability")
-        if client_class.availability != AlwaysOn():
-            found.setdefault("availability")
-        if client_class.client_samples is not None:
-            found.setdefault("clients of unequal data")
-        if client_class.link.trace is not None:
-            found.setdefault("link.trace")
-    yield from found
-
-
-def _changed(policy: PolicySpec, plain: PolicySpec) -> Iterator[tuple[str, object]]:
     for name in policy.__dataclass_fields__:
         value = getattr(policy, name)
-        if value != getattr(plain, name):
-            yield name, repr(value)
+        if value != getattr(PolicySpec(), name):
+            yield f"policy.{name.removesuffix('_s')} = {_written(name, value)}"
+    server = federation.server
+    plain = ServerSpec(server.device)
+    for name in ("discipline", "max_batch"):
+        if getattr(server, name) != getattr(plain, name):
+            yield f"server.{name} = {getattr(server, name)!r}"
+    if server.order != plain.order:
+        yield f"split.server_order = {server.order!r}"
+    yield from dict.fromkeys(what for c in federation.classes for what in _unequal(c))
+
+
+def _written(name: str, value: object) -> str:
+    if name.endswith("_s") and isinstance(value, float):
+        return format_seconds(value)
+    return "true" if value is True else repr(value)
+
+
+def _unequal(client_class: ClientClass) -> Iterator[str]:
+    """What tells a class's clients or moments apart."""
+    spread = client_class.spread
+    for name in ("slowdown", "uplink", "downlink", "round_trip"):
+        if getattr(spread, name) is not None:
+            yield f"clients of unequal {name.replace('_', ' ')}"
+    if spread.round_sigma:
+        yield "device.round_variation"
+    if spread.dropout_probability:
+        yield "dropout_probability"
+    if client_class.availability != AlwaysOn():
+        yield "availability"
+    if client_class.client_samples is not None:
+        yield "clients of unequal data"
+    if client_class.link.trace is not None:
+        yield "link.trace"

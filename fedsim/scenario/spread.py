@@ -27,7 +27,7 @@ from fedsim.spec.federation import Spread
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["ClassFigures", "client_samples", "spread"]
+__all__ = ["ClassFigures", "client_samples", "has_unequal_data", "spread"]
 
 #: Each number of samples is a plan of its own.
 _MAX_SIZES: Final = 2000
@@ -126,6 +126,12 @@ def _sample_seconds(plan: ClientPlan, device: DeviceSpec) -> float:
                 seconds += times * operation_seconds(step.operation, plan.training, device)
     num_samples = sum(epoch.num_samples for epoch in plan.train_epochs)
     return seconds / num_samples if num_samples else 0.0
+
+
+def has_unequal_data(workload: WorkloadTable, file: ClientFigures | None) -> bool:
+    """Whether clients of a class have numbers of samples of their own."""
+    is_spread = workload.samples_p95 is not None or workload.samples_alpha is not None
+    return is_spread or (file is not None and "samples" in file.columns)
 
 
 def client_samples(

@@ -132,32 +132,82 @@ def test_failed_rounds_are_flagged(answer: dict[str, Any]) -> None:
 
 
 def test_suggestions_follow_what_cannot_run(answer: dict[str, Any]) -> None:
-    """The smallest changes that would fit."""
+    """The smallest changes that would fit, as they are typed."""
     found = copy.deepcopy(answer)
+    changes = {"workload.batch_size": 1, "workload.gradient_checkpointing": True}
     found["results"][0] |= {
         "status": "infeasible",
         "reason": "class 'clients' needs 3 GB",
-        "suggestions": ["split.cut_layer = 2", "workload.batch_size = 1"],
+        "suggestions": [
+            {"who": "clients", "changes": changes, "peak_memory_bytes": 1_500_000_000},
+            {"who": "server", "changes": {"split.server": "v2"}, "peak_memory_bytes": 7},
+        ],
     }
     text = printed(found)
 
     assert "fedllm cannot run: class 'clients' needs 3 GB." in text
-    assert "it would fit with split.cut_layer = 2" in text
-    assert "it would fit with workload.batch_size = 1" in text
+    assert (
+        "clients would fit with workload.batch_size = 1 and workload.gradient_checkpointing = true "
+        "(1.500 GB)"
+    ) in text
+    assert 'server would fit with split.server = "v2" (7 B)' in text
+
+
+ENERGY = {
+    "clients": {"compute_j": 3e6, "radio_j": 1e6, "idle_j": None},
+    "server_j": 2e6,
+    "total_j": 6e6,
+    "wasted_j": 5e5,
+    "missing": ["idle power of 'phone'"],
+}
+MONEY = {"currency": "USD", "uplink": 0.5, "accelerators": 12.345, "energy": None, "total": 12.845}
+
+
+def with_resources(answer: dict[str, Any], **tables: Any) -> dict[str, Any]:
+    """The answer with the same energy and money for all results."""
+    found = copy.deepcopy(answer)
+    for result in found["results"]:
+        result |= {"energy": None, "money": None, **copy.deepcopy(tables)}
+    return found
 
 
 def test_energy_and_money_are_shown_where_they_are_known(answer: dict[str, Any]) -> None:
-    """Whatever parts the answer holds; nothing where it holds none."""
-    assert "Energy and money" not in printed(answer)
-    found = copy.deepcopy(answer)
-    found["results"][0] |= {
-        "energy": {"clients_j": 3.5e6, "server_j": 2000.0},
-        "money": {"currency": "USD", "total": 12.345, "traffic": 0.5},
-    }
-    text = printed(found)
+    """Part by part; a sum that lacks a part is a lower bound, and the report says what it lacks."""
+    assert "Energy and money" not in printed(with_resources(answer))
+    text = printed(with_resources(answer, energy=ENERGY, money=MONEY))
+    table = text[text.index("Energy and money") :]
 
-    for word in ("clients", "server", "3.500 MJ", "2.000 kJ", "total", "12.35 USD", "0.50 USD"):
-        assert word in text[text.index("Energy and money") :]
+    for word in ("3.000 MJ", "1.000 MJ", "2.000 MJ", "≥ 6.000 MJ", "500.0 kJ"):
+        assert word in table
+    assert "idling" not in table
+    for word in ("0.50 USD", "12.35 USD", "12.85 USD"):
+        assert word in table
+    assert "energy is a lower bound, for nobody said the idle power of 'phone'." in text
+
+
+def test_energy_that_lacks_a_part_wins_nothing(answer: dict[str, Any]) -> None:
+    """Only whole sums are compared."""
+    whole = with_resources(answer, energy=ENERGY | {"missing": []})
+    whole["results"][0]["energy"]["total_j"] = 1e6
+    whole["results"][0]["energy"]["clients"] = {"compute_j": 9e5, "radio_j": 1e5, "idle_j": None}
+    whole["results"][0]["energy"]["server_j"] = 0.0
+    lacking = copy.deepcopy(whole)
+    lacking["results"][0]["energy"]["missing"] = ["idle power of 'phone'"]
+
+    assert "energy, all clients" in printed(whole)
+    assert "FedLLM: 1.000 MJ (fedllm), 6x less than" in " ".join(printed(whole).split())
+    assert "90 % of it is clients' computing" in printed(whole)
+    assert "energy, all clients" not in printed(lacking)
+
+
+def test_the_cheapest_is_named_where_prices_are_given(answer: dict[str, Any]) -> None:
+    """With what most of its cost is for."""
+    found = with_resources(answer, money=MONEY)
+    found["results"][1]["money"] |= {"uplink": 1.0, "accelerators": 0.25, "total": 1.25}
+    text = " ".join(printed(found).split())
+
+    assert "KD-FedLLM: 1.25 (kd), 10.3x less than" in text
+    assert "80 % of it is for the uplink" in text
 
 
 def test_what_rounding_leaves_is_no_wait(answer: dict[str, Any]) -> None:
