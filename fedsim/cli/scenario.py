@@ -69,7 +69,7 @@ def command(
         raise click.UsageError(f"name a scenario file, or one of those that ship: {names}.")
     _check_outputs(json_path, plot_path)
     if trace_path is not None:
-        _check_trace(files, trace_path)
+        _check_trace(files, trace_path, json_path, plot_path)
     questions, mistakes = [], []
     for file in files:
         try:
@@ -78,6 +78,8 @@ def command(
             mistakes.append(str(error))
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
+    if trace_path is not None:
+        questions[0].check_traceable()
     answers = _answered(questions)
     if trace_path is not None:
         _trace(questions, trace_path)
@@ -114,7 +116,9 @@ def _answered(questions: list[Question]) -> list[ScenarioResult]:
     return answers
 
 
-def _check_trace(files: tuple[str, ...], trace_path: Path) -> None:
+def _check_trace(
+    files: tuple[str, ...], trace_path: Path, json_path: Path | None, plot_path: Path | None
+) -> None:
     from fedsim.report.trace import trace_paths
     from fedsim.scenario.output import check_writable
 
@@ -122,10 +126,18 @@ def _check_trace(files: tuple[str, ...], trace_path: Path) -> None:
         raise ScenarioError(f"--trace is of one file, and {len(files)} were named.")
     for path in (*trace_paths(trace_path), _chart(trace_path)):
         check_writable(path)
+        for option, other in (("--json", json_path), ("--plot", plot_path)):
+            if other is not None and other.resolve() == path.resolve():
+                raise ScenarioError(
+                    f"{option} {other} and --trace {trace_path} both write {path}; give each a "
+                    "name of its own."
+                )
 
 
 def _chart(trace_path: Path) -> Path:
-    return trace_path.with_name(f"{trace_path.name}.png")
+    from fedsim.report.trace import trace_paths
+
+    return trace_paths(trace_path)[0].with_suffix(".png")
 
 
 def _trace(questions: list[Question], trace_path: Path) -> None:

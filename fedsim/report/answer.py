@@ -97,7 +97,7 @@ class Result:
 
     @property
     def energy_j(self) -> Mapping[str, float]:
-        """Energy of all clients and rounds by what it is for; what is not known is not in it [J]."""
+        """Energy of all clients and rounds by what it is for, as far as it is known [J]."""
         energy = self.table.get("energy") or {}
         parts = {**(energy.get("clients") or {}), **energy}
         return {name: value for name, value in parts.items() if isinstance(value, (int, float))}

@@ -136,7 +136,7 @@ _COSTS: Final = {
     "total": "cost\nin all",
 }
 _RESOURCES: Final = (*_ENERGIES.values(), *_COSTS.values())
-_NARROW_RESOURCES: Final = tuple([_ENERGIES["total_j"], _ENERGIES["wasted_j"], _COSTS["total"]])
+_NARROW_RESOURCES: Final = (_ENERGIES["total_j"], _ENERGIES["wasted_j"], _COSTS["total"])
 
 
 def _energies(result: Result) -> dict[str, str]:

@@ -97,16 +97,26 @@ def _infeasible(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         if not result.is_feasible:
             yield f"{result.name} cannot run: {result.table['reason']}."
-            for suggestion in result.suggestions:
-                yield f"  {_suggestion(suggestion)}"
+            for whom, changes in _suggestions(result).items():
+                yield f"  {' and '.join(whom)} would fit with {', or '.join(changes)}."
 
 
-def _suggestion(suggestion: Mapping[str, Any]) -> str:
-    changes = " and ".join(
-        f"{key} = {_as_typed(value)}" for key, value in suggestion["changes"].items()
-    )
-    peak = format_bytes(suggestion["peak_memory_bytes"])
-    return f"{suggestion['who']} would fit with {changes} ({peak})"
+def _suggestions(result: Result) -> dict[tuple[str, ...], list[str]]:
+    """Changes that would fit, by whom they would make fit."""
+    by_whom: dict[str, list[str]] = {}
+    for suggestion in result.suggestions:
+        who = suggestion["who"]
+        changes = " and ".join(
+            f"{key} = {_as_typed(value)}" for key, value in suggestion["changes"].items()
+        )
+        text = f"{changes} ({format_bytes(suggestion['peak_memory_bytes'])})"
+        subject = "the server" if who == "server" else f"class '{who}'"
+        by_whom.setdefault(subject, []).append(text)
+    joined: dict[tuple[str, ...], list[str]] = {}
+    for changes_of_one in dict.fromkeys(tuple(texts) for texts in by_whom.values()):
+        whom = tuple(who for who, texts in by_whom.items() if tuple(texts) == changes_of_one)
+        joined[whom] = list(changes_of_one)
+    return joined
 
 
 def _as_typed(value: object) -> str:
@@ -165,7 +175,7 @@ def _common_reason(reasons: Sequence[str]) -> str:
 def _energies(results: Sequence[Result]) -> Iterator[str]:
     missing = dict.fromkeys(name for result in results for name in result.missing_energies)
     if missing and any(result.energy_j for result in results):
-        yield f"energy is a lower bound, for nobody said the {_listed(list(missing))}."
+        yield f"energy is a lower bound; not known: {_listed(list(missing))}."
 
 
 def _listed(names: Sequence[str]) -> str:

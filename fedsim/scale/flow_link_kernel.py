@@ -14,11 +14,6 @@ from numpy.typing import NDArray
 from fedsim.scale.compiled import compiled
 from fedsim.scale.flow_heap_kernel import Flows, Heaps
 from fedsim.scale.link_kernel import (
-    CAPPED,
-    MAX_LANES,
-    OUT,
-    Queues,
-    Sets,
     advance,
     balance,
     come_in,
@@ -26,6 +21,7 @@ from fedsim.scale.link_kernel import (
     still_to_send,
     take_out,
 )
+from fedsim.scale.link_state import CAPPED, LEAST_RATE, LEVEL, MAX_LANES, NOW, OUT, Queues, Sets
 from fedsim.scale.rank_set import empty_set, level_starts
 
 __all__ = [
@@ -41,7 +37,6 @@ __all__ = [
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
-_NOW, _SERVICE, _LEVEL, _CAPPED_RATE, _LEAST_RATE = range(5)
 
 
 class FlowLink(NamedTuple):
@@ -83,7 +78,7 @@ def flow_link(rate: Reals, capacity: float, start_s: float) -> FlowLink:
     rank[by_rank] = np.arange(num)
     starts = level_starts(num)
     real = np.zeros(5)
-    real[_NOW], real[_LEVEL], real[_LEAST_RATE] = start_s, np.inf, np.inf
+    real[NOW], real[LEVEL], real[LEAST_RATE] = start_s, np.inf, np.inf
     none = np.full(MAX_LANES, -1, dtype=np.int64)
     return FlowLink(
         flows=(np.zeros(num, dtype=np.int8), np.zeros(num), np.zeros(num), rate, rank, by_rank),
@@ -123,7 +118,7 @@ def complete(link: FlowLink, c: int, end: float) -> float:
     """Client ``c`` has sent everything at ``end``; when that is by the link's clock [s]."""
     flows, _, sets, heaps, real, count, capacity = link
     advance(real, count, end)
-    through = end if flows[0][c] == CAPPED else real[_NOW]
+    through = end if flows[0][c] == CAPPED else real[NOW]
     take_out(c, flows, sets, real, count)
     balance(flows, sets, heaps, real, count, capacity[0])
     return through
@@ -162,7 +157,7 @@ def change_rates(link: FlowLink, clients: Integers, rates: Reals, now: float) ->
     for place in range(num):
         by_rank[place] = order[place]
         rank[order[place]] = place
-    real[_LEVEL] = np.inf
+    real[LEVEL] = np.inf
     for c in range(num):
         if lacking[c] >= 0.0:
             whole = size[c]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled
 from fedsim.scale.link_kernel import share_in_order
+from fedsim.scale.link_state import MAX_LANES
 from fedsim.scale.rank_set import level_starts
 from fedsim.scale.time_order import time_order
 
@@ -21,8 +22,6 @@ Integers = NDArray[np.int64]
 
 #: A link that is busier than this on average is hardly ever free throughout.
 _WORTH_A_LOOK = 0.3
-#: Sizes with a queue of their own; flows of others go through a heap.
-_MAX_LANES = 8
 
 
 class FlowSet:
@@ -44,6 +43,7 @@ class FlowSet:
         self.num_bytes = np.ascontiguousarray(num_bytes, dtype=np.float64)
         self.rate = np.ascontiguousarray(rate_bytes_per_s, dtype=np.float64)
         self.capacity = float(capacity_bytes_per_s)
+        self._was_full = False
         self._total_bytes = float(self.num_bytes.sum())
         self._longest_s = float((self.num_bytes / self.rate).max(initial=0.0))
         self.can_saturate = float(self.rate.sum()) > self.capacity
@@ -53,7 +53,7 @@ class FlowSet:
         self.starts = level_starts(len(self.by_rank))
         sizes, lane = np.unique(self.num_bytes, return_inverse=True)
         self.lane = lane.astype(np.int64)
-        if len(sizes) > _MAX_LANES:
+        if len(sizes) > MAX_LANES:
             self.lane[:] = -1
 
     def departures(self, arrival_s: Reals, leave_by_s: Reals | None = None) -> tuple[Reals, Reals]:
@@ -87,8 +87,10 @@ class FlowSet:
             leave_by = np.asarray(leave_by_s, dtype=np.float64)[order]
             leavers = np.flatnonzero(np.isfinite(leave_by) & (arrival[order] < leave_by))
             leavers = leavers[np.argsort(leave_by[leavers], kind="stable")]
-        if self._never_saturates(arrival, order):
+        # A link that was full in one round is full in the next as a rule: then it is not worth it.
+        if not self._was_full and self._never_saturates(arrival, order):
             return self._alone(arrival, leave_by_s)
+        self._was_full = True
         departure, unsent = np.full(len(arrival), np.inf), np.zeros(len(arrival))
         share_in_order(
             order, arrival, self.num_bytes, self.rate, self.rank, self.by_rank, self.starts,

@@ -16,12 +16,28 @@ from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled
 from fedsim.scale.flow_heap_kernel import Flows, Heaps, push, top
+from fedsim.scale.link_state import (
+    CAPPED,
+    CAPPED_RATE,
+    CAPPED_SIDE,
+    HEAPED,
+    LEAST_RATE,
+    LEVEL,
+    MAX_LANES,
+    NOW,
+    NUM_CAPPED,
+    NUM_SHARED,
+    OUT,
+    QUEUED,
+    SERVICE,
+    SHARED,
+    Queues,
+    Sets,
+)
+from fedsim.scale.plain_kernel import share_plainly
 from fedsim.scale.rank_set import add, largest, least, remove
 
 __all__ = [
-    "CAPPED",
-    "MAX_LANES",
-    "OUT",
     "advance",
     "balance",
     "come_in",
@@ -34,18 +50,6 @@ __all__ = [
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Words = NDArray[np.uint64]
-
-#: Sizes with a queue of their own; flows of others go through a heap.
-MAX_LANES = 8
-OUT, _QUEUED, _HEAPED, CAPPED = 0, 1, 2, 3
-# Registers of a link's state.
-_NOW, _SERVICE, _LEVEL, _CAPPED_RATE, _LEAST_RATE = 0, 1, 2, 3, 4
-_NUM_SHARED, _NUM_CAPPED = 0, 1
-#: The two heaps; their lengths follow the two numbers above.
-_SHARED, _CAPPED_SIDE = 0, 1
-
-Queues = tuple[Integers, Integers, Integers, Integers]
-Sets = tuple[Integers, Words, Words]
 
 
 @compiled
@@ -121,20 +125,23 @@ def _share(
     sets = (starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64))
     heaps = (np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64))
     real = np.zeros(5)
-    real[_LEVEL] = np.inf
-    real[_LEAST_RATE] = np.inf
+    real[LEVEL] = np.inf
+    real[LEAST_RATE] = np.inf
     count = np.zeros(4, dtype=np.int64)
     next_arrival = next_leaver = 0
     while True:
-        if count[_NUM_CAPPED] == 0 and count[_NUM_SHARED] > 1:
-            stop = np.inf
+        if count[NUM_SHARED] > 1:
+            stop, fastest = np.inf, 0.0
             if next_leaver < len(leavers):
                 stop = leave_by[leavers[next_leaver]]
-            first_heaped = top(_SHARED, _HEAPED, flows, heaps, count)
+            if count[NUM_CAPPED] > 0:
+                stop = min(stop, flows[1][top(CAPPED_SIDE, CAPPED, flows, heaps, count)])
+                fastest = rate[by_rank[largest(sets[2], sets[0])]]
+            first_heaped = top(SHARED, HEAPED, flows, heaps, count)
             last_tag = flows[1][first_heaped] if first_heaped >= 0 else np.inf
-            next_arrival = _share_plainly(
-                arrival, flows, queues, sets, real, count, capacity, next_arrival, stop, last_tag,
-                departure,
+            next_arrival = share_plainly(
+                arrival, flows, queues, sets, real, count, capacity - real[CAPPED_RATE], fastest,
+                next_arrival, stop, last_tag, departure,
             )  # fmt: skip
         flow, end = next_end(flows, queues, heaps, real, count)
         come = leave = np.inf
@@ -149,7 +156,7 @@ def _share(
         # What ends at the nanosecond at which it would be taken out has ended.
         if end <= come and np.rint(end * 1e9) <= np.rint(leave * 1e9):
             advance(real, count, end)
-            departure[flow] = end if flows[0][flow] == CAPPED else real[_NOW]
+            departure[flow] = end if flows[0][flow] == CAPPED else real[NOW]
             take_out(flow, flows, sets, real, count)
             balance(flows, sets, heaps, real, count, capacity)
         elif leave < come:
@@ -174,87 +181,6 @@ def _share(
 
 
 @compiled
-def _share_plainly(
-    arrival: Reals,
-    flows: Flows,
-    queues: Queues,
-    sets: Sets,
-    real: Reals,
-    count: Integers,
-    capacity: float,
-    next_arrival: int,
-    stop: float,
-    last_tag: float,
-    departure: Reals,
-) -> int:
-    """As long as everybody is slower than its own rate: the same as the loop, in few words.
-
-    Ends ahead of ``stop``, of the flow with ``last_tag``, of a flow that would not be shared or
-    queued, of a level that might cross somebody's rate, and of the last flow.
-    """
-    where, due, size, rate, rank, _ = flows
-    follower, heads, tails, lanes = queues
-    starts, shared, _ = sets
-    now, service, least_rate = real[_NOW], real[_SERVICE], real[_LEAST_RATE]
-    num_shared, level = count[_NUM_SHARED], real[_LEVEL]
-    tick = np.rint(now * 1e9)
-    num = len(arrival)
-    num_lanes = np.int64(0)
-    for lane in range(MAX_LANES):
-        if heads[lane] >= 0:
-            num_lanes = lane + 1
-    while num_shared > 1:
-        flow, tag = np.int64(-1), np.inf
-        for lane in range(num_lanes):
-            head = heads[lane]
-            while head >= 0 and where[head] != _QUEUED:
-                head = follower[head]
-            heads[lane] = head
-            if head >= 0 and due[head] < tag:
-                flow, tag = head, due[head]
-        end = max(now, now + (min(tag, last_tag) - service) / level)
-        come = arrival[next_arrival] if next_arrival < num else np.inf
-        # Half a nanosecond's ties with a leaver are for the careful loop to decide.
-        if min(end, come) >= stop - 1e-9:
-            break
-        if end <= come:
-            if last_tag <= tag or least_rate <= capacity / (num_shared - 1):
-                break
-            if np.rint(end * 1e9) != tick:
-                service += level * (end - now)
-                now, tick = end, np.rint(end * 1e9)
-            departure[flow] = now
-            where[flow] = OUT
-            remove(shared, starts, rank[flow])
-            num_shared -= 1
-        else:
-            new = next_arrival
-            lane = lanes[new]
-            if lane < 0 or rate[new] <= level or size[new] <= 0.0:
-                break
-            if come > now and np.rint(come * 1e9) != tick:
-                service += level * (come - now)
-                now, tick = come, np.rint(come * 1e9)
-            due[new] = service + size[new]
-            where[new] = _QUEUED
-            if heads[lane] < 0:
-                heads[lane] = new
-            else:
-                follower[tails[lane]] = new
-            tails[lane] = new
-            num_lanes = max(num_lanes, lane + 1)
-            add(shared, starts, rank[new])
-            num_shared += 1
-            least_rate = min(least_rate, rate[new])
-            next_arrival += 1
-        level = capacity / num_shared
-    real[_NOW], real[_SERVICE], real[_LEAST_RATE] = now, service, least_rate
-    real[_LEVEL] = level
-    count[_NUM_SHARED] = num_shared
-    return next_arrival
-
-
-@compiled
 def advance(real: Reals, count: Integers, now: float) -> None:
     """Bring the clock up to a moment; it stands still within a nanosecond.
 
@@ -262,10 +188,10 @@ def advance(real: Reals, count: Integers, now: float) -> None:
     a trillionth of a second has the link for itself that long, and is ahead by as many times that
     as there are others; after a dozen visits this is microseconds.
     """
-    if now > real[_NOW] and np.rint(now * 1e9) != np.rint(real[_NOW] * 1e9):
-        if count[_NUM_SHARED] > 0:
-            real[_SERVICE] += real[_LEVEL] * (now - real[_NOW])
-        real[_NOW] = now
+    if now > real[NOW] and np.rint(now * 1e9) != np.rint(real[NOW] * 1e9):
+        if count[NUM_SHARED] > 0:
+            real[SERVICE] += real[LEVEL] * (now - real[NOW])
+        real[NOW] = now
 
 
 @compiled
@@ -274,22 +200,22 @@ def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Int
     where, due = flows[0], flows[1]
     follower, heads = queues[0], queues[1]
     flow, tag = np.int64(-1), np.inf
-    if count[_NUM_SHARED] > 0:
+    if count[NUM_SHARED] > 0:
         for lane in range(MAX_LANES):
             head = heads[lane]
-            while head >= 0 and where[head] != _QUEUED:
+            while head >= 0 and where[head] != QUEUED:
                 head = follower[head]
             heads[lane] = head
             if head >= 0 and due[head] < tag:
                 flow, tag = head, due[head]
-        first = top(_SHARED, _HEAPED, flows, heaps, count)
+        first = top(SHARED, HEAPED, flows, heaps, count)
         if first >= 0 and due[first] < tag:
             flow, tag = first, due[first]
     end = np.inf
     if flow >= 0:
-        end = max(real[_NOW], real[_NOW] + (tag - real[_SERVICE]) / real[_LEVEL])
-    if count[_NUM_CAPPED] > 0:
-        first = top(_CAPPED_SIDE, CAPPED, flows, heaps, count)
+        end = max(real[NOW], real[NOW] + (tag - real[SERVICE]) / real[LEVEL])
+    if count[NUM_CAPPED] > 0:
+        first = top(CAPPED_SIDE, CAPPED, flows, heaps, count)
         if due[first] < end:
             flow, end = first, due[first]
     return flow, end
@@ -300,8 +226,8 @@ def still_to_send(flow: int, flows: Flows, real: Reals) -> float:
     """What a flow that is on the link has not sent yet [B]."""
     where, due, _, rate, _, _ = flows
     if where[flow] == CAPPED:
-        return max(0.0, (due[flow] - real[_NOW]) * rate[flow])
-    return max(0.0, due[flow] - real[_SERVICE])
+        return max(0.0, (due[flow] - real[NOW]) * rate[flow])
+    return max(0.0, due[flow] - real[SERVICE])
 
 
 @compiled
@@ -317,26 +243,26 @@ def come_in(
 ) -> None:
     """Put a flow on the side where the level of this moment has it."""
     where, due, size, rate, rank, _ = flows
-    if rate[new] <= real[_LEVEL]:
-        due[new] = max(now, real[_NOW]) + size[new] / rate[new]
+    if rate[new] <= real[LEVEL]:
+        due[new] = max(now, real[NOW]) + size[new] / rate[new]
         _to_capped(new, flows, sets, heaps, real, count)
         return
-    due[new] = real[_SERVICE] + size[new]
+    due[new] = real[SERVICE] + size[new]
     follower, heads, tails, lanes = queues
     lane = lanes[new]
     if lane < 0:
         _to_shared(new, flows, sets, heaps, real, count)
         return
     # Among flows of one size those that come later end later: no heap is needed.
-    where[new] = _QUEUED
+    where[new] = QUEUED
     if heads[lane] < 0:
         heads[lane] = new
     else:
         follower[tails[lane]] = new
     tails[lane] = new
     add(sets[1], sets[0], rank[new])
-    count[_NUM_SHARED] += 1
-    real[_LEAST_RATE] = min(real[_LEAST_RATE], rate[new])
+    count[NUM_SHARED] += 1
+    real[LEAST_RATE] = min(real[LEAST_RATE], rate[new])
 
 
 @compiled
@@ -346,9 +272,9 @@ def _to_capped(
     where, _, _, rate, rank, _ = flows
     where[flow] = CAPPED
     add(sets[2], sets[0], rank[flow])
-    count[_NUM_CAPPED] += 1
-    real[_CAPPED_RATE] += rate[flow]
-    push(_CAPPED_SIDE, CAPPED, flow, flows, heaps, count)
+    count[NUM_CAPPED] += 1
+    real[CAPPED_RATE] += rate[flow]
+    push(CAPPED_SIDE, CAPPED, flow, flows, heaps, count)
 
 
 @compiled
@@ -356,11 +282,11 @@ def _to_shared(
     flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
 ) -> None:
     where, _, _, rate, rank, _ = flows
-    where[flow] = _HEAPED
+    where[flow] = HEAPED
     add(sets[1], sets[0], rank[flow])
-    count[_NUM_SHARED] += 1
-    real[_LEAST_RATE] = min(real[_LEAST_RATE], rate[flow])
-    push(_SHARED, _HEAPED, flow, flows, heaps, count)
+    count[NUM_SHARED] += 1
+    real[LEAST_RATE] = min(real[LEAST_RATE], rate[flow])
+    push(SHARED, HEAPED, flow, flows, heaps, count)
 
 
 @compiled
@@ -369,17 +295,17 @@ def take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) 
     where, _, _, rate, rank, _ = flows
     if where[flow] == CAPPED:
         remove(sets[2], sets[0], rank[flow])
-        count[_NUM_CAPPED] -= 1
-        real[_CAPPED_RATE] -= rate[flow]
-        if count[_NUM_CAPPED] == 0:
+        count[NUM_CAPPED] -= 1
+        real[CAPPED_RATE] -= rate[flow]
+        if count[NUM_CAPPED] == 0:
             # What rounding left over goes with the last of them.
-            real[_CAPPED_RATE] = 0.0
+            real[CAPPED_RATE] = 0.0
     else:
         remove(sets[1], sets[0], rank[flow])
-        count[_NUM_SHARED] -= 1
-        if count[_NUM_SHARED] == 0:
-            real[_SERVICE] = 0.0
-            real[_LEAST_RATE] = np.inf
+        count[NUM_SHARED] -= 1
+        if count[NUM_SHARED] == 0:
+            real[SERVICE] = 0.0
+            real[LEAST_RATE] = np.inf
     where[flow] = OUT
 
 
@@ -394,31 +320,31 @@ def balance(
     Each is done once, so that rounding cannot make them alternate.
     """
     _, due, size, rate, _, by_rank = flows
-    while count[_NUM_CAPPED] > 0:
-        left = capacity - real[_CAPPED_RATE]
-        if count[_NUM_SHARED] == 0 and left >= 0.0:
+    while count[NUM_CAPPED] > 0:
+        left = capacity - real[CAPPED_RATE]
+        if count[NUM_SHARED] == 0 and left >= 0.0:
             break
-        level = left / count[_NUM_SHARED] if count[_NUM_SHARED] > 0 else -1.0
+        level = left / count[NUM_SHARED] if count[NUM_SHARED] > 0 else -1.0
         fastest = by_rank[largest(sets[2], sets[0])]
         if rate[fastest] <= level:
             break
-        lacking = min(max(0.0, (due[fastest] - real[_NOW]) * rate[fastest]), size[fastest])
+        lacking = min(max(0.0, (due[fastest] - real[NOW]) * rate[fastest]), size[fastest])
         take_out(fastest, flows, sets, real, count)
-        due[fastest] = real[_SERVICE] + lacking
+        due[fastest] = real[SERVICE] + lacking
         _to_shared(fastest, flows, sets, heaps, real, count)
-    real[_LEVEL] = np.inf
-    while count[_NUM_SHARED] > 0:
-        level = (capacity - real[_CAPPED_RATE]) / count[_NUM_SHARED]
-        real[_LEVEL] = level
+    real[LEVEL] = np.inf
+    while count[NUM_SHARED] > 0:
+        level = (capacity - real[CAPPED_RATE]) / count[NUM_SHARED]
+        real[LEVEL] = level
         # A lower bound of the least rate is enough as a rule: taking out only raises the least.
-        if real[_LEAST_RATE] > level:
+        if real[LEAST_RATE] > level:
             break
         slowest = by_rank[least(sets[1], sets[0])]
-        real[_LEAST_RATE] = rate[slowest]
+        real[LEAST_RATE] = rate[slowest]
         if rate[slowest] > level:
             break
-        lacking = max(0.0, due[slowest] - real[_SERVICE])
+        lacking = max(0.0, due[slowest] - real[SERVICE])
         take_out(slowest, flows, sets, real, count)
-        due[slowest] = real[_NOW] + lacking / rate[slowest]
+        due[slowest] = real[NOW] + lacking / rate[slowest]
         _to_capped(slowest, flows, sets, heaps, real, count)
-        real[_LEVEL] = np.inf
+        real[LEVEL] = np.inf

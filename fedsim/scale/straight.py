@@ -167,13 +167,15 @@ class StraightSegment:
 
     def _pass(self, task: SegmentTask, attempts: _Attempts) -> _Passage:
         population = self._simulation.population
-        client = task.clients[attempts.row]
         is_everybody = len(attempts.row) == len(task.clients) == len(population)
+        # A million indices that only say "all of them" take longer than what they select.
+        client = slice(None) if is_everybody else task.clients[attempts.row]
         variant = population.variant_index[client]
-        pace = population.slowdown[client] * task.factors[attempts.row]
+        factors = task.factors if is_everybody else task.factors[attempts.row]
+        pace = population.slowdown[client] * factors
         half_trip = population.round_trip[client] / 2
         has_stops = bool(np.isfinite(attempts.stop_s).any())
-        shape = (len(self._kinds), len(client))
+        shape = (len(self._kinds), len(attempts.row))
         join, leave = np.empty(shape), np.empty(shape)
         unsent = np.zeros(shape)
         now = attempts.start_s
@@ -198,7 +200,7 @@ class StraightSegment:
                 flows = FlowSet(size, self._rates(kind)[client], self._capacity(kind))
             leave[visit], unsent[visit] = flows.departures(arrival, stops)
             now = np.where(unsent[visit] > 0, np.inf, leave[visit]) if has_stops else leave[visit]
-        waits = np.zeros(len(client))
+        waits = np.zeros(len(attempts.row))
         if self._kinds:
             waits = half_trip * (self._size[-1][client] > 0)
         done = leg_ends(now, variant, pace, waits, self._table.legs, len(self._kinds))

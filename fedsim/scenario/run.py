@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,58 @@ from fedsim.fleet.trace import TraceEvent
 from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Each, Transfer, leaf_steps
 from fedsim.scenario.document import Document, read_document
-from fedsim.scenario.engine import Choice, chosen_engine
+from fedsim.scenario.engine import Choice, check_shares, check_traceable, chosen_engine
 from fedsim.scenario.inspection import Inspected, inspected
+from fedsim.scenario.mistake import refusal
 from fedsim.scenario.result import Found, ScenarioResult, result_table
-from fedsim.scenario.simulated import simulate_result
+from fedsim.scenario.simulated import simulate_result, traced_events
 
-__all__ = ["Question", "read_scenario", "run_scenario"]
+__all__ = ["Question", "Weighed", "read_scenario", "run_scenario"]
 
 #: Told the name and number of each result ahead of its computation.
 Progress = Callable[[str, int], None]
 
 
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """One result's input, its closed form, and which engine answers it.
+
+    Attributes
+    ----------
+    inspected : Inspected
+    closed_form : AnalyticResult
+    choice : Choice
+    """
+
+    inspected: Inspected
+    closed_form: AnalyticResult
+    choice: Choice
+
+
 class Question:
-    """A scenario that was read and checked: :meth:`answer` has nothing left to refuse.
+    """A scenario that was read and checked; its results are ready to be computed.
+
+    What is left for :meth:`answer` to refuse is found by simulating alone: clients that never come,
+    say.
 
     Parameters
     ----------
     document : Document
     profile : Profile or None
-    entries : list of Inspected
+    weighed : list of Weighed
         One a result.
+
+    Attributes
+    ----------
+    entries : list of Inspected
+        Their inputs.
     """
 
-    def __init__(
-        self, document: Document, profile: Profile | None, entries: list[Inspected]
-    ) -> None:
+    def __init__(self, document: Document, profile: Profile | None, weighed: list[Weighed]) -> None:
         self.document = document
         self.profile = profile
-        self.entries = entries
+        self.entries = [each.inspected for each in weighed]
+        self._weighed = weighed
 
     def answer(self, progress: Progress | None = None) -> ScenarioResult:
         """Compute all results.
@@ -64,18 +88,18 @@ class Question:
                 else {"name": profile.file.name, "sha256": profile.sha256},
                 "results": [
                     _result(self.document.file, entry, number, progress)
-                    for number, entry in enumerate(self.entries)
+                    for number, entry in enumerate(self._weighed)
                 ],
             }
         )
 
-    def trace(self) -> tuple[TraceEvent, ...]:
-        """Every event of the one result that this question has, by the reference engine.
+    def check_traceable(self) -> None:
+        """Refuse a trace of this question, if there cannot be one.
 
         Raises
         ------
         ScenarioError
-            If it has several results, or the closed form alone can answer it.
+            If it has several results, or one that is too large or that nobody can run.
         """
         file = self.document.file
         if len(self.entries) != 1:
@@ -84,17 +108,32 @@ class Question:
                 "file, without a sweep."
             )
         entry = self.entries[0]
-        entry = replace(entry, settings=entry.settings.model_copy(update={"engine": "des"}))
-        _choice(file, entry, _closed_form(file, entry))
-        found = simulate_result(
-            "des",
-            entry.federation,
-            entry.variant.protocol,
-            entry.policy,
-            entry.settings.seed,
-            keeps_trace=True,
-        )
-        return found.result.trace or ()
+        if self._weighed[0].closed_form.infeasible is not None:
+            raise ScenarioError(
+                f"{file}: '{entry.variant.name}': nothing to trace: "
+                f"{self._weighed[0].closed_form.infeasible}."
+            )
+        try:
+            check_traceable(entry.federation, entry.policy, entry.variant.protocol)
+        except ScenarioError as error:
+            raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
+
+    def trace(self) -> tuple[TraceEvent, ...]:
+        """Every event of the one result that this question has, by the reference engine.
+
+        Raises
+        ------
+        ScenarioError
+            As :meth:`check_traceable` does, or if the run cannot come to an end.
+        """
+        self.check_traceable()
+        entry = self.entries[0]
+        try:
+            return traced_events(
+                entry.federation, entry.variant.protocol, entry.policy, entry.settings.seed
+            )
+        except ScenarioError as error:
+            raise ScenarioError(f"{self.document.file}: '{entry.variant.name}': {error}") from error
 
 
 def run_scenario(
@@ -127,51 +166,59 @@ def read_scenario(
     if engine is not None:
         document.table["engine"] = engine
     entries, profile = inspected(document)
-    return Question(document, profile, entries)
+    return Question(document, profile, _weighed(document.file, entries))
 
 
-def _result(file: str, entry: Inspected, number: int, progress: Progress | None) -> dict[str, Any]:
-    variant = entry.variant
+def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
+    """Each result with its engine; what no engine can take is told at once."""
+    entries, lines = [], []
+    for each in found:
+        try:
+            answer = _closed_form(each)
+            choice = chosen_engine(
+                each.settings, each.federation, each.policy, each.variant.protocol, answer
+            )
+        except (ScenarioError, ProtocolError) as error:
+            lines.append(f"{file}: '{each.variant.name}': {error}")
+            continue
+        entries.append(Weighed(each, answer, choice))
+    if lines:
+        raise refusal(lines)
+    try:
+        check_shares(entry.choice for entry in entries)
+    except ScenarioError as error:
+        raise ScenarioError(f"{file}: {error}") from error
+    return entries
+
+
+def _result(file: str, entry: Weighed, number: int, progress: Progress | None) -> dict[str, Any]:
+    each, variant = entry.inspected, entry.inspected.variant
     if progress is not None:
         progress(variant.name, number)
-    answer = _closed_form(file, entry)
-    choice = _choice(file, entry, answer)
     simulated = None
-    if choice.engine != "analytic" and answer.infeasible is None:
+    if entry.choice.engine != "analytic":
         try:
             simulated = simulate_result(
-                choice.engine,
-                entry.federation,
+                entry.choice.engine,
+                each.federation,
                 variant.protocol,
-                entry.policy,
-                entry.settings.seed,
+                each.policy,
+                each.settings.seed,
             )
         except ScenarioError as error:
             raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
     return result_table(
         variant.name,
         variant.framework,
-        entry.settings,
-        entry.federation,
-        Found(answer, _setup_seconds(entry), choice, variant.protocol, simulated),
+        each.settings,
+        each.federation,
+        Found(entry.closed_form, _setup_seconds(each), entry.choice, variant.protocol, simulated),
     )
 
 
-def _closed_form(file: str, entry: Inspected) -> AnalyticResult:
-    try:
-        at_once = entry.policy.num_asked(entry.federation.num_clients)
-        return evaluate(entry.federation, entry.variant.protocol, at_once)
-    except (ScenarioError, ProtocolError) as error:
-        raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
-
-
-def _choice(file: str, entry: Inspected, answer: AnalyticResult) -> Choice:
-    try:
-        return chosen_engine(
-            entry.settings, entry.federation, entry.policy, entry.variant.protocol, answer
-        )
-    except ScenarioError as error:
-        raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
+def _closed_form(entry: Inspected) -> AnalyticResult:
+    at_once = entry.policy.num_asked(entry.federation.num_clients)
+    return evaluate(entry.federation, entry.variant.protocol, at_once)
 
 
 def _setup_seconds(entry: Inspected) -> float:

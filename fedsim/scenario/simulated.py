@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet import Simulation, SimulationResult, prepare
+from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER, SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
 from fedsim.spec.device import DeviceSpec
@@ -22,7 +23,7 @@ from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
-__all__ = ["Simulated", "simulate_result", "simulated_tables"]
+__all__ = ["Simulated", "simulate_result", "simulated_tables", "traced_events"]
 
 #: Client-rounds over which the interval is simulated again at both of its ends.
 _INTERVAL_CLIENT_ROUNDS: Final = 200_000
@@ -66,15 +67,13 @@ def simulate_result(
     framework: Callable[[ClientPlan], Protocol],
     policy: PolicySpec,
     seed: int,
-    *,
-    keeps_trace: bool = False,
 ) -> Simulated:
     """Simulate, and once more with all devices at both ends of their intervals.
 
     The draws are the same, so the difference is the devices' alone.
     """
     simulation = prepare(federation, framework, policy, seed)
-    result = _run(engine, simulation, keeps_trace=keeps_trace)
+    result = _run(engine, simulation)
     round_s = np.diff(np.concatenate(([result.setup_s], result.rounds.end_s)))
     asked = max(1, policy.num_asked(federation.num_clients))
     num = min(federation.num_rounds, max(1, _INTERVAL_CLIENT_ROUNDS // asked))
@@ -89,11 +88,25 @@ def simulate_result(
     return Simulated(simulation, result, round_s, min(1.0, *ratios), max(1.0, *ratios), num)
 
 
-def _run(engine: str, simulation: Simulation, *, keeps_trace: bool = False) -> SimulationResult:
+def traced_events(
+    federation: FederationSpec,
+    framework: Callable[[ClientPlan], Protocol],
+    policy: PolicySpec,
+    seed: int,
+) -> tuple[TraceEvent, ...]:
+    """Everything that happens in a run, by the reference engine."""
+    from fedsim import des
+
+    simulation = prepare(federation, framework, policy, seed)
+    return des.simulate(simulation, keeps_trace=True).trace or ()
+
+
+def _run(engine: str, simulation: Simulation) -> SimulationResult:
+    # Imported late: the closed form needs neither SimPy nor numba.
     if engine == "des":
         from fedsim import des
 
-        return des.simulate(simulation, keeps_trace=keeps_trace)
+        return des.simulate(simulation)
     from fedsim import scale
 
     return scale.simulate(simulation)

@@ -175,7 +175,10 @@ def client_samples(
         return _whole(values_at(Table(column), draws))
     draws = uniforms(purpose_key(seed, "samples"), 0, keys)
     if workload.samples_p95 is not None:
-        law = LogNormal.through(float(middle), float(workload.samples_p95))
+        try:
+            law = LogNormal.through(float(middle), float(workload.samples_p95))
+        except ScenarioError as error:
+            raise ScenarioError(f"samples_p95: {error}") from error
         return _whole(values_at(law, draws))
     shares = gammaincinv(float(workload.samples_alpha or 0.0), draws)
     total = float(shares.sum())
