@@ -92,8 +92,10 @@ def startup_times(
     return np.asarray(seconds)
 
 
-def round_factors(simulation: Simulation, round_index: int, clients: NDArray[np.int64]) -> Reals:
-    """Factor on each client's computing in one round."""
+def round_factors(
+    simulation: Simulation, round_index: int | NDArray[np.uint64], clients: NDArray[np.int64]
+) -> Reals:
+    """Factor on each client's computing in one round, or in each one's own iteration."""
     population = simulation.population
     sigmas = np.array([c.spread.round_sigma for c in simulation.federation.classes])
     sigma = sigmas[population.class_index[clients]]
@@ -105,7 +107,7 @@ def round_factors(simulation: Simulation, round_index: int, clients: NDArray[np.
 
 def failure_offsets(
     simulation: Simulation,
-    round_index: int,
+    round_index: int | NDArray[np.uint64],
     clients: NDArray[np.int64],
     attempt: int,
     alone_s: Reals,
@@ -115,7 +117,8 @@ def failure_offsets(
     Parameters
     ----------
     simulation : Simulation
-    round_index : int
+    round_index : int or ndarray of uint64
+        One for all, or one for each.
     clients : ndarray of int64
     attempt : int
     alone_s : ndarray

@@ -6,29 +6,24 @@ that left may come back, and rates may vary: nothing of it can be run through si
 
 from __future__ import annotations
 
-from math import floor
-
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.draws import purpose_key, uniforms
-from fedsim.fleet.parts import failure_offsets
-from fedsim.fleet.simulation import VISIT, Simulation
+from fedsim.fleet.simulation import VISIT
 from fedsim.scale.agenda_kernel import empty_agenda
-from fedsim.scale.event_kernel import Setting, Sums, run_events
-from fedsim.scale.flow_link_kernel import flow_link
-from fedsim.scale.queue_kernel import queue_of
-from fedsim.scale.segment import USED, HorizonError, SegmentOutcome, SegmentTask, Tally
-from fedsim.scale.stages import Program
-from fedsim.scale.walk_kernel import Clients, Programs
+from fedsim.scale.event_kernel import run_events
+from fedsim.scale.event_state import CLOSED, EVENTS, HORIZON, LAST, NUM_VISITS, SERVED_S, Sums
+from fedsim.scale.segment import HorizonError, SegmentOutcome, SegmentTask
+from fedsim.scale.segment_tables import (
+    client_state,
+    empty_sums,
+    program_tables,
+    resources,
+    setting_of,
+    tally_of,
+)
 
 __all__ = ["run_segment"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-#: Who is not back after this long is not waited for [s].
-_PATIENCE_S = 100 * 86400.0
 
 
 def run_segment(task: SegmentTask) -> SegmentOutcome:
@@ -39,243 +34,28 @@ def run_segment(task: SegmentTask) -> SegmentOutcome:
     HorizonError
         If a client's return lies beyond what is known of availability.
     """
-    simulation = task.simulation
-    server = simulation.federation.server
-    num = len(task.clients)
-    programs, labels = _tables(simulation, task.programs)
-    clients, rates = _clients(task, len(labels))
-    setting = _setting(task)
-    factors = _factors(setting)[clients.at[:, 1]]
-    capacity = setting.capacity
-    num_accelerators = _num_accelerators(simulation)
-    links = (
-        flow_link(rates[0] * factors, float(capacity[0]), task.start_s),
-        flow_link(rates[1] * factors, float(capacity[1]), task.start_s),
-        flow_link(np.ones(num), float(num_accelerators), task.start_s),
-    )
-    queue = queue_of(num, setting.retries + 1, num_accelerators, server.max_batch)
-    sums = _sums(task, programs, labels)
-    run_events(empty_agenda(4 * num + 1024), links, queue, clients, programs, setting, sums)
-    if sums.totals[2] > 0:
+    programs, labels = program_tables(task.simulation, task.programs)
+    clients, setting = client_state(task, len(labels)), setting_of(task)
+    links, queue = resources(task, setting, setting.retries + 1)
+    sums = empty_sums(task, programs, labels)
+    agenda = empty_agenda(4 * len(task.clients) + 1024)
+    run_events(agenda, links, queue, clients, programs, setting, sums)
+    if sums.totals[HORIZON] > 0:
         raise HorizonError
     return SegmentOutcome(
-        closed_s=float(sums.totals[0]),
+        closed_s=float(sums.totals[CLOSED]),
         outcome=sums.outcome,
         end_s=sums.end_s,
-        last_used=int(sums.numbers[2]),
-        tally=_tally(task.programs, programs, labels, sums),
-        accelerator_busy_s=float(sums.totals[1]),
-        num_events=int(sums.numbers[3]),
+        last_used=int(sums.numbers[LAST]),
+        tally=tally_of(task.programs, programs, labels, sums),
+        accelerator_busy_s=float(sums.totals[SERVED_S]),
+        num_events=int(sums.numbers[EVENTS]),
         visits=_visits(task, sums) if task.keeps_visits else None,
     )
 
 
-def _num_accelerators(simulation: Simulation) -> int:
-    federation = simulation.federation
-    is_shared = federation.server_plan.server_variant == "v2"
-    # Updates of one model follow each other, however many accelerators there are.
-    return 1 if is_shared else federation.server.num_accelerators
-
-
-def _tables(
-    simulation: Simulation, programs: tuple[Program, ...]
-) -> tuple[Programs, tuple[str, ...]]:
-    """Programs as arrays, and the labels in order of first appearance."""
-    labels = tuple(dict.fromkeys(s.step.label for p in programs for s in p.stages)) or ("",)
-    num_stages = max(1, *(len(p.stages) for p in programs))
-    num_blocks = max(1, *(len(p.blocks) for p in programs))
-    whole = np.zeros((len(programs), num_stages, 5), dtype=np.int64)
-    real = np.zeros((len(programs), num_stages, 3))
-    blocks = np.zeros((len(programs), num_blocks, 3), dtype=np.int64)
-    for v, program in enumerate(programs):
-        for s, stage in enumerate(program.stages):
-            whole[v, s] = (
-                int(stage.kind),
-                stage.times,
-                stage.message_bytes,
-                stage.payload_bytes,
-                labels.index(stage.step.label),
-            )
-            real[v, s] = stage.client_s, stage.server_s, stage.shared_s
-        for b, block in enumerate(program.blocks):
-            blocks[v, b] = block.first, block.stop, block.times
-    links = [
-        (
-            c.link.message_s,
-            c.link.handshake_round_trips,
-            float(c.link.initial_window_bytes),
-            c.link.payload_fraction,
-        )
-        for c in simulation.federation.classes
-    ]
-    counts = np.array([len(p.blocks) for p in programs], dtype=np.int64)
-    return Programs(whole, real, blocks, counts, np.array(links)), labels
-
-
-def _clients(task: SegmentTask, num_labels: int) -> tuple[Clients, tuple[Reals, Reals]]:
-    population = task.simulation.population
-    num, here = len(task.clients), task.clients
-    at = np.zeros((num, 11), dtype=np.int64)
-    at[:, 0] = population.variant_index[here]
-    at[:, 1] = population.class_index[here]
-    traced = [c.link.trace is not None for c in task.simulation.federation.classes]
-    at[:, 10] = np.array(traced, dtype=np.int64)[population.class_index[here]]
-    real = np.zeros((num, 8))
-    real[:, 0] = population.slowdown[here] * task.factors
-    real[:, 1] = population.round_trip[here]
-    real[:, 2], real[:, 3] = population.uplink[here], population.downlink[here]
-    clients = Clients(at, real, np.zeros((num, num_labels, 5)), np.zeros((num, 2), dtype=np.int64))
-    return clients, (population.uplink[here], population.downlink[here])
-
-
-def _setting(task: SegmentTask) -> Setting:
-    simulation, num = task.simulation, len(task.clients)
-    policy, server = simulation.policy, simulation.federation.server
-    retries = policy.retries if task.segment_index >= 0 else 0
-    failure = np.full((1, num), np.inf)
-    if task.can_fail:
-        failure = np.stack(
-            [
-                failure_offsets(simulation, task.round_index, task.clients, a, task.alone_s)
-                for a in range(retries + 1)
-            ]
-        )
-    order = np.arange(num)
-    if task.in_turns:
-        key = purpose_key(simulation.seed, "turns")
-        draws = uniforms(key, task.round_index, simulation.population.keys[task.clients])
-        order = np.argsort(draws, kind="stable")
-    first, come, leave = _presence(task)
-    piece, num_pieces, piece_s, factor, period = _traces(task)
-    capacities = (server.uplink_bytes_per_s, server.downlink_bytes_per_s)
-    return Setting(
-        start_s=task.start_s,
-        deadline_s=task.deadline_s,
-        retry_after_s=policy.retry_after_s,
-        awaited=task.awaited,
-        retries=retries,
-        in_turns=task.in_turns,
-        is_sharing=server.discipline == "sharing",
-        keeps_visits=task.keeps_visits,
-        order=order,
-        failure_s=failure,
-        first=first,
-        come_s=come,
-        leave_s=leave,
-        horizon_s=np.inf if task.presence is None else task.presence.horizon_s,
-        patience_s=_PATIENCE_S,
-        piece=piece,
-        num_pieces=num_pieces,
-        piece_s=piece_s,
-        factor=factor,
-        period_s=period,
-        capacity=np.array([np.inf if c is None else c for c in capacities]),
-    )
-
-
-def _presence(task: SegmentTask) -> tuple[Integers, Reals, Reals]:
-    """The clients' own rows of the intervals."""
-    num = len(task.clients)
-    if task.presence is None or task.segment_index < 0:
-        return np.zeros(num + 1, dtype=np.int64), np.zeros(0), np.zeros(0)
-    first = task.presence.first
-    counts = first[task.clients + 1] - first[task.clients]
-    own_first = np.concatenate(([0], np.cumsum(counts)))
-    rows = np.repeat(first[task.clients] - own_first[:-1], counts) + np.arange(own_first[-1])
-    return own_first, task.presence.start_s[rows], task.presence.end_s[rows]
-
-
-def _traces(task: SegmentTask) -> tuple[Integers, Integers, Reals, Reals, Reals]:
-    classes = task.simulation.federation.classes
-    longest = max([len(c.link.trace.times_s) for c in classes if c.link.trace], default=1)
-    piece = np.full(len(classes), -1, dtype=np.int64)
-    num_pieces = np.ones(len(classes), dtype=np.int64)
-    piece_s, factor = np.zeros((len(classes), longest)), np.ones((len(classes), longest))
-    period = np.ones(len(classes))
-    for number, client_class in enumerate(classes):
-        trace = client_class.link.trace
-        if trace is None:
-            continue
-        num = len(trace.times_s)
-        num_pieces[number] = num
-        piece_s[number, :num], factor[number, :num] = trace.times_s, trace.factors
-        period[number] = trace.period_s
-        index = max(0, floor(task.start_s / trace.period_s) - 1) * num
-        tick = round(task.start_s * 1e9)
-        while round(trace.change(index + 1)[0] * 1e9) <= tick:
-            index += 1
-        piece[number] = index
-    return piece, num_pieces, piece_s, factor, period
-
-
-def _factors(setting: Setting) -> Reals:
-    """In force at the start, by class."""
-    factors = np.ones(len(setting.piece))
-    for number, piece in enumerate(setting.piece.tolist()):
-        if piece >= 0:
-            factors[number] = setting.factor[number, piece % int(setting.num_pieces[number])]
-    return factors
-
-
-def _sums(task: SegmentTask, programs: Programs, labels: tuple[str, ...]) -> Sums:
-    num, num_variants = len(task.clients), len(programs.whole)
-    seconds = np.zeros((num_variants, len(labels), 3, 5))
-    seconds[..., 4] = np.inf
-    shape = (num_variants, programs.whole.shape[1], 3)
-    num_visits = 0
-    if task.keeps_visits:
-        per_block = programs.blocks[:, :, 1] - programs.blocks[:, :, 0]
-        longest = int((per_block * programs.blocks[:, :, 2]).sum(axis=1).max())
-        num_visits = num * (task.simulation.policy.retries + 1) * longest
-    return Sums(
-        outcome=np.full(num, 1, dtype=np.int64),
-        end_s=np.full(num, task.start_s),
-        seconds=seconds,
-        executions=np.zeros(shape, dtype=np.int64),
-        cut_bytes=np.zeros(shape, dtype=np.int64),
-        cut_payload=np.zeros(shape, dtype=np.int64),
-        totals=np.zeros(4),
-        numbers=np.zeros(6, dtype=np.int64),
-        visit_numbers=np.zeros((num_visits, 4), dtype=np.int64),
-        visit_s=np.zeros((num_visits, 2)),
-    )
-
-
-def _tally(
-    programs: tuple[Program, ...], tables: Programs, labels: tuple[str, ...], sums: Sums
-) -> Tally:
-    """Seconds of a label go to its first stage; executions of used ones are the program's."""
-    tally = Tally.empty(len(programs), tables.whole.shape[1])
-    tally.executions[:] = sums.executions
-    tally.cut_bytes[:], tally.cut_payload[:] = sums.cut_bytes, sums.cut_payload
-    for v, program in enumerate(programs):
-        num_used = int(sums.executions[v, 0, USED])
-        tally.executions[v, :, USED] = 0
-        for block in program.blocks:
-            for s in range(block.first, block.stop):
-                times = block.times * program.stages[s].times
-                tally.executions[v, s, USED] = num_used * times
-                # A row stands wherever something began, finished or not.
-                begun = np.isfinite(sums.seconds[v, labels.index(_label(program, s)), :, 4])
-                tally.start_s[v, s, begun] = sums.seconds[
-                    v, labels.index(_label(program, s)), begun, 4
-                ]
-        home: dict[str, int] = {}
-        for s in range(len(program.stages)):
-            home.setdefault(_label(program, s), s)
-        for label, s in home.items():
-            own = sums.seconds[v, labels.index(label)]
-            tally.compute_s[v, s], tally.server_s[v, s] = own[:, 0], own[:, 1]
-            tally.transfer_s[v, s], tally.wait_s[v, s] = own[:, 2], own[:, 3]
-    return tally
-
-
-def _label(program: Program, stage: int) -> str:
-    return program.stages[stage].step.label
-
-
 def _visits(task: SegmentTask, sums: Sums) -> NDArray[np.void]:
-    num = int(sums.numbers[4])
+    num = int(sums.numbers[NUM_VISITS])
     rows = np.zeros(num, dtype=VISIT)
     rows["round_index"] = task.round_index
     rows["client"] = task.clients[sums.visit_numbers[:num, 0]]

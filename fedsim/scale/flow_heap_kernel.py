@@ -20,6 +20,9 @@ Flows = tuple[NDArray[np.int8], Reals, Reals, Reals, Integers, Integers]
 #: Keys and flows, one row a heap; lengths are registers 2 and 3 of the counts.
 Heaps = tuple[Reals, Integers]
 
+#: Added to a flow's place while it stands in a heap that is being tidied up.
+_KEPT = np.int8(64)
+
 
 @compiled
 def top(side: int, place: int, flows: Flows, heaps: Heaps, count: Integers) -> int:
@@ -47,6 +50,10 @@ def push(side: int, place: int, flow: int, flows: Flows, heaps: Heaps, count: In
             kept = members[side, entry]
             if kept != flow and where[kept] == place and due[kept] == keys[side, entry]:
                 _sift_up(side, due[kept], kept, heaps, count)
+                # Whoever left and came back at once may stand here twice, and both are true.
+                where[kept] += _KEPT
+        for entry in range(count[2 + side]):
+            where[members[side, entry]] -= _KEPT
     _sift_up(side, due[flow], flow, heaps, count)
 
 

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from fedsim.scale.agenda_kernel import Agenda, empty_agenda, pop, push
 from fedsim.scale.compiled import compiled
 
-__all__ = ["GO_ON", "SERVED", "Queue", "ask", "end_service", "queue_of", "withdraw"]
+__all__ = [
+    "GO_ON",
+    "SERVED",
+    "Queue",
+    "ask",
+    "end_service",
+    "free_request",
+    "is_crowded",
+    "queue_of",
+    "sweep",
+    "withdraw",
+]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -76,6 +87,41 @@ def queue_of(num_clients: int, num_attempts: int, num_accelerators: int, max_bat
 
 
 @compiled
+def is_crowded(queue: Queue) -> bool:
+    """Whether nothing more can wait until :func:`sweep` was called."""
+    return queue.waiting[2][0] >= len(queue.waiting[1])
+
+
+@compiled
+def sweep(queue: Queue) -> None:
+    """Throw out requests that were dropped while they waited."""
+    entries, times, size = queue.waiting
+    num = size[0]
+    kept = np.empty((num, 2), dtype=np.int64)
+    kept_s = np.empty(num)
+    found = 0
+    for row in range(num):
+        r = entries[row, 3]
+        if queue.state[r] == _WAITING and queue.stamp[r] == entries[row, 4]:
+            kept[found, 0], kept[found, 1], kept_s[found] = r, entries[row, 4], times[row]
+            found += 1
+    size[0] = 0
+    for row in range(found):
+        r = kept[row, 0]
+        push(queue.waiting, kept_s[row], r % queue.numbers[_NUM_CLIENTS], 0, r, kept[row, 1])
+
+
+@compiled
+def free_request(queue: Queue, c: int) -> int:
+    """A request of client ``c`` on which no batch in service hangs any more."""
+    num = queue.numbers[_NUM_CLIENTS]
+    r = np.int64(c)
+    while queue.state[r] == _IN_SERVICE or queue.state[r] == _DROPPED:
+        r += num
+    return r
+
+
+@compiled
 def ask(agenda: Agenda, queue: Queue, r: int, now: float, own: float, shared: float) -> None:
     """Enter request ``r``; one that finds an accelerator free starts at once, alone."""
     queue.stamp[r] += 1
@@ -127,6 +173,10 @@ def withdraw(agenda: Agenda, queue: Queue, r: int, now: float, totals: Reals) ->
         if queue.state[member] == _IN_SERVICE:
             # A batch goes on as long as anybody waits for it.
             return 1
+        member = queue.follower[member]
+    member = head
+    while member >= 0:
+        queue.state[member] = _NOWHERE
         member = queue.follower[member]
     queue.stamp[head] += 1
     _release(agenda, queue, head, now, totals)

@@ -41,7 +41,8 @@ _TIE = 5e-10
 
 # Columns of ``Clients.at``, ``Clients.real`` and ``Clients.sums``.
 VARIANT, CLASS, BLOCK, LAP, STAGE, PHASE, STATUS, STAMP, ATTEMPT, VISITS, TRACED = range(11)
-PACE, TRIP, UP_RATE, DOWN_RATE, SINCE, JOINED, GOOD_UP, GOOD_DOWN = range(8)
+SERIAL, REQUEST, NUMBER, LEG, NUM_WHOLE = range(11, 16)
+PACE, TRIP, UP_RATE, DOWN_RATE, SINCE, JOINED, GOOD_UP, GOOD_DOWN, LEAVES, NUM_REAL = range(10)
 COMPUTE, SERVER, TRANSFER, WAIT, FIRST = range(5)
 # Columns of ``Programs.whole`` and ``Programs.real``.
 KIND, TIMES, MESSAGE, PAYLOAD, LABEL = range(5)
@@ -76,8 +77,8 @@ class Clients(NamedTuple):
 
     Attributes
     ----------
-    at : ndarray of int64, shape (m, 11)
-    real : ndarray, shape (m, 8)
+    at : ndarray of int64, shape (m, NUM_WHOLE)
+    real : ndarray, shape (m, NUM_REAL)
     sums : ndarray, shape (m, labels, 5)
         Seconds by label, and first start [s].
     cut : ndarray of int64, shape (m, 2)

@@ -100,8 +100,8 @@ def chosen_engine(
         return Choice("analytic", "nobody waits for anybody, so the closed form is exact")
     load = _Load.of(federation, policy, framework)
     if settings.engine == "auto":
-        return _simulating(load, policy, ", ".join(beyond) if beyond else answer.round_time.why)
-    return Choice(settings.engine, "asked for", _checked_share(load, settings.engine, policy))
+        return _simulating(load, ", ".join(beyond) if beyond else answer.round_time.why)
+    return Choice(settings.engine, "asked for", _checked_share(load, settings.engine))
 
 
 def check_traceable(
@@ -207,24 +207,16 @@ def _steps(protocol: Protocol) -> tuple[int, int, bool]:
     return steps, visits, cycles
 
 
-def _simulating(load: _Load, policy: PolicySpec, what: str) -> Choice:
-    if policy.mode != "synchronous":
-        reason = f"modes without common rounds are simulated event by event ({what})"
-        return Choice("des", reason, _checked_share(load, "des", policy))
+def _simulating(load: _Load, what: str) -> Choice:
     if load.events <= _SMALL_EVENTS:
         reason = f"small enough for the reference engine ({what})"
-        return Choice("des", reason, _checked_share(load, "des", policy))
+        return Choice("des", reason, _checked_share(load, "des"))
     reason = f"{load.client_rounds:,} client-rounds ({what})"
-    return Choice("scale", reason, _checked_share(load, "scale", policy))
+    return Choice("scale", reason, _checked_share(load, "scale"))
 
 
-def _checked_share(load: _Load, engine: Engine, policy: PolicySpec) -> float:
+def _checked_share(load: _Load, engine: Engine) -> float:
     """How large a run is, as a share of the largest; refused where it is larger."""
-    if engine == "scale" and policy.mode != "synchronous":
-        raise ScenarioError(
-            f"engine = 'scale' simulates common rounds and not policy.mode = '{policy.mode}'; set "
-            'engine = "des" or "auto".'
-        )
     share = 0.0
     for what, found, allowed in _limits(load, engine):
         if found > allowed:

@@ -59,13 +59,32 @@ def _assert_visits(one: SimulationResult, other: SimulationResult) -> None:
         assert np.allclose(one.visits[name], other.visits[name], rtol=1e-12, atol=_TIE_S), name
 
 
-@settings(suppress_health_check=list(HealthCheck))
-@given(simulations())
-def test_synchronous_rounds_are_equal(case: Case) -> None:
-    """Any framework, policy, discipline, failure, absence and trace: event times and ledgers."""
+def assert_agreement(case: Case) -> None:
+    """Both refuse, or both find the same."""
     one, other = answer(des, case.simulation), answer(scale, case.simulation)
 
     if isinstance(one, str) or isinstance(other, str):
         assert one == other
         return
     assert_equal(one, other)
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(simulations())
+def test_synchronous_rounds_are_equal(case: Case) -> None:
+    """Any framework, policy, discipline, failure, absence and trace: event times and ledgers."""
+    assert_agreement(case)
+
+
+@settings(suppress_health_check=list(HealthCheck))
+@given(simulations(modes=("buffered", "windowed")))
+def test_modes_without_common_rounds_are_equal(case: Case) -> None:
+    """The same for FedBuff's buffer and for windows: versions, staleness, who fills a slot."""
+    assert_agreement(case)
+
+
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+@given(simulations(modes=("synchronous", "buffered", "windowed"), max_clients=200))
+def test_larger_fleets_are_equal(case: Case) -> None:
+    """Up to 200 clients."""
+    assert_agreement(case)

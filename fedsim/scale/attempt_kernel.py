@@ -1,0 +1,183 @@
+"""A client's attempt at a segment: how it begins, contributes, or is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedsim.scale.agenda_kernel import Agenda, push, ticks
+from fedsim.scale.compiled import compiled
+from fedsim.scale.event_state import (
+    BEGIN,
+    GO_ON,
+    LEAVE,
+    PAUSING,
+    STOP,
+    USED,
+    WORKING,
+    Reals,
+    Setting,
+    Sums,
+)
+from fedsim.scale.walk_kernel import (
+    ATTEMPT,
+    BLOCK,
+    CLASS,
+    DOWN_RATE,
+    FIRST,
+    GOOD_DOWN,
+    GOOD_UP,
+    JOINED,
+    LAP,
+    LEAVES,
+    LEG,
+    PAYLOAD,
+    PHASE,
+    SERIAL,
+    SINCE,
+    STAGE,
+    STAMP,
+    STATUS,
+    UP_RATE,
+    VARIANT,
+    VISITS,
+    Clients,
+    Programs,
+    executions,
+    walk,
+)
+
+__all__ = ["begin", "enter_sums", "present_row", "set_out", "try_again"]
+
+
+@compiled
+def set_out(
+    agenda: Agenda, c: int, factors: Reals, clients: Clients, programs: Programs, setting: Setting
+) -> None:
+    """Announce when a client will be at its next visit; rates are those of this moment."""
+    at, real = clients.at, clients.real
+    which = at[c, CLASS]
+    fraction = programs.links[which, 3]
+    real[c, GOOD_UP] = min(real[c, UP_RATE] * factors[which], setting.capacity[0]) * fraction
+    real[c, GOOD_DOWN] = min(real[c, DOWN_RATE] * factors[which], setting.capacity[1]) * fraction
+    end, _ = walk(c, np.inf, False, clients, programs)
+    push(agenda, end, 2 * c + 2, GO_ON, c, at[c, STAMP])
+
+
+@compiled
+def begin(
+    agenda: Agenda,
+    c: int,
+    now: float,
+    factors: Reals,
+    clients: Clients,
+    programs: Programs,
+    setting: Setting,
+) -> bool:
+    """Start an attempt; False where the client is not even there."""
+    at, real, seconds, cut = clients
+    attempt = at[c, ATTEMPT]
+    at[c, STATUS] = WORKING
+    at[c, SERIAL] += 1
+    real[c, SINCE], real[c, JOINED] = now, -1.0
+    at[c, BLOCK] = at[c, LAP] = at[c, PHASE] = at[c, VISITS] = 0
+    at[c, STAGE] = programs.blocks[at[c, VARIANT], 0, 0]
+    cut[c, 0] = cut[c, 1] = 0
+    for label in range(seconds.shape[1]):
+        for column in range(FIRST):
+            seconds[c, label, column] = 0.0
+        seconds[c, label, FIRST] = np.inf
+    if setting.horizon_s < np.inf:
+        row = present_row(c, now, setting)
+        if row < 0:
+            return False
+        leaves = setting.leave_s[row]
+        if leaves < np.inf and leaves != real[c, LEAVES]:
+            # One event for a stay, however many attempts it sees.
+            real[c, LEAVES] = leaves
+            push(agenda, leaves, 2 * c + 3, LEAVE, c, 0)
+    if at[c, LEG] == 0 and attempt < len(setting.failure_s):
+        fails = now + setting.failure_s[attempt, c]
+        if fails < np.inf:
+            push(agenda, fails, 2 * c + 3, STOP, c, at[c, SERIAL])
+    set_out(agenda, c, factors, clients, programs, setting)
+    return True
+
+
+@compiled
+def present_row(c: int, now: float, setting: Setting) -> int:
+    """Row of the stay in which a moment lies; -1 where the client is away."""
+    row = _next_row(c, now, setting) - 1
+    if row >= setting.first[c] and ticks(now) < ticks(setting.leave_s[row]):
+        return row
+    return -1
+
+
+@compiled
+def _next_row(c: int, now: float, setting: Setting) -> int:
+    """Row of the first stay that begins behind a moment's nanosecond."""
+    tick = ticks(now)
+    low, high = setting.first[c], setting.first[c + 1]
+    while low < high:
+        middle = (low + high) >> 1
+        if ticks(setting.come_s[middle]) <= tick:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def try_again(agenda: Agenda, c: int, now: float, clients: Clients, setting: Setting) -> bool:
+    """Enter a lost client's next attempt; False where there is none."""
+    at = clients.at
+    if at[c, ATTEMPT] >= setting.retries:
+        return False
+    again = _return_s(c, now + setting.retry_after_s, setting)
+    if again == np.inf:
+        return False
+    at[c, ATTEMPT] += 1
+    at[c, STATUS] = PAUSING
+    push(agenda, again, 2 * c + 2, BEGIN, c, at[c, STAMP])
+    return True
+
+
+@compiled
+def _return_s(c: int, after: float, setting: Setting) -> float:
+    """From when on a client is there again; infinite if it never is [s].
+
+    Just beyond the horizon if that lies beyond what is known.
+    """
+    if setting.horizon_s == np.inf or present_row(c, after, setting) >= 0:
+        return after
+    row = _next_row(c, after, setting)
+    if row < setting.first[c + 1]:
+        come = setting.come_s[row]
+        return come if come - after <= setting.patience_s else np.inf
+    if setting.horizon_s < after + setting.patience_s:
+        return np.nextafter(setting.horizon_s, np.inf)
+    return np.inf
+
+
+@compiled
+def enter_sums(c: int, outcome: int, clients: Clients, programs: Programs, sums: Sums) -> None:
+    """Add what an attempt did to the sums of its outcome."""
+    at, _, seconds, cut = clients
+    whole, _, blocks, num_blocks, _ = programs
+    v = at[c, VARIANT]
+    for label in range(seconds.shape[1]):
+        for column in range(FIRST):
+            sums.seconds[v, label, outcome, column] += seconds[c, label, column]
+        first = sums.seconds[v, label, outcome, FIRST]
+        sums.seconds[v, label, outcome, FIRST] = min(first, seconds[c, label, FIRST])
+    if outcome == USED:
+        # All of it; how often is in the program.
+        sums.executions[v, 0, USED] += 1
+        return
+    if num_blocks[v] == 0:
+        return
+    for s in range(blocks[v, num_blocks[v] - 1, 1]):
+        sums.executions[v, s, outcome] += executions(c, s, clients, programs)
+    if cut[c, 1] > 0:
+        stage = at[c, STAGE]
+        sums.cut_bytes[v, stage, outcome] += cut[c, 1]
+        sums.cut_payload[v, stage, outcome] += min(cut[c, 1], whole[v, stage, PAYLOAD])

@@ -1,0 +1,293 @@
+"""Rounds: who is asked, when the server goes on, and what each round adds to the ledger.
+
+What happens within a segment is for the kernels to say: side by side where nothing feeds back,
+event by event elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import ScenarioError
+from fedsim.fleet.availability import Intervals, is_always_on, presence
+from fedsim.fleet.parts import Parts, round_factors, segment_parts
+from fedsim.fleet.selection import Selector
+from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
+from fedsim.fleet.step_row import step_row
+from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
+from fedsim.protocol.duration import operation_seconds
+from fedsim.protocol.step import Compute, Each, Gather, Once, leaf_steps
+from fedsim.scale.ledger_rows import ledger_rows
+from fedsim.scale.segment import (
+    LATE,
+    LOST,
+    USED,
+    HorizonError,
+    SegmentOutcome,
+    SegmentTask,
+    segment_programs,
+)
+from fedsim.scale.set_up import passed, set_up
+from fedsim.scale.stages import Kind, Program
+from fedsim.scale.straight import StraightSegment, is_straight
+
+__all__ = ["SynchronousRun"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: A server that waits longer than this for clients waits for ever.
+_PATIENCE_S = 100 * 86400.0
+
+
+@dataclass
+class _Columns:
+    """Figures of the rounds so far."""
+
+    start_s: list[float] = field(default_factory=list)
+    closed_s: list[float] = field(default_factory=list)
+    end_s: list[float] = field(default_factory=list)
+    num_asked: list[int] = field(default_factory=list)
+    num_used: list[int] = field(default_factory=list)
+    num_late: list[int] = field(default_factory=list)
+    num_lost: list[int] = field(default_factory=list)
+    compute_s: list[float] = field(default_factory=list)
+    transfer_s: list[float] = field(default_factory=list)
+
+    def rounds(self) -> Rounds:
+        """As arrays."""
+        return Rounds(
+            start_s=np.array(self.start_s),
+            closed_s=np.array(self.closed_s),
+            end_s=np.array(self.end_s),
+            num_asked=np.array(self.num_asked, dtype=np.int64),
+            num_used=np.array(self.num_used, dtype=np.int64),
+            num_late=np.array(self.num_late, dtype=np.int64),
+            num_lost=np.array(self.num_lost, dtype=np.int64),
+            compute_s=np.array(self.compute_s),
+            transfer_s=np.array(self.transfer_s),
+        )
+
+
+class SynchronousRun:
+    """One simulation of common rounds.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    keeps_visits : bool
+    horizon_s : float
+        How far availability is known [s].
+    """
+
+    def __init__(self, simulation: Simulation, keeps_visits: bool, horizon_s: float) -> None:
+        self._simulation = simulation
+        self._keeps_visits = keeps_visits
+        self._horizon_s = horizon_s
+        self._ledger = Ledger()
+        self._columns = _Columns()
+        self._visits: list[NDArray[np.void]] = []
+        self._num_events = 0
+        self._busy_s = 0.0
+        self._idle_s = np.zeros(len(simulation.population.class_names))
+        self._segments = simulation.server_protocol.round
+        self._programs: dict[int, tuple[Program, ...]] = {}
+        self._parts: dict[int, Parts] = {}
+        self._straight: dict[int, StraightSegment | None] = {}
+        self._intervals: Intervals | None = None
+        if not is_always_on(simulation.federation):
+            self._intervals = presence(
+                simulation.federation, simulation.population, simulation.seed, horizon_s
+            )
+        alone = sum(
+            (self._alone(i).total() for i, s in enumerate(self._segments) if isinstance(s, Each)),
+            start=np.zeros(len(simulation.population)),
+        )
+        self._selector = Selector(simulation, alone)
+
+    def result(self) -> SimulationResult | None:
+        """Run to the end; None where the horizon was too near."""
+        setup_s = self._set_up() if self._simulation.policy.simulates_setup else 0.0
+        now = setup_s
+        try:
+            for round_index in range(1, self._simulation.federation.num_rounds + 1):
+                now = self._round(round_index, now)
+        except HorizonError:
+            return None
+        visits = None
+        if self._keeps_visits:
+            visits = np.sort(
+                np.concatenate(self._visits),
+                order=["round_index", "client", "segment", "attempt", "visit"],
+            )
+        return SimulationResult(
+            rounds=self._columns.rounds(),
+            ledger=self._ledger,
+            idle_s=tuple(self._idle_s.tolist()),
+            setup_s=setup_s,
+            makespan_s=now,
+            accelerator_busy_s=self._busy_s,
+            num_events=self._num_events,
+            visits=visits,
+        )
+
+    def _set_up(self) -> float:
+        found, programs = set_up(self._simulation, keeps_visits=self._keeps_visits)
+        self._note(found, programs, SETUP_ROUND)
+        return found.closed_s
+
+    def _round(self, round_index: int, now: float) -> float:
+        """One round from the moment at which the server would start it; its end [s]."""
+        start, cohort = self._start(round_index, now)
+        factors = round_factors(self._simulation, round_index, cohort)
+        columns = self._columns
+        columns.start_s.append(start)
+        columns.num_asked.append(len(cohort))
+        clients, now, is_first = cohort, start, True
+        compute_s = transfer_s = 0.0
+        closed_s = start
+        for index, segment in enumerate(self._segments):
+            if isinstance(segment, Gather):
+                continue
+            if isinstance(segment, Once):
+                seconds = self._work(round_index, segment, len(clients), now)
+                compute_s += seconds
+                self._idle(clients, np.full(len(clients), seconds))
+                now += seconds
+                continue
+            own_factors = factors if is_first else factors[np.searchsorted(cohort, clients)]
+            task = self._task(round_index, index, clients, own_factors, now, is_first)
+            found = self._run(index, task)
+            self._note(found, self._programs[index], round_index)
+            used = found.outcome == USED
+            self._idle(clients[used], found.closed_s - found.end_s[used])
+            if found.last_used >= 0:
+                last = int(clients[found.last_used])
+                parts = self._alone(index)
+                own = parts.client_s[last] * own_factors[found.last_used]
+                compute_s += float(own + parts.server_s[last])
+                transfer_s += float(parts.transfer_s[last])
+            if is_first:
+                closed_s = found.closed_s
+                columns.num_used.append(int(used.sum()))
+                columns.num_late.append(int((found.outcome == LATE).sum()))
+                columns.num_lost.append(int((found.outcome == LOST).sum()))
+                self._selector.learn(round_index, clients[used], found.end_s[used] - start)
+            clients, now, is_first = clients[used], found.closed_s, False
+            if not len(clients):
+                break
+        columns.closed_s.append(closed_s)
+        columns.end_s.append(now)
+        columns.compute_s.append(compute_s)
+        columns.transfer_s.append(transfer_s)
+        if self._intervals is not None and now >= self._horizon_s:
+            raise HorizonError
+        return now
+
+    def _start(self, round_index: int, now: float) -> tuple[float, Integers]:
+        """When the round starts, and whom it asks."""
+        policy = self._simulation.policy
+        everybody = np.arange(len(self._simulation.population))
+        wanted = policy.num_asked(len(everybody))
+        if self._intervals is None:
+            return now, self._selector.choose(round_index, everybody, wanted)
+        least = policy.min_available
+        if least is None:
+            least = wanted if policy.clients_per_round is not None else 1
+        start = self._intervals.time_with(least, everybody, now)
+        if not start < self._horizon_s:
+            if self._horizon_s > now + _PATIENCE_S:
+                raise ScenarioError(
+                    f"round {round_index}: fewer than {least:,} clients are available at once "
+                    f"within 100 days of waiting; lower policy.min_available or "
+                    "policy.clients_per_round, or let clients be available longer."
+                )
+            raise HorizonError
+        eligible = everybody[self._intervals.are_there(everybody, start)]
+        return start, self._selector.choose(round_index, eligible, wanted)
+
+    def _task(
+        self,
+        round_index: int,
+        index: int,
+        clients: Integers,
+        factors: Reals,
+        now: float,
+        is_first: bool,
+    ) -> SegmentTask:
+        simulation = self._simulation
+        policy, server = simulation.policy, simulation.federation.server
+        gathers = index + 1 < len(self._segments) and isinstance(self._segments[index + 1], Gather)
+        deadline = policy.deadline_s if gathers else None
+        is_shared = simulation.federation.server_plan.server_variant == "v2"
+        return SegmentTask(
+            simulation=simulation,
+            programs=self._programs_of(index),
+            segment_index=index,
+            round_index=round_index,
+            clients=clients,
+            start_s=now,
+            awaited=policy.num_awaited(len(clients)) if gathers else len(clients),
+            deadline_s=np.inf if deadline is None else now + deadline,
+            factors=factors,
+            alone_s=self._alone(index).total(factors, clients),
+            can_fail=is_first,
+            presence=self._intervals,
+            in_turns=is_shared and server.order == "turns" and self._asks_server(index),
+            keeps_visits=self._keeps_visits,
+        )
+
+    def _run(self, index: int, task: SegmentTask) -> SegmentOutcome:
+        if index not in self._straight:
+            programs = self._programs_of(index)
+            can = is_straight(self._simulation, programs)
+            self._straight[index] = StraightSegment(self._simulation, programs) if can else None
+        return passed(self._straight[index], task)
+
+    def _programs_of(self, index: int) -> tuple[Program, ...]:
+        if index not in self._programs:
+            self._programs[index] = tuple(
+                segment_programs(self._simulation, (protocol.round[index],), variant)
+                for variant, protocol in enumerate(self._simulation.protocols)
+            )
+        return self._programs[index]
+
+    def _asks_server(self, index: int) -> bool:
+        programs = self._programs_of(index)
+        return any(stage.kind is Kind.REQUEST for p in programs for stage in p.stages)
+
+    def _alone(self, index: int) -> Parts:
+        if index not in self._parts:
+            self._parts[index] = segment_parts(self._simulation, index)
+        return self._parts[index]
+
+    def _work(self, round_index: int, segment: Once, num_contributions: int, now: float) -> float:
+        """The server's work of a round for what was gathered; its seconds [s]."""
+        federation = self._simulation.federation
+        training, device = federation.server_plan.training, federation.server.device
+        total = 0.0
+        for times, step in leaf_steps(segment.steps):
+            if not isinstance(step, Compute):
+                continue
+            one = operation_seconds(step.operation, training, device, num_contributions)
+            row = step_row(step, times, training)
+            row.compute_s = row.server_s = times * one
+            row.start_s = now + total
+            self._ledger.add(RowKey(round_index, SERVER, step.label), row)
+            total += times * one
+        self._busy_s += total
+        return total
+
+    def _idle(self, clients: Integers, seconds: Reals) -> None:
+        class_index = self._simulation.population.class_index[clients]
+        self._idle_s += np.bincount(class_index, seconds, minlength=len(self._idle_s))
+
+    def _note(self, found: SegmentOutcome, programs: tuple[Program, ...], round_index: int) -> None:
+        ledger_rows(self._simulation, programs, found.tally, round_index, self._ledger)
+        self._num_events += found.num_events
+        self._busy_s += found.accelerator_busy_s
+        if found.visits is not None:
+            self._visits.append(found.visits)
