@@ -18,6 +18,7 @@ from fedsim.protocol.memory import (
 from fedsim.protocol.operation import Content, Part
 from fedsim.protocol.parameters import num_trainable
 from fedsim.protocol.payload import Payload
+from fedsim.protocol.privacy import MASKED, masked_values
 from fedsim.protocol.step import (
     Compute,
     Direction,
@@ -27,6 +28,7 @@ from fedsim.protocol.step import (
     Transfer,
     leaf_steps,
 )
+from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import ClientPlan
 
 __all__ = ["client_peak_bytes", "server_peak_bytes"]
@@ -69,8 +71,13 @@ def server_peak_bytes(protocol: Protocol, plan: ClientPlan, num_clients: int) ->
     if peak:
         return peak + received
     largest = max(prod(tensor.shape) for tensor in uploaded.tensors)
+    plain_bytes = uploaded.payload_bytes
+    if uploaded.content is Content.MASKED_ADAPTERS:
+        # Packed bytes; their sum is one long vector of so many values.
+        largest = masked_values(protocol)
+        plain_bytes = largest * dtype_bytes(plan.training.numerics.payload_dtype)
     # The global parameters and their new averages stand beside what was received.
-    return received + 2 * uploaded.payload_bytes + AVERAGING_BYTES * largest
+    return received + 2 * plain_bytes + AVERAGING_BYTES * largest
 
 
 def _computing_bytes(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
@@ -88,7 +95,7 @@ def _computing_bytes(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
 
 
 def _uploaded(protocol: Protocol, content: Content) -> Payload | None:
-    """A client's uplink payload of a kind."""
+    """A client's uplink payload of a kind, plain or masked."""
     for segment in protocol.round:
         if isinstance(segment, Gather):
             continue
@@ -96,7 +103,7 @@ def _uploaded(protocol: Protocol, content: Content) -> Payload | None:
             if (
                 isinstance(step, Transfer)
                 and step.direction is Direction.UP
-                and step.payload.content is content
+                and step.payload.content in (content, MASKED[content])
             ):
                 return step.payload
     return None

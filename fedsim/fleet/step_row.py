@@ -13,6 +13,7 @@ from fedsim.protocol.operation import (
     ForwardToCut,
     InferLogits,
     Operation,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
@@ -55,6 +56,8 @@ def _transfer_row(step: Transfer, times: int) -> LedgerRow:
 
 
 def _batch_counts(operation: Operation) -> tuple[int, int]:
+    if isinstance(operation, PrivacyOperation):
+        return 0, 0
     match operation:
         case (
             Train()

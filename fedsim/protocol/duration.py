@@ -10,7 +10,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from fedsim.protocol.operation import Aggregate, Operation, ProcessKnowledge, Replace
+from fedsim.protocol.operation import (
+    Aggregate,
+    Operation,
+    PrivacyOperation,
+    ProcessKnowledge,
+    Replace,
+)
 from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Direction
 from fedsim.protocol.work import Work, operation_work, pack_work, unpack_work
@@ -86,7 +92,7 @@ def compute_seconds(work: Work, device: DeviceSpec) -> float:
 
 def operation_regime(operation: Operation) -> Regime:
     """Which of the time model's regimes an operation belongs to."""
-    if isinstance(operation, (Aggregate, ProcessKnowledge, Replace)):
+    if isinstance(operation, Aggregate | ProcessKnowledge | Replace | PrivacyOperation):
         return "parameters"
     return "model"
 

@@ -2,6 +2,9 @@
 
 Two FLOPs a multiply-add, matrix products only, eager attention. Elementwise work has no matrix
 FLOPs; its time is the time model's business.
+
+Secure aggregation and differential privacy have no matrix products; their operations are counted by
+:func:`fedsim.protocol.privacy_flop.privacy_operations`, as a class of their own.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from fedsim.protocol.operation import (
     ForwardToCut,
     InferLogits,
     Operation,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
     TrainAboveCut,
 )
+from fedsim.protocol.privacy_flop import privacy_operations
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.plan import TrainingSpec
 
@@ -29,7 +34,7 @@ __all__ = ["flop_by_class", "operation_flop"]
 
 
 def operation_flop(operation: Operation, training: TrainingSpec) -> int:
-    """Matrix FLOPs of one operation [FLOP]."""
+    """Matrix FLOPs of one operation, or its operations on 64-bit words [FLOP]."""
     return sum(flop_by_class(operation, training).values())
 
 
@@ -43,6 +48,8 @@ def flop_by_class(operation: Operation, training: TrainingSpec) -> dict[FlopClas
     training : TrainingSpec
         Model, tuning and numerics.
     """
+    if isinstance(operation, PrivacyOperation):
+        return {"integer": privacy_operations(operation)}
     match operation:
         case Train() | Distill() | TrainAboveCut():
             work = part_work(training, operation.part)

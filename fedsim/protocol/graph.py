@@ -22,7 +22,8 @@ from fedsim.spec.batch import BatchShape
 
 __all__ = ["Extent", "FlopClass", "PartWork", "Row", "Segment", "Tensor", "walk"]
 
-FlopClass = Literal["linear", "attention", "lora", "head"]
+#: ``integer`` counts operations of secure aggregation and differential privacy: no product.
+FlopClass = Literal["linear", "attention", "lora", "head", "integer"]
 
 
 @dataclass(frozen=True, slots=True)

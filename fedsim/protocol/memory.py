@@ -20,6 +20,7 @@ from fedsim.protocol.operation import (
     InferLogits,
     Operation,
     Part,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
@@ -105,7 +106,13 @@ def inference_peak_bytes(training: TrainingSpec, part: Part, batch: BatchShape) 
 
 
 def peak_memory_bytes(operation: Operation, training: TrainingSpec) -> int:
-    """Peak memory of whoever does an operation [B]; 0 for those without a model."""
+    """Peak memory of whoever does an operation [B]; 0 for those without a model.
+
+    A mask or noise is expanded after training, when activations, gradients and moments are free
+    again, and can be expanded piece by piece: it is not modeled.
+    """
+    if isinstance(operation, PrivacyOperation):
+        return 0
     match operation:
         case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
             return training_memory(training, operation.part, operation.batch).total_bytes

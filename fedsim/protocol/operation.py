@@ -12,16 +12,24 @@ from enum import StrEnum
 from fedsim.spec.batch import BatchShape
 
 __all__ = [
+    "AddNoise",
     "Aggregate",
+    "AgreeKeys",
     "BackwardFromCut",
+    "Clip",
     "Content",
     "Distill",
     "ForwardToCut",
     "InferLogits",
+    "MaskVector",
+    "OpenShares",
     "Operation",
     "Part",
+    "PrivacyOperation",
     "ProcessKnowledge",
+    "RecoverSecrets",
     "Replace",
+    "ShareSecrets",
     "Train",
     "TrainAboveCut",
 ]
@@ -36,6 +44,12 @@ class Content(StrEnum):
     LOGITS = "logits"
     ACTIVATIONS = "activations"
     ACTIVATION_GRADIENTS = "activation_gradients"
+    PUBLIC_KEYS = "public_keys"
+    ENCRYPTED_SHARES = "encrypted_shares"
+    MASKED_ADAPTERS = "masked_adapters"
+    MASKED_LOGITS = "masked_logits"
+    SURVIVORS = "survivors"
+    SHARES = "shares"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,87 @@ class Replace:
     part: Part
 
 
+@dataclass(frozen=True, slots=True)
+class AgreeKeys:
+    """Multiply a point of the key agreement's curve, to make a key pair or to agree on a secret."""
+
+    num_products: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSecrets:
+    """Split secrets by Shamir's scheme and encrypt each holder's shares.
+
+    Attributes
+    ----------
+    num_secrets : int
+    num_shares : int
+        Of each secret.
+    threshold : int
+        Shares that recover one.
+    num_ciphertexts : int
+        Holders to whom shares are sent.
+    """
+
+    num_secrets: int
+    num_shares: int
+    threshold: int
+    num_ciphertexts: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShares:
+    """Decrypt the shares that others sent."""
+
+    num_ciphertexts: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaskVector:
+    """Quantize a vector and add masks to it, each expanded from a seed; or take both away again."""
+
+    num_values: int
+    num_masks: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverSecrets:
+    """Recover secrets from their shares.
+
+    Attributes
+    ----------
+    num_secrets : int
+    num_holder_sets : int
+        Different sets of holders, each with Lagrange coefficients of its own.
+    threshold : int
+        Shares that recover one.
+    """
+
+    num_secrets: int
+    num_holder_sets: int
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Scale a vector down to a norm; where ``is_difference``, subtract what was received first."""
+
+    num_values: int
+    is_difference: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddNoise:
+    """Add Gaussian noise to every value of a vector."""
+
+    num_values: int
+
+
+#: Steps that :func:`fedsim.protocol.privacy.with_privacy` adds: integers alone say what they cost.
+PrivacyOperation = (
+    AgreeKeys | ShareSecrets | OpenShares | MaskVector | RecoverSecrets | Clip | AddNoise
+)
+
 Operation = (
     Train
     | InferLogits
@@ -157,4 +252,5 @@ Operation = (
     | Aggregate
     | ProcessKnowledge
     | Replace
+    | PrivacyOperation
 )

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Final
 
 from fedsim.protocol.operation import Content, Part
 from fedsim.protocol.parameters import Parameter, part_parameters
@@ -24,15 +25,29 @@ __all__ = [
     "activation_payload",
     "adapter_payload",
     "base_weights_payload",
+    "encrypted_shares_payload",
     "logits_payload",
+    "masked_payload",
+    "public_key_payload",
     "public_text_payload",
     "safetensors_header_bytes",
+    "shares_payload",
+    "survivors_payload",
 ]
 
 #: The order in which safetensors 0.8 lays out tensors: by dtype, then by name.
 _DTYPE_ORDER = ("I64", "F64", "F32", "I32", "BF16", "F16", "U16", "U8")
 _ALIGNMENT_BYTES = 8
 _LENGTH_PREFIX_BYTES = 8
+
+#: a_K and a_S of Bonawitz et al. (CCS 2017), section 7: 256 bits each.
+_PUBLIC_KEY_BYTES: Final = 32
+_SHARE_BYTES: Final = 32
+#: Secrets of a client that are shared, and keys that it advertises: one for masks, one for shares.
+_NUM_SECRETS: Final = 2
+#: Initialization vector of 96 bits and tag of 128 bits of AES-GCM (NIST SP 800-38D), which the
+#: paper's own count leaves out.
+_CIPHER_FRAME_BYTES: Final = 12 + 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +207,36 @@ def activation_gradient_payload(plan: ClientPlan, batch: BatchShape) -> Payload:
     shape = (*batch.token_shape, training.model.hidden_size)
     tensor = TensorSpec("activation_gradients", shape, training.numerics.payload_dtype)
     return Payload(Content.ACTIVATION_GRADIENTS, (tensor,))
+
+
+def public_key_payload(num_clients: int) -> Payload:
+    """Both public keys of some clients."""
+    tensor = TensorSpec("public_keys", (num_clients, _NUM_SECRETS, _PUBLIC_KEY_BYTES), "uint8")
+    return Payload(Content.PUBLIC_KEYS, (tensor,))
+
+
+def encrypted_shares_payload(num_clients: int) -> Payload:
+    """One ciphertext to or from each of some clients: a share of each secret."""
+    width = _NUM_SECRETS * _SHARE_BYTES + _CIPHER_FRAME_BYTES
+    tensor = TensorSpec("encrypted_shares", (num_clients, width), "uint8")
+    return Payload(Content.ENCRYPTED_SHARES, (tensor,))
+
+
+def masked_payload(content: Content, num_values: int, num_bits: int) -> Payload:
+    """A masked vector of ``num_bits`` a value, packed without gaps; nothing if it has no values."""
+    if num_values == 0:
+        return Payload(content, ())
+    tensor = TensorSpec("masked_vector", (-(-num_values * num_bits // 8),), "uint8")
+    return Payload(content, (tensor,))
+
+
+def survivors_payload(num_clients: int) -> Payload:
+    """Whether the vector of each of some clients has come: a byte each."""
+    tensor = TensorSpec("survivors", (num_clients,), "uint8")
+    return Payload(Content.SURVIVORS, (tensor,))
+
+
+def shares_payload(num_clients: int) -> Payload:
+    """One share of a secret of each of some clients."""
+    tensor = TensorSpec("shares", (num_clients, _SHARE_BYTES), "uint8")
+    return Payload(Content.SHARES, (tensor,))

@@ -21,6 +21,7 @@ from fedsim.protocol.operation import (
     InferLogits,
     Operation,
     Part,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
@@ -28,6 +29,7 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.parameters import num_trainable, part_parameters
 from fedsim.protocol.payload import Payload
+from fedsim.protocol.privacy_flop import privacy_operations
 from fedsim.spec.device import FEATURES
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
@@ -42,6 +44,11 @@ _OPTIMIZER_ACCESSES: Final = {"adam": 7, "sgd": 3}
 #: sum; three operators a tensor.
 _AVERAGING_BYTES: Final = 52
 _AVERAGING_KERNELS: Final = 3
+
+#: Traffic for which one operation on a 64-bit word is priced: the word. A time model that was
+#: fitted to training knows no rate of integer arithmetic, and a processor runs hardware AES and
+#: 64-bit products at about the rate at which it passes over memory.
+_WORD_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,12 @@ def operation_work(
         Clients whose parameters or logits an aggregation reads. The protocol does not know it: how
         many the server waits for is policy.
     """
+    if isinstance(operation, PrivacyOperation):
+        amount = privacy_operations(operation)
+        return Work(
+            parameter_bytes=float(_WORD_BYTES * amount),
+            num_parameter_kernels=1.0 if amount else 0.0,
+        )
     match operation:
         case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
             return _training_work(operation, training)

@@ -17,6 +17,7 @@ from fedsim.protocol.operation import (
     ForwardToCut,
     InferLogits,
     Operation,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
@@ -89,6 +90,8 @@ class Client:
     def execute(self, operation: Operation) -> None:
         """Do one operation of the protocol."""
         trainer = self.trainer
+        if isinstance(operation, PrivacyOperation):
+            raise ProtocolError(f"no client does {type(operation).__name__} in a real run.")
         self._take_adapters()
         match operation:
             case Train(is_update=is_update):
@@ -132,7 +135,17 @@ class Client:
                 assert self._forward is not None
                 assert self._batch is not None
                 return activation_message(self._forward.outputs, self._batch, self.plan)
-            case Content.BASE_WEIGHTS | Content.PUBLIC_TEXT | Content.ACTIVATION_GRADIENTS:
+            case (
+                Content.BASE_WEIGHTS
+                | Content.PUBLIC_TEXT
+                | Content.ACTIVATION_GRADIENTS
+                | Content.PUBLIC_KEYS
+                | Content.ENCRYPTED_SHARES
+                | Content.MASKED_ADAPTERS
+                | Content.MASKED_LOGITS
+                | Content.SURVIVORS
+                | Content.SHARES
+            ):
                 raise ProtocolError(f"no client sends {content}.")
             case _:
                 assert_never(content)
@@ -150,8 +163,16 @@ class Client:
                 self.trainer.model.load_frozen(tensors, self.trainer.part)
             case Content.PUBLIC_TEXT:
                 self.public = received_text(tensors, self.private)
-            case Content.ACTIVATIONS:
-                raise ProtocolError("no client receives activations.")
+            case (
+                Content.ACTIVATIONS
+                | Content.PUBLIC_KEYS
+                | Content.ENCRYPTED_SHARES
+                | Content.MASKED_ADAPTERS
+                | Content.MASKED_LOGITS
+                | Content.SURVIVORS
+                | Content.SHARES
+            ):
+                raise ProtocolError(f"no client receives {content}.")
             case _:
                 assert_never(content)
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fedsim.draws import turn_order
+from fedsim.errors import ProtocolError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
+from fedsim.protocol.operation import PrivacyOperation
 from fedsim.protocol.step import (
     Compute,
     Direction,
@@ -20,6 +22,7 @@ from fedsim.protocol.step import (
     Site,
     Step,
     Transfer,
+    leaf_steps,
 )
 from fedsim.runtime.channel import Channel, Message, deserialize, serialize
 from fedsim.runtime.client import Client
@@ -62,11 +65,27 @@ class Executor:
     on_step: Callable[[int, str, str], None] | None = None
 
     def run_setup(self, protocols: Mapping[str, Protocol]) -> None:
-        """What every client receives once."""
+        """What every client receives once.
+
+        Raises
+        ------
+        ProtocolError
+            If a round hides what clients contribute: nothing here masks or adds noise.
+        """
+        for protocol in protocols.values():
+            _check_executable(protocol)
         self._run(SETUP_ROUND, {cid: p.setup for cid, p in protocols.items()})
 
     def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
-        """One round. All protocols come from one framework and differ by their plans only."""
+        """One round. All protocols come from one framework and differ by their plans only.
+
+        Raises
+        ------
+        ProtocolError
+            As for :meth:`run_setup`.
+        """
+        for protocol in protocols.values():
+            _check_executable(protocol)
         self.server.begin_round()
         self._run(round_index, {cid: p.round for cid, p in protocols.items()})
 
@@ -150,3 +169,18 @@ class Executor:
             downlink_message_bytes=0 if is_up else message,
             transfer_s=seconds,
         )
+
+
+def _check_executable(protocol: Protocol) -> None:
+    """Refuse steps that are counted and modeled only, ahead of any work."""
+    for segment in protocol.round:
+        if isinstance(segment, Gather):
+            continue
+        for _, step in leaf_steps(segment.steps):
+            if isinstance(step, Compute) and isinstance(step.operation, PrivacyOperation):
+                raise ProtocolError(
+                    f"protocol '{protocol.name}': step '{step.label}' "
+                    f"({type(step.operation).__name__}) belongs to secure aggregation or "
+                    "differential privacy, which a real run does not do: it would send in the "
+                    "clear. Run the framework without privacy, or count it."
+                )

@@ -18,6 +18,7 @@ from fedsim.protocol.operation import (
     InferLogits,
     Operation,
     Part,
+    PrivacyOperation,
     ProcessKnowledge,
     Replace,
     Train,
@@ -120,8 +121,16 @@ class Server:
                 if self.public is None:
                     raise ProtocolError("the server has no public data set to send.")
                 return text_message(self.public, self.plan.training.model.vocab_size)
-            case Content.ACTIVATIONS:
-                raise ProtocolError("the server sends no activations.")
+            case (
+                Content.ACTIVATIONS
+                | Content.PUBLIC_KEYS
+                | Content.ENCRYPTED_SHARES
+                | Content.MASKED_ADAPTERS
+                | Content.MASKED_LOGITS
+                | Content.SURVIVORS
+                | Content.SHARES
+            ):
+                raise ProtocolError(f"the server sends no {content}.")
             case _:
                 assert_never(content)
 
@@ -129,6 +138,8 @@ class Server:
 
     def execute(self, operation: Operation) -> None:
         """Do an operation once for what was gathered."""
+        if isinstance(operation, PrivacyOperation):
+            raise ProtocolError(f"the server does no {type(operation).__name__} in a real run.")
         match operation:
             case Aggregate():
                 self._aggregate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsim.scale.agenda_kernel import Agenda, push, ticks
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
     GO_ON,
@@ -49,7 +49,7 @@ from fedsim.scale.walk_kernel import (
 __all__ = ["begin", "enter_sums", "present_row", "set_out", "try_again"]
 
 
-@compiled
+@inlined
 def set_out(
     agenda: Agenda, c: int, factors: Reals, clients: Clients, programs: Programs, setting: Setting
 ) -> None:
@@ -63,7 +63,7 @@ def set_out(
     push(agenda, end, 2 * c + 2, GO_ON, c, at[c, STAMP])
 
 
-@compiled
+@inlined
 def begin(
     agenda: Agenda,
     c: int,

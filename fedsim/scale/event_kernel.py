@@ -11,7 +11,7 @@ import numpy as np
 
 from fedsim.scale.agenda_kernel import Agenda, pop, push, with_room
 from fedsim.scale.attempt_kernel import enter_sums, try_again
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import borrowed, compiled
 from fedsim.scale.event_state import (
     BEGIN,
     CLOSED,
@@ -53,9 +53,14 @@ def run_events(
     sums: Sums,
 ) -> None:
     """Run until the gathering closes; whoever is still at work then is late."""
-    bells = Bells(np.full(3, np.inf), np.zeros(3, dtype=np.int64))
+    links, queue, clients, programs, setting, sums = borrowed(
+        (links, queue, clients, programs, setting, sums)
+    )
+    own_bells = Bells(np.full(3, np.inf), np.zeros(3, dtype=np.int64))
+    bells = borrowed(own_bells)
     num = len(setting.order)
-    pieces, factors = begin_traces(agenda, setting)
+    own_traces = begin_traces(agenda, setting)
+    pieces, factors = borrowed(own_traces)
     if setting.deadline_s < np.inf:
         push(agenda, setting.deadline_s, 2 * num + 4, DEADLINE, 0, 0)
     numbers = sums.numbers
@@ -86,6 +91,8 @@ def run_events(
         elif happened == IS_LOST:
             lose(agenda, c, now, clients, programs, setting, sums)
     close(agenda, links, queue, bells, clients, programs, setting, sums)
+    # What was borrowed lives as long as its owner is spoken of.
+    own_bells.due_s[0] = own_traces[1][0] = 0.0
 
 
 @compiled

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.flow_heap_kernel import Flows, Heaps
 from fedsim.scale.link_kernel import (
     advance,
@@ -92,7 +92,7 @@ def flow_link(rate: Reals, capacity: float, start_s: float) -> FlowLink:
     )
 
 
-@compiled
+@inlined
 def join(link: FlowLink, c: int, size: float, now: float) -> None:
     """Client ``c`` begins to send ``size`` bytes."""
     flows, queues, sets, heaps, real, count, capacity = link
@@ -113,7 +113,7 @@ def leave(link: FlowLink, c: int, now: float) -> float:
     return unsent
 
 
-@compiled
+@inlined
 def complete(link: FlowLink, c: int, end: float) -> float:
     """Client ``c`` has sent everything at ``end``; when that is by the link's clock [s]."""
     flows, _, sets, heaps, real, count, capacity = link
@@ -124,7 +124,7 @@ def complete(link: FlowLink, c: int, end: float) -> float:
     return through
 
 
-@compiled
+@inlined
 def next_due(link: FlowLink) -> tuple[int, float]:
     """Whose flow ends next, and when; -1 and infinite where there is none [s]."""
     flows, queues, _, heaps, real, count, _ = link

@@ -11,7 +11,7 @@ import numpy as np
 from fedsim.scale.agenda_kernel import Agenda, pop, push, ticks, with_room
 from fedsim.scale.attempt_kernel import enter_sums, try_again
 from fedsim.scale.candidate_kernel import add, discard, pick
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import borrowed, compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
     CLOSED,
@@ -110,6 +110,9 @@ def run_free(
     free: Free,
 ) -> tuple[int, int, Agenda]:
     """Run until something is asked of the server: why, the event's kind, and the agenda."""
+    links, queue, bells, pieces, factors, clients, programs, setting, sums, free = borrowed(
+        (links, queue, bells, pieces, factors, clients, programs, setting, sums, free)
+    )
     run = free.run
     num = len(setting.order)
     while True:
@@ -146,7 +149,7 @@ def run_free(
                 return STUCK, 0, agenda
 
 
-@compiled
+@inlined
 def start(
     agenda: Agenda, c: int, now: float, clients: Clients, setting: Setting, free: Free
 ) -> None:
@@ -232,7 +235,7 @@ def stop_all(
     return num
 
 
-@compiled
+@inlined
 def _fill(agenda: Agenda, now: float, clients: Clients, setting: Setting, free: Free) -> bool:
     """Fill the free slots; False where the next client's draws are not known yet."""
     run = free.run
@@ -307,7 +310,7 @@ def _let_in(now: float, free: Free) -> None:
     run[NEEDS_FILL] = 1
 
 
-@compiled
+@inlined
 def _go_on(
     agenda: Agenda,
     c: int,
@@ -344,7 +347,7 @@ def _go_on(
         _free_slot(c, free)
 
 
-@compiled
+@inlined
 def _enter_buffer(c: int, now: float, clients: Clients, free: Free) -> None:
     row = free.run[TAIL]
     free.run[TAIL] += 1
@@ -358,7 +361,7 @@ def _enter_buffer(c: int, now: float, clients: Clients, free: Free) -> None:
             free.entry_sums[row, label, column] = clients.sums[c, label, column]
 
 
-@compiled
+@inlined
 def _free_slot(c: int, free: Free) -> None:
     """The client is idle."""
     run = free.run

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsim.scale.agenda_kernel import Agenda, push
 from fedsim.scale.attempt_kernel import begin
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
     GO_ON,
@@ -45,7 +45,7 @@ def begin_traces(agenda: Agenda, setting: Setting) -> tuple[Integers, Reals]:
     return pieces, factors
 
 
-@compiled
+@inlined
 def _announce_change(agenda: Agenda, setting: Setting, which: int, piece: int) -> None:
     laps = piece // setting.num_pieces[which]
     time = laps * setting.period_s[which]
@@ -53,7 +53,7 @@ def _announce_change(agenda: Agenda, setting: Setting, which: int, piece: int) -
     push(agenda, time, 0, RATES, which, 0)
 
 
-@compiled
+@inlined
 def handle(
     agenda: Agenda,
     links: Links,

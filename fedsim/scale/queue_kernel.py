@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.scale.agenda_kernel import Agenda, empty_agenda, pop, push
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 
 __all__ = [
     "GO_ON",
@@ -121,7 +121,7 @@ def free_request(queue: Queue, c: int) -> int:
     return r
 
 
-@compiled
+@inlined
 def ask(agenda: Agenda, queue: Queue, r: int, now: float, own: float, shared: float) -> None:
     """Enter request ``r``; one that finds an accelerator free starts at once, alone."""
     queue.stamp[r] += 1
@@ -135,7 +135,7 @@ def ask(agenda: Agenda, queue: Queue, r: int, now: float, own: float, shared: fl
         push(queue.waiting, now, r % queue.numbers[_NUM_CLIENTS], 0, r, queue.stamp[r])
 
 
-@compiled
+@inlined
 def end_service(
     agenda: Agenda, queue: Queue, head: int, stamp: int, now: float, stamps: Integers, totals: Reals
 ) -> None:
@@ -183,7 +183,7 @@ def withdraw(agenda: Agenda, queue: Queue, r: int, now: float, totals: Reals) ->
     return 1
 
 
-@compiled
+@inlined
 def _serve(agenda: Agenda, queue: Queue, head: int, now: float) -> None:
     """Begin with a request and those that hang on it."""
     own, shared = 0.0, 0.0
@@ -200,7 +200,7 @@ def _serve(agenda: Agenda, queue: Queue, head: int, now: float) -> None:
     push(agenda, now + (own + shared), 0, SERVED, head, queue.stamp[head])
 
 
-@compiled
+@inlined
 def _release(agenda: Agenda, queue: Queue, head: int, now: float, totals: Reals) -> None:
     """Note a service's time and give its accelerator to those who wait."""
     totals[_SERVED_S] += max(0.0, now - queue.start_s[head])

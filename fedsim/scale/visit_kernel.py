@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsim.scale.agenda_kernel import Agenda, push, ticks
 from fedsim.scale.attempt_kernel import set_out
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.event_state import (
     GO_ON,
     NUM_VISITS,
@@ -70,7 +70,7 @@ __all__ = ["arrive", "change_class", "listen", "ring", "stop"]
 _SEGMENT_BYTES = 1448.0
 
 
-@compiled
+@inlined
 def book_service(c: int, label: int, now: float, served: float, clients: Clients) -> None:
     seconds = clients.sums
     seconds[c, label, COMPUTE] += served
@@ -78,7 +78,7 @@ def book_service(c: int, label: int, now: float, served: float, clients: Clients
     seconds[c, label, WAIT] += max(0.0, now - clients.real[c, JOINED] - served)
 
 
-@compiled
+@inlined
 def note_visit(
     c: int, resource: int, now: float, clients: Clients, setting: Setting, sums: Sums
 ) -> None:
@@ -95,7 +95,7 @@ def note_visit(
     sums.visit_s[row, 0], sums.visit_s[row, 1] = clients.real[c, JOINED], now
 
 
-@compiled
+@inlined
 def listen(agenda: Agenda, link: FlowLink, bells: Bells, which: int) -> None:
     """Announce a link's next end, if it is ahead of what was announced."""
     _, end = next_due(link)
@@ -105,7 +105,7 @@ def listen(agenda: Agenda, link: FlowLink, bells: Bells, which: int) -> None:
         push(agenda, end, 0, RING, which, bells.stamp[which])
 
 
-@compiled
+@inlined
 def ring(
     agenda: Agenda, link: FlowLink, bells: Bells, which: int, now: float, clients: Clients
 ) -> None:
@@ -220,7 +220,7 @@ def stop_service(
     book_service(c, label, now, served, clients)
 
 
-@compiled
+@inlined
 def arrive(
     agenda: Agenda,
     links: Links,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.stages import Kind
 
 __all__ = [
@@ -212,7 +212,7 @@ def _startup(message_bytes: int, goodput: float, trip: float, links: Reals, whic
     return seconds
 
 
-@compiled
+@inlined
 def enter_next_stage(c: int, now: float, clients: Clients, programs: Programs) -> None:
     """A visit is over: half a round trip follows a flow, the next stage a request."""
     at, real, _, _ = clients
