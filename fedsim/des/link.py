@@ -101,14 +101,16 @@ class SharedLink:
 
     def join(self, client: int, num_bytes: float, rate_bytes_per_s: float) -> Flow:
         """Start a flow now; its ``done`` is handled when the last byte is through."""
-        flow = Flow(client, num_bytes, rate_bytes_per_s, Signal(self._agenda))
+        # A rate far above the capacity says no more than the capacity, and sums would lose digits.
+        rate = min(rate_bytes_per_s, self.capacity)
+        flow = Flow(client, num_bytes, rate, Signal(self._agenda))
         now_s = self._agenda.now
         self._advance(now_s)
-        if rate_bytes_per_s > self._level:
+        if rate > self._level:
             # One more only lowers the level, so it is above it for certain.
             self._enter_level(flow, self._virtual + num_bytes)
         else:
-            self._enter_capped(flow, max(now_s, self._clock_s) + num_bytes / rate_bytes_per_s)
+            self._enter_capped(flow, max(now_s, self._clock_s) + num_bytes / rate)
         self._settle()
         return flow
 
@@ -134,8 +136,8 @@ class SharedLink:
                 continue
             remaining = self._remaining(flow)
             self._take_out(flow)
-            flow.rate = rate
-            self._enter_capped(flow, self._clock_s + remaining / rate)
+            flow.rate = min(rate, self.capacity)
+            self._enter_capped(flow, self._clock_s + remaining / flow.rate)
         self._settle()
 
     def _advance(self, to_s: float) -> None:

@@ -73,6 +73,8 @@ def flow_link(rate: Reals, capacity: float, start_s: float) -> FlowLink:
         [s].
     """
     num = len(rate)
+    # A rate far above the capacity says no more than the capacity, and sums would lose digits.
+    rate = np.minimum(rate, capacity)
     by_rank = np.argsort(rate, kind="stable").astype(np.int64)
     rank = np.empty(num, dtype=np.int64)
     rank[by_rank] = np.arange(num)
@@ -152,7 +154,7 @@ def change_rates(link: FlowLink, clients: Integers, rates: Reals, now: float) ->
         if lacking[c] >= 0.0:
             take_out(c, flows, sets, real, count)
     for i in range(len(clients)):
-        rate[clients[i]] = rates[i]
+        rate[clients[i]] = min(rates[i], capacity[0])
     order = np.argsort(rate, kind="mergesort")
     for place in range(num):
         by_rank[place] = order[place]

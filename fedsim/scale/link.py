@@ -41,7 +41,9 @@ class FlowSet:
         self, num_bytes: Reals, rate_bytes_per_s: Reals, capacity_bytes_per_s: float
     ) -> None:
         self.num_bytes = np.ascontiguousarray(num_bytes, dtype=np.float64)
-        self.rate = np.ascontiguousarray(rate_bytes_per_s, dtype=np.float64)
+        # A rate far above the capacity says no more than the capacity, and sums would lose digits.
+        rate = np.minimum(rate_bytes_per_s, capacity_bytes_per_s)
+        self.rate = np.ascontiguousarray(rate, dtype=np.float64)
         self.capacity = float(capacity_bytes_per_s)
         self._was_full = False
         self._total_bytes = float(self.num_bytes.sum())

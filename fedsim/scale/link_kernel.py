@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import borrowed, compiled
 from fedsim.scale.flow_heap_kernel import Flows, Heaps, push, top
 from fedsim.scale.link_state import (
     CAPPED,
@@ -114,20 +114,42 @@ def _share(
 ) -> None:
     """Run flows through in order of arrival; fill ``departure`` (infinite) and ``unsent`` (0)."""
     num = len(arrival)
-    flows = (np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank)
-    queues = (
+    own_flows = (np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank)
+    own_queues = (
         np.full(num, -1, dtype=np.int64),
         np.full(MAX_LANES, -1, dtype=np.int64),
         np.full(MAX_LANES, -1, dtype=np.int64),
         lane,
     )
     num_words = starts[len(starts) - 1]
-    sets = (starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64))
-    heaps = (np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64))
+    own_sets = (starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64))
+    own_heaps = (np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64))
     real = np.zeros(5)
     real[LEVEL] = np.inf
     real[LEAST_RATE] = np.inf
     count = np.zeros(4, dtype=np.int64)
+    owners = own_flows, own_queues, own_sets, own_heaps, real, count
+    _run_through(arrival, capacity, leavers, leave_by, departure, unsent, borrowed(owners))
+    # What was borrowed lives as long as its owner is spoken of.
+    count[0] = len(own_flows[0]) + len(own_queues[0]) + len(own_sets[1]) + len(own_heaps[0])
+
+
+@compiled
+def _run_through(
+    arrival: Reals,
+    capacity: float,
+    leavers: Integers,
+    leave_by: Reals,
+    departure: Reals,
+    unsent: Reals,
+    state: tuple[Flows, Queues, Sets, Heaps, Reals, Integers],
+) -> None:
+    flows, queues, sets, heaps, real, count = state
+    arrival, leavers, leave_by, departure, unsent = borrowed(
+        (arrival, leavers, leave_by, departure, unsent)
+    )
+    size, rate, by_rank = flows[2], flows[3], flows[5]
+    num = len(arrival)
     next_arrival = next_leaver = 0
     while True:
         if count[NUM_SHARED] > 1:

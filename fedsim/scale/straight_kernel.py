@@ -182,12 +182,12 @@ def _walk(
     visit = 0
     for s in range(table.kind.shape[1]):
         kind = table.kind[v, s]
-        if kind < 0 or now >= stop:
+        if kind < 0 or now >= stop - 5e-10:
             return
         if table.laps[v, s] > 1 and table.block_stop[v, s] > s + 1:
             # Several computations in turn, again and again: whole laps first.
             now = _lap(s, v, outcome, pace, now, stop, table, tally)
-            if now >= stop:
+            if now >= stop - 5e-10:
                 return
         if kind == _CLIENT and _is_in_lap(s, v, table):
             continue

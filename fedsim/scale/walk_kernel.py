@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.scale.agenda_kernel import ticks
 from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.stages import Kind
 
@@ -121,9 +122,14 @@ def walk(
     now, pace = real[c, SINCE], real[c, PACE]
     block, lap, stage, phase = at[c, BLOCK], at[c, LAP], at[c, STAGE], at[c, PHASE]
     bound, length = CUT, 0.0
+    # Who comes to the cut by what it does is cut off before it goes on to what takes no time; who
+    # stood there already has gone on.
+    last_tick = ticks(limit) if ticks(now) < ticks(limit) else ticks(np.inf)
     while True:
         if block == num_blocks[v]:
             bound = THROUGH
+            break
+        if ticks(now) >= last_tick:
             break
         kind = whole[v, stage, KIND]
         label = whole[v, stage, LABEL]
