@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import platformdirs
 
@@ -36,7 +36,7 @@ if "numba" not in sys.modules:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
 
 import numba  # noqa: E402  (the environment first)
-from numba.core import cgutils, types  # noqa: E402
+from numba.core import types  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
 
@@ -50,8 +50,7 @@ def inlined(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return cast("Callable[_P, _R]", numba.njit(cache=True, forceinline=True)(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def borrowed(typing_context: Any, value: _T) -> Any:  # noqa: ARG001 - numba's signature
+def _borrow(typing_context: Any, value: Any) -> Any:  # noqa: ARG001 - numba's signature
     """The arrays in ``value``, a tuple of tuples as deep as you like, without reference counts.
 
     A kernel hands dozens of arrays down through its functions, and numba counts every reference
@@ -62,17 +61,26 @@ def borrowed(typing_context: Any, value: _T) -> Any:  # noqa: ARG001 - numba's s
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _uncounted(context, builder, signature.args[0], arguments[0])
 
-    return value(value), code  # type: ignore[operator]
+    return value(value), code
+
+
+class _Borrow(Protocol):
+    def __call__(self, value: _T, /) -> _T: ...
+
+
+borrowed = cast("_Borrow", intrinsic(_borrow))
 
 
 def _uncounted(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    members: Any
     if isinstance(kind, types.BaseTuple):
-        for index, inner in enumerate(kind):
+        members = enumerate(kind)
+        for index, inner in members:
             member = _uncounted(context, builder, inner, builder.extract_value(value, index))
             value = builder.insert_value(value, member, index)
         return value
     if isinstance(kind, types.Array):
         array = context.make_array(kind)(context, builder, value=value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.meminfo = array.meminfo.type(None)
         return array._getvalue()
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedsim.fleet.simulation import Simulation, SimulationResult
+from fedsim.scale.fluid import check_fluid
 from fedsim.scale.synchronous import SynchronousRun
 
 __all__ = ["simulate"]
@@ -11,7 +12,9 @@ __all__ = ["simulate"]
 _FIRST_HORIZON_S = 3600.0
 
 
-def simulate(simulation: Simulation, *, keeps_visits: bool = False) -> SimulationResult:
+def simulate(
+    simulation: Simulation, *, keeps_visits: bool = False, is_fluid: bool = False
+) -> SimulationResult:
     """Run a simulation with arrays and compiled kernels.
 
     Parameters
@@ -19,26 +22,31 @@ def simulate(simulation: Simulation, *, keeps_visits: bool = False) -> Simulatio
     simulation : Simulation
     keeps_visits : bool
         Whether every visit of a shared resource comes back; for comparisons, not for millions.
+    is_fluid : bool
+        Whether mini-batches are approximated as a fluid; see :mod:`fedsim.scale.fluid`.
 
     Raises
     ------
     ScenarioError
-        If the run cannot come to an end: too few clients ever come, or nobody ever contributes.
+        If the run cannot come to an end: too few clients ever come, or nobody ever contributes;
+        or if the fluid does not know one of its keys.
     """
+    if is_fluid:
+        check_fluid(simulation)
     horizon_s = _FIRST_HORIZON_S
     while True:
-        result = _result(simulation, keeps_visits, horizon_s)
+        result = _result(simulation, keeps_visits, horizon_s, is_fluid)
         if result is not None:
             return result
         horizon_s *= 4
 
 
 def _result(
-    simulation: Simulation, keeps_visits: bool, horizon_s: float
+    simulation: Simulation, keeps_visits: bool, horizon_s: float, is_fluid: bool
 ) -> SimulationResult | None:
     """What came out; None where the horizon was too near."""
     if simulation.policy.mode == "synchronous":
-        return SynchronousRun(simulation, keeps_visits, horizon_s).result()
+        return SynchronousRun(simulation, keeps_visits, horizon_s, is_fluid=is_fluid).result()
     # Loaded where it is needed: reading compiled kernels back takes longer than many a run.
     from fedsim.scale.free_running import FreeRun
 

@@ -20,6 +20,7 @@ from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
 from fedsim.protocol.duration import operation_seconds
 from fedsim.protocol.step import Compute, Each, Gather, Once, leaf_steps
+from fedsim.scale.fluid import APPROXIMATION, FluidSegment
 from fedsim.scale.ledger_rows import ledger_rows
 from fedsim.scale.segment import (
     LATE,
@@ -81,12 +82,22 @@ class SynchronousRun:
     keeps_visits : bool
     horizon_s : float
         How far availability is known [s].
+    is_fluid : bool
+        Whether mini-batches are a fluid; else every one is simulated.
     """
 
-    def __init__(self, simulation: Simulation, keeps_visits: bool, horizon_s: float) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        keeps_visits: bool,
+        horizon_s: float,
+        *,
+        is_fluid: bool = False,
+    ) -> None:
         self._simulation = simulation
         self._keeps_visits = keeps_visits
         self._horizon_s = horizon_s
+        self._is_fluid = is_fluid
         self._ledger = Ledger()
         self._columns = _Columns()
         self._visits: list[NDArray[np.void]] = []
@@ -96,7 +107,7 @@ class SynchronousRun:
         self._segments = simulation.server_protocol.round
         self._programs: dict[int, tuple[Program, ...]] = {}
         self._parts: dict[int, Parts] = {}
-        self._straight: dict[int, StraightSegment | None] = {}
+        self._fast: dict[int, StraightSegment | FluidSegment | None] = {}
         self._intervals: Intervals | None = None
         if not is_always_on(simulation.federation):
             self._intervals = presence(
@@ -132,6 +143,7 @@ class SynchronousRun:
             accelerator_busy_s=self._busy_s,
             num_events=self._num_events,
             visits=visits,
+            approximation=APPROXIMATION if self._is_fluid else "",
         )
 
     def _set_up(self) -> float:
@@ -241,11 +253,15 @@ class SynchronousRun:
         )
 
     def _run(self, index: int, task: SegmentTask) -> SegmentOutcome:
-        if index not in self._straight:
-            programs = self._programs_of(index)
-            can = is_straight(self._simulation, programs)
-            self._straight[index] = StraightSegment(self._simulation, programs) if can else None
-        return passed(self._straight[index], task)
+        if index not in self._fast:
+            self._fast[index] = self._fast_segment(self._programs_of(index))
+        return passed(self._fast[index], task)
+
+    def _fast_segment(self, programs: tuple[Program, ...]) -> StraightSegment | FluidSegment | None:
+        """What runs a segment without events, if anything can."""
+        if is_straight(self._simulation, programs):
+            return StraightSegment(self._simulation, programs)
+        return FluidSegment(self._simulation, programs) if self._is_fluid else None
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
         if index not in self._programs:
