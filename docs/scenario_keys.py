@@ -27,6 +27,7 @@ _HEADINGS: Final = {
     "LinkTable": "[link]",
     "ServerTable": "[server]",
     "PolicyTable": "[policy]",
+    "PrivacyTable": "[privacy]",
     "PriceTable": "[price]",
     "CaseTable": "[[case]]",
 }

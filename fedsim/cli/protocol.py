@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
+
+from fedsim.errors import ScenarioError
+from fedsim.spec.privacy import DifferentialPrivacy, PrivacySpec, SecureAggregation
 
 __all__ = ["command"]
 
@@ -17,7 +21,28 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="Draw a sequence diagram (.png or .svg).",
 )
-def command(name: str, plot_path: Path | None) -> None:
+@click.option(
+    "--secure-aggregation",
+    type=click.Choice(get_args(SecureAggregation)),
+    help="With the steps of secure aggregation, as [privacy] adds them.",
+)
+@click.option(
+    "--differential-privacy",
+    type=click.Choice(get_args(DifferentialPrivacy)),
+    help="With the steps of differential privacy.",
+)
+@click.option(
+    "--num-clients",
+    type=click.IntRange(2, 1_000_000_000),
+    help="Clients that a round asks, for secure aggregation (default: the case study's).",
+)
+def command(
+    name: str,
+    plot_path: Path | None,
+    secure_aggregation: SecureAggregation | None,
+    differential_privacy: DifferentialPrivacy | None,
+    num_clients: int | None,
+) -> None:
     """Show the steps of a framework for the case study's plan.
 
     NAME is fedllm, kd_fedllm, split_fedllm, or module:function of your own.
@@ -29,7 +54,15 @@ def command(name: str, plot_path: Path | None) -> None:
 
     if plot_path is not None:
         check_writable(plot_path, (".png", ".svg"))
-    example = example_protocol(name)
+    privacy = PrivacySpec(
+        secure_aggregation=secure_aggregation, differential_privacy=differential_privacy
+    )
+    if num_clients is not None and secure_aggregation is None:
+        raise ScenarioError(
+            f"--num-clients {num_clients}: no step depends on it without --secure-aggregation; "
+            "give both, or leave it out."
+        )
+    example = example_protocol(name, privacy, num_clients)
     if plot_path is not None:
         from fedsim.report.sequence import sequence_diagram
 

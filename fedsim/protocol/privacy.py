@@ -56,7 +56,7 @@ from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.privacy import PrivacySpec
 
-__all__ = ["MASKED", "masked_values", "with_privacy"]
+__all__ = ["MASKED", "PRIVACY_STEPS", "masked_values", "with_privacy"]
 
 Framework = Callable[[ClientPlan], Protocol]
 
@@ -64,6 +64,16 @@ Framework = Callable[[ClientPlan], Protocol]
 MASKED: Final = {
     Content.ADAPTERS: Content.MASKED_ADAPTERS,
     Content.LOGITS: Content.MASKED_LOGITS,
+}
+#: The added steps by name, in the order in which they happen.
+PRIVACY_STEPS: Final = {
+    "sa1": "make and advertise keys",
+    "sa2": "receive keys, send shares of own secrets",
+    "dp1": "clip, and add noise if it is local",
+    "sa3": "receive shares, mask",
+    "sa4": "who is left, and shares of their secrets",
+    "sa5": "recover secrets, take masks away",
+    "dp2": "add noise to the average",
 }
 #: Key pairs of a client, and its secrets that are shared: the mask key and the self mask's seed.
 _NUM_KEY_PAIRS: Final = 2
@@ -85,8 +95,8 @@ def with_privacy(
         n, the clients that a round asks: all of them exchange keys.
     num_dropouts : int
         Of these, the clients whose vectors do not count though they have shared keys; the server
-        takes away their masks with every neighbor. 0 is the base: a policy that goes on without
-        the last ones makes it more, failures at random are not foreseen.
+        takes away the masks that others have with them. 0 is the base: a policy that goes on
+        without the last ones makes it more, failures at random are not foreseen.
 
     Raises
     ------
@@ -173,8 +183,8 @@ class _Scheme:
         if h * (n - num_dropouts) < t * n:
             raise ScenarioError(
                 f"secure aggregation of {n:,} clients without {num_dropouts:,} of them: {t:,} of "
-                f"{h:,} shares recover a secret and fewer are left; ask fewer clients more than "
-                "are awaited."
+                f"{h:,} shares recover a secret and fewer are left; await more of the clients, or "
+                "ask fewer beyond those that are awaited."
             )
         return cls(privacy, n, k, h, t, num_dropouts)
 
@@ -223,12 +233,16 @@ class _Scheme:
     def server_steps(self, num_values: int) -> tuple[Step, ...]:
         """Recover secrets, expand the masks that do not cancel, and take them away: sa5.
 
-        Self masks of all whose vectors came; and of each that dropped out its masks with neighbors.
+        Self masks of all whose vectors came; and the masks between these and the others. Two that
+        dropped out left none behind (Bonawitz et al., figure 4: u in U3, v in U2 without U3).
         """
         # All clients of a complete graph have the same holders, so the same coefficients.
         num_sets = 1 if self.privacy.secure_aggregation == "secagg" else self.n
-        pairs = self.num_dropouts * self.k
-        masks = self.n - self.num_dropouts + pairs
+        left = self.n - self.num_dropouts
+        # d (n - d) pairs of a complete graph, and the share k / (n - 1) of them in the mean over
+        # who drops out of any other; rounded up.
+        pairs = -(-self.num_dropouts * left * self.k // (self.n - 1))
+        masks = left + pairs
         steps: tuple[Step, ...] = (
             Compute("sa5", Site.SERVER, RecoverSecrets(self.n, num_sets, self.t)),
         )

@@ -1,14 +1,17 @@
 """Integer operations of secure aggregation and differential privacy, exact for the algorithms here.
 
-One operation is one instruction on a 64-bit word: a product, a sum, half a round of AES; and one
-elementary function of a floating-point number. Left out: modular reduction, authentication of
-ciphertexts, and the random coefficients of Shamir's polynomials.
+One operation is one instruction: a product or a sum of 64-bit words, a round of AES on its block of
+two words, an elementary function of a floating-point number. Left out: modular reduction,
+authentication of ciphertexts, hashes that make keys of agreed secrets, the random coefficients of
+Shamir's polynomials and the differences of his points.
 
 References
 ----------
 Bonawitz et al., Practical Secure Aggregation for Privacy-Preserving Machine Learning, CCS 2017,
 doi:10.1145/3133956.3133982, sections 4 and 7: what is computed and how often. The paper counts
-orders of growth; the constants are those of the algorithms below.
+orders of growth; the constants are those of the algorithms below. Its implementation agrees on keys
+over NIST P-256; here it is X25519 (RFC 7748), whose keys are as long and whose operations can be
+counted from its specification.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ _KEY_PRODUCT: Final = 255 * _LADDER_STEP + 266 * _FIELD_PRODUCT
 #: Inverse in Shamir's field as a power with a 256-bit exponent, half of whose bits are ones.
 _INVERSE: Final = (256 + 128) * _FIELD_PRODUCT
 
-#: AES-128 in counter mode: 10 rounds (FIPS 197) for a block of two words.
+#: AES-128 in counter mode: 10 rounds (FIPS 197), an instruction each, for a block of two words.
 _PRG_WORD: Final = 5
 #: A word of pseudorandom numbers, added to the value (or the plaintext).
 _MASKED_WORD: Final = _PRG_WORD + 1

@@ -108,6 +108,12 @@ class Result:
         return list((self.table.get("energy") or {}).get("missing") or ())
 
     @property
+    def privacy(self) -> Mapping[str, Any]:
+        """What hides clients' contributions, with its steps; empty where nothing does."""
+        privacy: Mapping[str, Any] = self.table.get("privacy") or {}
+        return privacy
+
+    @property
     def money(self) -> Mapping[str, Any]:
         """What all rounds cost, by kind, with the currency; empty where no price is known."""
         money: Mapping[str, Any] = self.table.get("money") or {}

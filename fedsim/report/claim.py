@@ -40,9 +40,9 @@ class Claim:
 
 
 def claims(results: Sequence[Result]) -> list[Claim]:
-    """The claims that these results can speak about."""
+    """The claims that these results can speak about: none of them is about hidden ones."""
     by_framework = {
-        name: [r for r in results if r.framework == name]
+        name: [r for r in results if r.framework == name and not r.privacy]
         for name in ("fedllm", "kd_fedllm", "split_fedllm")
     }
     found: list[Claim] = []
@@ -64,9 +64,10 @@ def break_even_ranks(results: Sequence[Result]) -> list[tuple[Result, Fraction]]
     what else is sent is not, so the rank is ``(logits - head) / slope``. Below 0 or 1 there is
     no such rank and FedLLM always sends more.
     """
+    plain = [r for r in results if not r.privacy]
     fedllm = [
         r
-        for r in results
+        for r in plain
         if r.framework == "fedllm" and r.plan["lora"] is not None and len(r.classes) == 1
     ]
     if not fedllm:
@@ -78,7 +79,7 @@ def break_even_ranks(results: Sequence[Result]) -> list[tuple[Result, Fraction]]
     head = payload - slope * plan["lora"]["r"]
     return [
         (result, (Fraction(result.exchanged_bytes) - head) / slope)
-        for result in results
+        for result in plain
         if result.framework == "kd_fedllm"
     ]
 

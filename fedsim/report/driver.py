@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fedsim.report.answer import Result
+from fedsim.units import format_bytes, format_flop
 
 __all__ = ["driver"]
 
@@ -32,6 +33,8 @@ def driver(result: Result, metric: str) -> str:
         return ""
     table = _explaining_class(result, metric)
     sentence: str = _DRIVERS[result.framework](table["plan"], metric)
+    if metric in ("bytes", "flop") and sentence and result.privacy:
+        sentence += f", and {_hiding(result, metric, table['name'])}"
     if sentence and len({repr(c["plan"]) for c in result.classes}) > 1:
         return f"{sentence} (class '{table['name']}'; other classes have other plans)"
     return sentence
@@ -42,6 +45,15 @@ def _explaining_class(result: Result, metric: str) -> Mapping[str, Any]:
     if metric == "memory":
         return max(result.classes, key=lambda c: c["per_client_round"]["peak_memory_bytes"])
     return max(result.classes, key=lambda c: c["num_clients"])
+
+
+def _hiding(result: Result, metric: str, name: str) -> str:
+    added = next(row for row in result.privacy["added"] if row["party"] == name)
+    if metric == "flop":
+        return f"privacy adds {format_flop(added['client_flop'])}"
+    num_bytes = added["uplink_payload_bytes"] + added["downlink_payload_bytes"]
+    # Fewer bits a value may save more than the keys and shares take.
+    return f"privacy {'adds' if num_bytes >= 0 else 'saves'} {format_bytes(abs(num_bytes))}"
 
 
 def _time(result: Result) -> str:

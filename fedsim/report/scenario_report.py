@@ -18,6 +18,7 @@ from rich.text import Text
 from fedsim.report.answer import Result, framework_label, results_of
 from fedsim.report.claim import break_even_ranks, claims
 from fedsim.report.cost_table import CostTables
+from fedsim.report.privacy_table import PrivacyTable
 from fedsim.report.round_table import ResourceTable, RoundTable
 from fedsim.report.verdict import verdicts
 from fedsim.units import format_bytes
@@ -51,6 +52,7 @@ def scenario_report(scenario: Mapping[str, Any]) -> RenderableType:
         Text(_setting(results), style="dim"),
         Text(),
         CostTables(shown),
+        PrivacyTable(shown),
         RoundTable(shown),
         ResourceTable(shown),
     ]

@@ -12,6 +12,7 @@ from math import isclose
 from fedsim.ledger import SERVER
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake
+from fedsim.scenario.protection import privacy_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.units import format_seconds
 
@@ -33,6 +34,7 @@ def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake
     yield from _classes(settings)
     yield from _learning(settings)
     yield from _policy(settings)
+    yield from privacy_mistakes(settings)
 
 
 def is_buildable(settings: Settings) -> bool:

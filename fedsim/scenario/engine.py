@@ -97,7 +97,7 @@ def chosen_engine(
     if answer.infeasible is not None:
         return Choice("analytic", "the plan does not fit into memory: nothing was simulated")
     if settings.engine == "auto" and not beyond and answer.round_time.is_exact:
-        return Choice("analytic", "nobody waits for anybody, so the closed form is exact")
+        return Choice("analytic", "nobody queues, so a simulation would find the same")
     load = _Load.of(federation, policy, framework)
     if settings.engine == "auto":
         return _simulating(load, ", ".join(beyond) if beyond else answer.round_time.why)

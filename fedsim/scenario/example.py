@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.protocol.privacy import with_privacy
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.build import Place, built_federation
 from fedsim.scenario.document import read_document
@@ -13,6 +14,7 @@ from fedsim.scenario.framework import find_framework
 from fedsim.scenario.mistake import refusal
 from fedsim.scenario.settings import Settings
 from fedsim.spec.plan import ClientPlan
+from fedsim.spec.privacy import PrivacySpec
 from fedsim.spec.quantity import FROM_FILE
 
 __all__ = ["Example", "example_protocol"]
@@ -38,7 +40,9 @@ class Example:
     words: str
 
 
-def example_protocol(name: str) -> Example:
+def example_protocol(
+    name: str, privacy: PrivacySpec | None = None, num_participants: int | None = None
+) -> Example:
     """The protocol of a framework for the shipped case study's plan.
 
     Parameters
@@ -46,11 +50,15 @@ def example_protocol(name: str) -> Example:
     name : str
         ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or ``module:function``; a module is looked for
         in the current folder.
+    privacy : PrivacySpec, optional
+        What hides the clients' contributions.
+    num_participants : int, optional
+        Clients that a round asks; the case study's by default.
 
     Raises
     ------
     ScenarioError
-        If there is no such framework, or it refuses the plan.
+        If there is no such framework, or it refuses the plan or the privacy.
     """
     try:
         framework = find_framework(name, Path.cwd())
@@ -64,11 +72,15 @@ def example_protocol(name: str) -> Example:
     if federation is None:
         raise refusal(mistake.line(document.file) for mistake in mistakes)
     plan = federation.server_plan
+    spec, num = privacy or PrivacySpec(), num_participants or federation.num_clients
     try:
-        protocol = framework(plan)
+        protocol = with_privacy(framework, spec, num)(plan)
     except ProtocolError as error:
         raise ScenarioError(f"framework '{name}': {error}") from error
-    return Example(plan, protocol, _words(settings, name))
+    words = _words(settings, name)
+    if spec.secure_aggregation is not None:
+        words += f", {spec.secure_aggregation} of {num:,} clients"
+    return Example(plan, protocol, words)
 
 
 def _words(settings: Settings, name: str) -> str:

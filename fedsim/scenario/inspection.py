@@ -7,7 +7,7 @@ wrong is for the declarations, the checks and the specs to say.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_s
 from fedsim.scenario.document import Document
 from fedsim.scenario.mend import mended_settings
 from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
+from fedsim.scenario.protection import Protection, length_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.variant import Variant, variants
 from fedsim.spec.federation import FederationSpec
@@ -34,15 +35,19 @@ class Inspected:
     Attributes
     ----------
     variant : Variant
+        Its protocol hides what ``[privacy]`` says.
     settings : Settings
     federation : FederationSpec
     policy : PolicySpec
+    protection : Protection or None
+        None where nothing is hidden.
     """
 
     variant: Variant
     settings: Settings
     federation: FederationSpec
     policy: PolicySpec
+    protection: Protection | None = None
 
 
 def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
@@ -165,7 +170,17 @@ def _built(
         return None
     mistakes = _protocol_mistakes(variant, federation)
     log.add(variant, mistakes)
-    return None if mistakes else Inspected(variant, settings, federation, policy)
+    if mistakes:
+        return None
+    protection = Protection.of(variant.protocol, settings, federation.num_clients, policy)
+    if not protection.is_active:
+        return Inspected(variant, settings, federation, policy)
+    mistakes = _privacy_mistakes(variant, protection, federation)
+    log.add(variant, mistakes)
+    if mistakes:
+        return None
+    hidden = replace(variant, protocol=protection.framework())
+    return Inspected(hidden, settings, federation, policy, protection)
 
 
 def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
@@ -183,3 +198,15 @@ def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mis
         "frozen); give them cut layers and lora.num_top_layers that agree in this."
     )
     return [Mistake(where, repr(variant.framework), text)]
+
+
+def _privacy_mistakes(
+    variant: Variant, protection: Protection, federation: FederationSpec
+) -> list[Mistake]:
+    """What the framework or the number of clients refuses to hide."""
+    try:
+        return list(length_mistakes(protection, federation))
+    except ScenarioError as error:
+        return [Mistake.of(error, "[privacy]")]
+    except ProtocolError as error:
+        return [Mistake(f"[[case]] '{variant.case}' framework", "", str(error))]

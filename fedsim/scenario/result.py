@@ -19,6 +19,7 @@ from fedsim.protocol.payload import adapter_payload
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
+from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import Simulated, simulated_tables
 from fedsim.spec.device import DeviceSpec
@@ -83,6 +84,8 @@ class Found:
         Plan to protocol.
     simulated : Simulated or None
         None where the closed form answered, or nothing can run.
+    protection : Protection or None
+        What ``[privacy]`` hides.
     """
 
     answer: AnalyticResult
@@ -90,6 +93,7 @@ class Found:
     choice: Choice
     framework: Callable[[ClientPlan], Protocol]
     simulated: Simulated | None = None
+    protection: Protection | None = None
 
 
 def result_table(
@@ -119,6 +123,7 @@ def result_table(
             "peak_memory_bytes": answer.server_memory_bytes,
         },
         "server": _server(federation),
+        "privacy": privacy_entry(found.protection, federation, answer),
         "totals": _picked(answer.total, _TOTALS),
         "wasted": None,
         "rounds": None,
@@ -229,7 +234,8 @@ def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]
     training = plan.training
     model = training.model
     table = settings.model_dump(
-        mode="json", include={"model", "lora", "workload", "split", "learning", "policy"}
+        mode="json",
+        include={"model", "lora", "workload", "split", "learning", "policy", "privacy"},
     )
     table["workload"]["samples_per_client"] = plan.train_epochs[0].num_samples
     table["workload"]["batch_size"] = plan.batch_size
@@ -301,6 +307,16 @@ def _exactness(framework: str, settings: Settings, found: Found) -> dict[str, st
     )
     payload = count if sends_tokens else "exact"
     setup = "exact" if framework in ("fedllm", "split_fedllm") else count
+    if found.protection is not None:
+        # No real run masks or adds noise, so none reproduces what that takes.
+        count = "approximate"
+        if found.protection.hides_sums:
+            payload = "approximate"
+            if found.simulated is not None:
+                time = "approximate"
+            elif len(found.answer.classes) > 1:
+                # Its messages wait for the slowest client, which no segment of the round says.
+                time = "lower_bound"
     return {
         "uplink_payload_bytes": payload,
         "downlink_payload_bytes": payload,
@@ -334,6 +350,7 @@ def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
         )
+    notes.extend(privacy_notes(framework, found.protection))
     return notes
 
 

@@ -212,7 +212,14 @@ def _result(file: str, entry: Weighed, number: int, progress: Progress | None) -
         variant.framework,
         each.settings,
         each.federation,
-        Found(entry.closed_form, _setup_seconds(each), entry.choice, variant.protocol, simulated),
+        Found(
+            entry.closed_form,
+            _setup_seconds(each),
+            entry.choice,
+            variant.protocol,
+            simulated,
+            each.protection,
+        ),
     )
 
 

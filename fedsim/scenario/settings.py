@@ -9,6 +9,7 @@ from pydantic import Field
 from fedsim.scenario.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
 from fedsim.scenario.key import Table, key
 from fedsim.scenario.price_table import PriceTable
+from fedsim.scenario.privacy_table import PrivacyTable
 from fedsim.scenario.tables import LearningTable, LoraTable, ModelTable, SplitTable, WorkloadTable
 
 __all__ = ["OVERRIDABLE", "CaseTable", "ScenarioFile", "Settings"]
@@ -42,6 +43,9 @@ class Settings(Table):
     server: ServerTable = key("time", description="The server")
     price: PriceTable = key("cost", default=PriceTable(), description="What a run costs in money")
     policy: PolicyTable = key("time", default=PolicyTable(), description="How long it waits")
+    privacy: PrivacyTable = key(
+        "cost", "time", default=PrivacyTable(), description="What hides a contribution"
+    )
 
 
 #: Tables that a case may override.
@@ -56,6 +60,7 @@ OVERRIDABLE: Final = (
     "link",
     "server",
     "policy",
+    "privacy",
     "price",
 )
 
@@ -83,6 +88,7 @@ class CaseTable(Table):
     link: str | _Overrides = key("time", default=None, description="Changes to [link]")
     server: _Overrides = key("time", default=None, description="Changes to [server]")
     policy: _Overrides = key("time", default=None, description="Changes to [policy]")
+    privacy: _Overrides = key("cost", "time", default=None, description="Changes to [privacy]")
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
 
 

@@ -57,8 +57,8 @@ class PrivacySpec:
         if self.neighbors is not None:
             if self.secure_aggregation != "secagg+":
                 raise ScenarioError(
-                    "privacy.neighbors has no meaning unless secure_aggregation = 'secagg+'; "
-                    "leave it out."
+                    f"privacy.neighbors = {self.neighbors}: no meaning unless secure_aggregation "
+                    "= 'secagg+'; leave it out."
                 )
             if self.neighbors < 1:
                 raise ScenarioError(f"privacy.neighbors = {self.neighbors}; at least 1 is needed.")
@@ -67,8 +67,8 @@ class PrivacySpec:
             return
         if self.secure_aggregation is None:
             raise ScenarioError(
-                "privacy.quantization_bits has no meaning without secure aggregation; leave it "
-                "out, or set secure_aggregation = 'secagg'."
+                f"privacy.quantization_bits = {bits}: no meaning without secure aggregation; leave "
+                "it out, or set secure_aggregation = 'secagg'."
             )
         if not 1 <= bits <= _MAX_QUANTIZATION_BITS:
             raise ScenarioError(

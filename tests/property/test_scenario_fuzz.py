@@ -120,6 +120,7 @@ WORD: Final = st.sampled_from(
     [
         *("auto", "analytic", "des", "scale", "synchronous", "buffered", "windowed"),
         *("random", "resource", "utility", "fcfs", "sharing", "turns", "interleaved"),
+        *("secagg", "secagg+", "central", "local"),
         *("v1", "v2", "always", "on_off", "diurnal", "trace", "new", "new-tls", "reused"),
         *("none", "longest", "fedllm", "gpt2-tiny", "3g", "rtx4090"),
         *("clients.csv", "rates.csv", "stays.csv", "x.toml", "nowhere.csv", ".", "/dev/null"),
@@ -149,6 +150,8 @@ BASES: Final[tuple[dict[str, Any], ...]] = (
     {"fleet": {"table": "clients.csv"}, "link": {"trace": "rates.csv", "trace_period": "1 h"}},
     {"split": {"server_variant": "v2", "server_order": "interleaved"}, "server": {"max_batch": 3}},
     {"workload": {"samples_p95": 40}, "device": {"slowdown_p95": 3.0, "round_variation": 0.2}},
+    {"privacy": {"secure_aggregation": "secagg+", "differential_privacy": "central"}},
+    {"privacy": {"secure_aggregation": "secagg"}, "policy": {"quorum": 3}},
 )
 FRAMEWORKS: Final = ("fedllm", "kd_fedllm", "split_fedllm")
 
@@ -174,6 +177,9 @@ def _changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 @example(BASES[4], "fedllm", [("fleet.availability.mean_on", "1 ms")] * 2)
 @example(BASES[9], "kd_fedllm", [("fleet.num_clients", 10**8)])
 @example(BASES[9], "split_fedllm", [("workload.samples_p95", 10**6)])
+@example(BASES[10], "fedllm", [("fleet.num_clients", 10**9)])
+@example(BASES[10], "kd_fedllm", [("privacy.neighbors", 3), ("privacy.quantization_bits", 1)])
+@example(BASES[11], "fedllm", [("policy.mode", "buffered"), ("policy.retries", 2)])
 def test_a_hostile_value_ends_in_an_answer_or_a_message(
     base: dict[str, Any], framework: str, changes: list[tuple[str, Any]]
 ) -> None:
