@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fedsim.fleet import Simulation, prepare
 from fedsim.protocol import fedllm, kd_fedllm, split_fedllm
+from fedsim.protocol.privacy import with_privacy
 from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.device import DeviceSpec
@@ -22,6 +23,7 @@ from fedsim.spec.model import HeadSpec
 from fedsim.spec.model_catalogue import model
 from fedsim.spec.plan import ClientPlan, Cut, TrainingSpec
 from fedsim.spec.policy import PolicySpec
+from fedsim.spec.privacy import PrivacySpec
 from fedsim.spec.tuning import LoraTuning
 
 __all__ = ["Case", "simulations"]
@@ -65,11 +67,17 @@ class Case:
 
 @st.composite
 def simulations(
-    draw: st.DrawFn, *, modes: tuple[str, ...] = ("synchronous",), max_clients: int = 40
+    draw: st.DrawFn,
+    *,
+    modes: tuple[str, ...] = ("synchronous",),
+    max_clients: int = 40,
+    hides: bool = False,
 ) -> Case:
-    """A simulation of up to ``max_clients`` clients."""
+    """A simulation of up to ``max_clients`` clients, who hide what they send where ``hides``."""
     name = draw(st.sampled_from(sorted(FRAMEWORKS)))
-    training = draw(st.sampled_from(_TRAININGS)) if name == "split_fedllm" else _TRAININGS[0]
+    # A client that trains nothing sends no sum, and so nothing that could be hidden.
+    is_choice = name == "split_fedllm" and not hides
+    training = draw(st.sampled_from(_TRAININGS)) if is_choice else _TRAININGS[0]
     variant = draw(st.sampled_from(["v1", "v2"])) if name == "split_fedllm" else "v1"
     samples = draw(st.integers(1, 9))
     plan = ClientPlan(
@@ -88,7 +96,22 @@ def simulations(
     federation = FederationSpec(classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)))
     policy = draw(_policy(draw(st.sampled_from(modes)), federation.num_clients))
     seed = draw(st.integers(0, 5))
-    return Case(name, prepare(federation, FRAMEWORKS[name], policy, seed))
+    framework = FRAMEWORKS[name]
+    if hides:
+        asked = policy.num_asked(federation.num_clients)
+        dropouts = asked - policy.num_awaited(asked)
+        framework = with_privacy(framework, draw(_privacy(asked, dropouts)), asked, dropouts)
+    return Case(name, prepare(federation, framework, policy, seed))
+
+
+@st.composite
+def _privacy(draw: st.DrawFn, asked: int, dropouts: int) -> PrivacySpec:
+    """Of whoever is asked; no secure sum where too few are awaited."""
+    kinds = ["secagg", "secagg+"] if asked > 1 and 4 * dropouts <= asked - 3 else [None]
+    return PrivacySpec(
+        secure_aggregation=draw(st.sampled_from(kinds)),  # type: ignore[arg-type]
+        differential_privacy=draw(st.sampled_from(["central", "local"])),  # type: ignore[arg-type]
+    )
 
 
 @st.composite

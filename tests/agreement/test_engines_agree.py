@@ -83,6 +83,13 @@ def test_modes_without_common_rounds_are_equal(case: Case) -> None:
     assert_agreement(case)
 
 
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(simulations(hides=True))
+def test_rounds_that_hide_contributions_are_equal(case: Case) -> None:
+    """Keys and shares ahead of the work, masks, and a segment of unmasking behind the gathering."""
+    assert_agreement(case)
+
+
 @settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(simulations(modes=("synchronous", "buffered", "windowed"), max_clients=200))
 def test_larger_fleets_are_equal(case: Case) -> None:
