@@ -27,6 +27,7 @@ from cost_tables import (  # noqa: E402
     transfer_table,
 )
 from docs_plans import kd_plan, language_model_plan, plan, split_plan  # noqa: E402
+from privacy_tables import framework_table, growth_table, step_formula_table  # noqa: E402
 from protocol_tables import step_table  # noqa: E402
 from scenario_keys import key_tables  # noqa: E402
 
@@ -58,6 +59,9 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "saved_examples.md": saved_table,
     "features.md": feature_table,
     "transfer_examples.md": transfer_table,
+    "privacy_steps.md": step_formula_table,
+    "privacy_growth.md": growth_table,
+    "privacy_frameworks.md": framework_table,
     "case_study_report.txt": lambda: _report("case_study"),
     "answer.json": lambda: _answer("case_study"),
 }
