@@ -35,7 +35,9 @@ __all__ = ["command"]
     help="Draw communication against computation (.png or .svg).",
 )
 @click.option(
-    "--engine", metavar="NAME", help="Which interpreter answers: auto, analytic, des or scale."
+    "--engine",
+    metavar="NAME",
+    help="Which interpreter answers: auto, analytic, des, scale, sampled.",
 )
 @click.option(
     "--trace",

@@ -17,7 +17,7 @@ FRAMEWORK_LABELS: Final = {
     "split_fedllm": "Split-FedLLM",
 }
 
-SIMULATING_ENGINES: Final = ("des", "scale")
+SIMULATING_ENGINES: Final = ("des", "scale", "sampled")
 
 
 def framework_label(name: str) -> str:

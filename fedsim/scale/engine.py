@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedsim.fleet.simulation import Simulation, SimulationResult
-from fedsim.scale.fluid import check_fluid
+from fedsim.scale.sampled import check_sampled
 from fedsim.scale.synchronous import SynchronousRun
 
 __all__ = ["simulate"]
@@ -13,7 +13,7 @@ _FIRST_HORIZON_S = 3600.0
 
 
 def simulate(
-    simulation: Simulation, *, keeps_visits: bool = False, is_fluid: bool = False
+    simulation: Simulation, *, keeps_visits: bool = False, num_sampled: int | None = None
 ) -> SimulationResult:
     """Run a simulation with arrays and compiled kernels.
 
@@ -22,31 +22,32 @@ def simulate(
     simulation : Simulation
     keeps_visits : bool
         Whether every visit of a shared resource comes back; for comparisons, not for millions.
-    is_fluid : bool
-        Whether mini-batches are approximated as a fluid; see :mod:`fedsim.scale.fluid`.
+    num_sampled : int or None
+        Clients of a round whose mini-batches stand for all, see :mod:`fedsim.scale.sampled`;
+        None: nothing is approximated.
 
     Raises
     ------
     ScenarioError
         If the run cannot come to an end: too few clients ever come, or nobody ever contributes;
-        or if the fluid does not know one of its keys.
+        or if a sample does not know one of its keys.
     """
-    if is_fluid:
-        check_fluid(simulation)
+    if num_sampled is not None:
+        check_sampled(simulation.federation, simulation.policy)
     horizon_s = _FIRST_HORIZON_S
     while True:
-        result = _result(simulation, keeps_visits, horizon_s, is_fluid)
+        result = _result(simulation, keeps_visits, horizon_s, num_sampled)
         if result is not None:
             return result
         horizon_s *= 4
 
 
 def _result(
-    simulation: Simulation, keeps_visits: bool, horizon_s: float, is_fluid: bool
+    simulation: Simulation, keeps_visits: bool, horizon_s: float, num_sampled: int | None
 ) -> SimulationResult | None:
     """What came out; None where the horizon was too near."""
     if simulation.policy.mode == "synchronous":
-        return SynchronousRun(simulation, keeps_visits, horizon_s, is_fluid=is_fluid).result()
+        return SynchronousRun(simulation, keeps_visits, horizon_s, num_sampled=num_sampled).result()
     # Loaded where it is needed: reading compiled kernels back takes longer than many a run.
     from fedsim.scale.free_running import FreeRun
 

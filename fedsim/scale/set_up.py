@@ -6,7 +6,7 @@ import numpy as np
 
 from fedsim.fleet.simulation import Simulation
 from fedsim.ledger import SETUP_ROUND
-from fedsim.scale.fluid import FluidSegment
+from fedsim.scale.sampled import SampledSegment
 from fedsim.scale.segment import SegmentOutcome, SegmentTask, segment_programs
 from fedsim.scale.stages import Program
 from fedsim.scale.straight import StraightSegment, is_straight
@@ -41,7 +41,7 @@ def set_up(
     return passed(straight, task), programs
 
 
-def passed(straight: StraightSegment | FluidSegment | None, task: SegmentTask) -> SegmentOutcome:
+def passed(straight: StraightSegment | SampledSegment | None, task: SegmentTask) -> SegmentOutcome:
     """Run a segment side by side where that is possible, or event by event."""
     if straight is not None:
         return straight.run(task)

@@ -20,8 +20,8 @@ from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
 from fedsim.protocol.duration import operation_seconds
 from fedsim.protocol.step import Compute, Each, Gather, Once, leaf_steps
-from fedsim.scale.fluid import APPROXIMATION, FluidSegment
 from fedsim.scale.ledger_rows import ledger_rows
+from fedsim.scale.sampled import SampledSegment, approximation
 from fedsim.scale.segment import (
     LATE,
     LOST,
@@ -82,8 +82,8 @@ class SynchronousRun:
     keeps_visits : bool
     horizon_s : float
         How far availability is known [s].
-    is_fluid : bool
-        Whether mini-batches are a fluid; else every one is simulated.
+    num_sampled : int or None
+        Clients of a round whose mini-batches are simulated; None: all.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class SynchronousRun:
         keeps_visits: bool,
         horizon_s: float,
         *,
-        is_fluid: bool = False,
+        num_sampled: int | None = None,
     ) -> None:
         self._simulation = simulation
         self._keeps_visits = keeps_visits
         self._horizon_s = horizon_s
-        self._is_fluid = is_fluid
+        self._num_sampled = num_sampled
         self._ledger = Ledger()
         self._columns = _Columns()
         self._visits: list[NDArray[np.void]] = []
@@ -107,7 +107,7 @@ class SynchronousRun:
         self._segments = simulation.server_protocol.round
         self._programs: dict[int, tuple[Program, ...]] = {}
         self._parts: dict[int, Parts] = {}
-        self._fast: dict[int, StraightSegment | FluidSegment | None] = {}
+        self._fast: dict[int, StraightSegment | SampledSegment | None] = {}
         self._intervals: Intervals | None = None
         if not is_always_on(simulation.federation):
             self._intervals = presence(
@@ -143,8 +143,14 @@ class SynchronousRun:
             accelerator_busy_s=self._busy_s,
             num_events=self._num_events,
             visits=visits,
-            approximation=APPROXIMATION if self._is_fluid else "",
+            approximation=self._approximation(),
         )
+
+    def _approximation(self) -> str:
+        num = self._num_sampled
+        if num is None or num >= max(self._columns.num_asked):
+            return ""
+        return approximation(num)
 
     def _set_up(self) -> float:
         found, programs = set_up(self._simulation, keeps_visits=self._keeps_visits)
@@ -257,11 +263,15 @@ class SynchronousRun:
             self._fast[index] = self._fast_segment(self._programs_of(index))
         return passed(self._fast[index], task)
 
-    def _fast_segment(self, programs: tuple[Program, ...]) -> StraightSegment | FluidSegment | None:
+    def _fast_segment(
+        self, programs: tuple[Program, ...]
+    ) -> StraightSegment | SampledSegment | None:
         """What runs a segment without events, if anything can."""
         if is_straight(self._simulation, programs):
             return StraightSegment(self._simulation, programs)
-        return FluidSegment(self._simulation, programs) if self._is_fluid else None
+        if self._num_sampled is None:
+            return None
+        return SampledSegment(self._simulation, programs, self._num_sampled)
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
         if index not in self._programs:

@@ -7,7 +7,7 @@ would take hours are refused ahead of time, with what to make smaller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from fedsim.analytic import AnalyticResult
@@ -22,7 +22,7 @@ from fedsim.units import format_seconds
 
 __all__ = ["Choice", "check_shares", "check_traceable", "chosen_engine"]
 
-Engine = Literal["analytic", "des", "scale"]
+Engine = Literal["analytic", "des", "scale", "sampled"]
 
 #: What a run may be at most: minutes on one core, and 2 GB.
 _MAX_CLIENTS: Final = 2_000_000
@@ -31,7 +31,10 @@ _MAX_LEDGER_ROWS: Final = 1_500_000
 _MAX_DES_EVENTS: Final = 10_000_000
 _MAX_TRACED_EVENTS: Final = 2_000_000
 _MAX_SCALE_CLIENT_ROUNDS: Final = 200_000_000
-_MAX_SCALE_VISITS: Final = 60_000_000
+_MAX_SCALE_VISITS: Final = 150_000_000
+#: A sample has as many clients as make so many visits; ``docs/performance.md`` has its errors.
+_SAMPLED_VISITS: Final = 50_000_000
+_LEAST_SAMPLE, _LARGEST_SAMPLE = 2_000, 10_000
 #: All results of a file together, in largest runs.
 _MAX_SHARES: Final = 5.0
 _LOWER: Final = (
@@ -51,15 +54,18 @@ class Choice:
 
     Attributes
     ----------
-    engine : {"analytic", "des", "scale"}
+    engine : {"analytic", "des", "scale", "sampled"}
     reason : str
     share : float
         How large the run is, as a share of the largest that the engine takes.
+    num_sampled : int or None
+        Clients whose mini-batches stand for all, where the engine samples.
     """
 
     engine: Engine
     reason: str
     share: float = 0.0
+    num_sampled: int | None = None
 
 
 def chosen_engine(
@@ -100,7 +106,10 @@ def chosen_engine(
         return Choice("analytic", "nobody queues, so a simulation would find the same")
     load = _Load.of(federation, policy, framework)
     if settings.engine == "auto":
-        return _simulating(load, ", ".join(beyond) if beyond else answer.round_time.why)
+        why = ", ".join(beyond) if beyond else answer.round_time.why
+        return _simulating(load, federation, policy, why)
+    if settings.engine == "sampled":
+        return _sampling(load, federation, policy, "asked for")
     return Choice(settings.engine, "asked for", _checked_share(load, settings.engine))
 
 
@@ -207,12 +216,30 @@ def _steps(protocol: Protocol) -> tuple[int, int, bool]:
     return steps, visits, cycles
 
 
-def _simulating(load: _Load, what: str) -> Choice:
+def _simulating(load: _Load, federation: FederationSpec, policy: PolicySpec, what: str) -> Choice:
     if load.events <= _SMALL_EVENTS:
         reason = f"small enough for the reference engine ({what})"
         return Choice("des", reason, _checked_share(load, "des"))
     reason = f"{load.client_rounds:,} client-rounds ({what})"
+    if load.cycles and load.visits > _MAX_SCALE_VISITS:
+        try:
+            return _sampling(load, federation, policy, f"{load.visits:,} visits, {reason}")
+        except ScenarioError:
+            # What cannot be sampled is told how much too large it is.
+            pass
     return Choice("scale", reason, _checked_share(load, "scale"))
+
+
+def _sampling(load: _Load, federation: FederationSpec, policy: PolicySpec, reason: str) -> Choice:
+    # Imported late: nobody else here needs compiled kernels.
+    from fedsim.scale import check_sampled
+
+    check_sampled(federation, policy)
+    possible = _SAMPLED_VISITS * load.client_rounds // max(1, load.visits * load.num_rounds)
+    num = min(max(possible, _LEAST_SAMPLE), _LARGEST_SAMPLE)
+    share = min(1.0, num * load.num_rounds / load.client_rounds)
+    smaller = replace(load, visits=round(load.visits * share))
+    return Choice("sampled", reason, _checked_share(smaller, "sampled"), num)
 
 
 def _checked_share(load: _Load, engine: Engine) -> float:

@@ -199,7 +199,7 @@ def _result(file: str, entry: Weighed, number: int, progress: Progress | None) -
     if entry.choice.engine != "analytic":
         try:
             simulated = simulate_result(
-                entry.choice.engine,
+                entry.choice,
                 each.federation,
                 variant.protocol,
                 each.policy,

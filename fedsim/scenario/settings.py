@@ -22,7 +22,7 @@ class Settings(Table):
     seed: int = key(
         "cost", "time", "learning", default=0, ge=0, lt=2**63, description="Of all that is drawn"
     )
-    engine: Literal["auto", "analytic", "des", "scale"] = key(
+    engine: Literal["auto", "analytic", "des", "scale", "sampled"] = key(
         "label", "time", default="auto", description="Which interpreter answers"
     )
     profile: str | None = key(

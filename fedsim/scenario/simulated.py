@@ -18,6 +18,7 @@ from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER, SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
+from fedsim.scenario.engine import Choice
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
@@ -62,7 +63,7 @@ class Simulated:
 
 
 def simulate_result(
-    engine: str,
+    choice: Choice,
     federation: FederationSpec,
     framework: Callable[[ClientPlan], Protocol],
     policy: PolicySpec,
@@ -73,7 +74,7 @@ def simulate_result(
     The draws are the same, so the difference is the devices' alone.
     """
     simulation = prepare(federation, framework, policy, seed)
-    result = _run(engine, simulation)
+    result = _run(choice, simulation)
     round_s = np.diff(np.concatenate(([result.setup_s], result.rounds.end_s)))
     asked = max(1, policy.num_asked(federation.num_clients))
     num = min(federation.num_rounds, max(1, _INTERVAL_CLIENT_ROUNDS // asked))
@@ -81,7 +82,7 @@ def simulate_result(
     ratios = []
     for end in (0, 1):
         other = _at_end(federation, end, num)
-        found = _run(engine, prepare(other, framework, policy, seed))
+        found = _run(choice, prepare(other, framework, policy, seed))
         spent = float(found.rounds.end_s[-1]) - found.setup_s
         ratios.append(spent / num / middle if middle > 0 else 1.0)
     # Where waiting is for the clock or for absent clients, faster devices may change nothing.
@@ -101,15 +102,15 @@ def traced_events(
     return des.simulate(simulation, keeps_trace=True).trace or ()
 
 
-def _run(engine: str, simulation: Simulation) -> SimulationResult:
+def _run(choice: Choice, simulation: Simulation) -> SimulationResult:
     # Imported late: the closed form needs neither SimPy nor numba.
-    if engine == "des":
+    if choice.engine == "des":
         from fedsim import des
 
         return des.simulate(simulation)
     from fedsim import scale
 
-    return scale.simulate(simulation)
+    return scale.simulate(simulation, num_sampled=choice.num_sampled)
 
 
 def _at_end(federation: FederationSpec, end: int, num_rounds: int) -> FederationSpec:

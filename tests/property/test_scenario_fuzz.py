@@ -118,7 +118,7 @@ QUANTITY: Final = st.builds(
 )
 WORD: Final = st.sampled_from(
     [
-        *("auto", "analytic", "des", "scale", "synchronous", "buffered", "windowed"),
+        *("auto", "analytic", "des", "scale", "sampled", "synchronous", "buffered", "windowed"),
         *("random", "resource", "utility", "fcfs", "sharing", "turns", "interleaved"),
         *("secagg", "secagg+", "central", "local"),
         *("v1", "v2", "always", "on_off", "diurnal", "trace", "new", "new-tls", "reused"),

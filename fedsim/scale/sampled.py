@@ -1,0 +1,397 @@
+"""A segment of mini-batches by a sample: a smaller network of the same shape, simulated exactly.
+
+For rounds that are too large to be simulated batch by batch. Every w-th client, in order of what
+the segment takes it alone, meets a link of ``1 / w`` of the capacity and services ``w`` times as
+long, so that resources are as busy as in the full network; what the sample waits for is then added
+to what each of the others takes alone (after Psounis, Pan, Prabhakar, Wischik, "The scaling
+hypothesis: simplifying the prediction of network performance using scaled-down simulations", ACM
+SIGCOMM CCR 33(1), 2003). Queues of a closed network grow with its clients, and times stay.
+
+How far off the times are is measured against the exact kernels by
+``tests/benchmark/test_sampled_error.py``, and tested by ``tests/agreement/test_sampled.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import ScenarioError
+from fedsim.fleet.availability import is_always_on
+from fedsim.fleet.parts import failure_offsets, startup_times
+from fedsim.fleet.simulation import Simulation
+from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
+from fedsim.scale.stages import Kind, Program, Stage
+from fedsim.spec.federation import FederationSpec
+from fedsim.spec.policy import PolicySpec
+
+__all__ = ["SampledSegment", "approximation", "check_sampled"]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: Of a mini-batch: rounding may not take a finished one away.
+_ROUNDING: Final = 1e-9
+
+
+def approximation(num_sampled: int) -> str:
+    """What is said beside an answer."""
+    return (
+        f"mini-batches of {num_sampled:,} clients of a round stand for all, on links and "
+        "accelerators made smaller by as much; what was cut off is the sample's share"
+    )
+
+
+def check_sampled(federation: FederationSpec, policy: PolicySpec) -> None:
+    """Refuse what a sample does not know.
+
+    Raises
+    ------
+    ScenarioError
+        With the key and what to set.
+    """
+    server = federation.server
+    is_shared = federation.server_plan.server_variant == "v2"
+    beyond = {
+        f"policy.mode = '{policy.mode}'": policy.mode != "synchronous",
+        f"policy.retries = {policy.retries}": policy.retries > 0,
+        "availability": not is_always_on(federation),
+        "link.trace": any(c.link.trace is not None for c in federation.classes),
+        "split.server_order = 'turns'": is_shared and server.order == "turns",
+    }
+    found = [what for what, is_there in beyond.items() if is_there]
+    if found:
+        raise ScenarioError(
+            f"engine = 'sampled' knows no {', '.join(found)}; set engine = \"scale\" with fewer "
+            "clients, rounds or mini-batches, or leave it out."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Who stands for all.
+
+    Attributes
+    ----------
+    task : SegmentTask
+        The smaller network's.
+    order : ndarray of int64, shape (m,)
+        All rows by rank: by how many mini-batches, then by what they take alone.
+    ranks : ndarray of int64, shape (n,)
+        Of the sample, ascending.
+    rows : ndarray of int64, shape (n,)
+        Of the sample, ascending: the smaller task's clients.
+    """
+
+    task: SegmentTask
+    order: Integers
+    ranks: Integers
+    rows: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class _Passage:
+    """What a pass through the segment came to, shape (m,): all times from its start [s].
+
+    Attributes
+    ----------
+    factors : ndarray
+        Slowdown times factor of the round.
+    extra_s : ndarray
+        Beyond what it takes alone.
+    progress : ndarray
+        The share that was done before it was cut off.
+    outcome : ndarray of int64
+    """
+
+    factors: Reals
+    extra_s: Reals
+    progress: Reals
+    outcome: Integers
+
+
+class SampledSegment:
+    """One segment of a simulation, prepared once and run round by round.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    programs : tuple of Program
+        One for each variant.
+    num_sampled : int
+        Clients whose mini-batches are simulated; all where a round has no more.
+    """
+
+    def __init__(
+        self, simulation: Simulation, programs: tuple[Program, ...], num_sampled: int
+    ) -> None:
+        self._simulation = simulation
+        self._programs = programs
+        self._num_sampled = num_sampled
+        self._labels = tuple(dict.fromkeys(s.step.label for p in programs for s in p.stages))
+        num, num_stages = len(simulation.population), max(1, *(len(p.stages) for p in programs))
+        #: Of one message, alone [s], by client and stage.
+        self._transfer_s = np.zeros((num, num_stages))
+        for v, members in _groups(simulation.population.variant_index):
+            for s, stage in enumerate(programs[v].stages):
+                if stage.kind in (Kind.UP, Kind.DOWN):
+                    self._transfer_s[members, s] = self._alone(v, stage, members)
+        visits = [sum(b.times * (b.stop - b.first) for b in p.blocks) for p in programs]
+        self._num_visits = np.array(visits, dtype=np.int64)
+
+    def _alone(self, v: int, stage: Stage, members: Integers) -> Reals:
+        """A message of each member of a variant with nobody else there [s]."""
+        population, federation = self._simulation.population, self._simulation.federation
+        link = federation.classes[population.variants[v].class_index].link
+        is_up, server = stage.kind is Kind.UP, federation.server
+        rates = (population.uplink if is_up else population.downlink)[members]
+        capacity = server.uplink_bytes_per_s if is_up else server.downlink_bytes_per_s
+        goodput = np.minimum(rates, capacity or np.inf) * link.payload_fraction
+        trip = population.round_trip[members]
+        startup = startup_times(stage.message_bytes, goodput, trip, link)
+        return np.asarray(startup + stage.message_bytes / goodput + trip / 2)
+
+    def run(self, task: SegmentTask) -> SegmentOutcome:
+        """One round's pass through the segment."""
+        # Loaded where it is needed: reading compiled kernels back takes longer than many a round.
+        from fedsim.scale.cycles import run_segment
+
+        num = len(task.clients)
+        if num <= self._num_sampled:
+            return run_segment(task)
+        sample = self._sample(task)
+        found = run_segment(sample.task)
+        extra_s = _extra(task, sample, found)
+        done_s, stop_s = task.alone_s + extra_s, np.full(num, np.inf)
+        if task.can_fail:
+            stop_s = failure_offsets(
+                self._simulation, task.round_index, task.clients, 0, task.alone_s
+            )
+        closed_s, outcome, last_used = _gathered(
+            task, np.where(done_s > stop_s, np.inf, done_s), stop_s
+        )
+        end_s = np.minimum(np.minimum(done_s, stop_s), closed_s - task.start_s)
+        # Who takes no time at all is through.
+        share = end_s / np.maximum(done_s, np.finfo(np.float64).tiny)
+        slowdown = self._simulation.population.slowdown[task.clients]
+        passage = _Passage(
+            slowdown * task.factors, extra_s, np.where(outcome == USED, 1.0, share), outcome
+        )
+        cut = found
+        if (outcome == LATE).any():
+            cut = run_segment(replace(sample.task, deadline_s=closed_s))
+        _shorten(cut.tally, self._programs, sample.task.programs)
+        tally, busy_s = self._tally(task, passage, self._shares(sample.task, found), cut)
+        return SegmentOutcome(
+            closed_s, outcome, task.start_s + end_s, last_used, tally, busy_s, found.num_events
+        )
+
+    def _sample(self, task: SegmentTask) -> _Sample:
+        """Every so many clients by rank, in a network that is smaller by as much."""
+        simulation, num = self._simulation, self._num_sampled
+        weight = len(task.clients) / num
+        variant = simulation.population.variant_index[task.clients]
+        order = np.lexsort((task.alone_s, variant, self._num_visits[variant]))
+        # Both ends are among them: the slowest client ends the round.
+        ranks = np.linspace(0, len(order) - 1, num).astype(np.int64)
+        rows = np.sort(order[ranks])
+        federation = simulation.federation
+        server = federation.server
+        sides = (server.uplink_bytes_per_s, server.downlink_bytes_per_s)
+        is_shared = federation.server_plan.server_variant == "v2"
+        # Fewer accelerators rather than slower ones, as far as they are whole.
+        places = max(1, round(server.num_accelerators / weight))
+        longer = weight if is_shared else weight * places / server.num_accelerators
+        smaller = replace(
+            server,
+            num_accelerators=places,
+            uplink_bytes_per_s=None if sides[0] is None else sides[0] / weight,
+            downlink_bytes_per_s=None if sides[1] is None else sides[1] / weight,
+        )
+        small_task = replace(
+            task,
+            simulation=replace(simulation, federation=replace(federation, server=smaller)),
+            programs=tuple(_with_longer_services(p, longer) for p in task.programs),
+            clients=task.clients[rows],
+            awaited=num,
+            deadline_s=np.inf,
+            factors=task.factors[rows],
+            alone_s=task.alone_s[rows],
+        )
+        return _Sample(small_task, order, ranks, rows)
+
+    def _shares(self, sample: SegmentTask, found: SegmentOutcome) -> Reals:
+        """What the sample waited for, as shares of it, shape (labels, 2): queues, links."""
+        through = sample.clients[found.outcome == USED]
+        variant = self._simulation.population.variant_index[through]
+        seconds = np.zeros((len(self._labels), 2))
+        for v, members in _groups(variant):
+            program, alone_s = self._programs[v], self._transfer_s[through[members]].sum(axis=0)
+            for block in program.blocks:
+                for s in range(block.first, block.stop):
+                    label = self._labels.index(program.stages[s].step.label)
+                    seconds[label, 0] += found.tally.wait_s[v, s, USED]
+                    seconds[label, 1] += found.tally.transfer_s[v, s, USED]
+                    seconds[label, 1] -= alone_s[s] * block.times
+        seconds = np.maximum(seconds, 0.0)
+        total = float(seconds.sum())
+        return seconds / total if total > 0 else seconds
+
+    def _tally(
+        self, task: SegmentTask, passage: _Passage, shares: Reals, cut: SegmentOutcome
+    ) -> tuple[Tally, float]:
+        """What was done, and the accelerators' seconds.
+
+        What was cut off is the sample's, times how many more clients that happened to; where the
+        sample has none, whole mini-batches are counted.
+        """
+        variant = self._simulation.population.variant_index[task.clients]
+        num_stages = max(1, *(len(p.stages) for p in self._programs))
+        tally, busy_s = Tally.empty(len(self._programs), num_stages), 0.0
+        known = [USED]
+        for result in (LATE, LOST):
+            num = np.count_nonzero(cut.outcome == result)
+            if num:
+                known.append(result)
+                ratio = np.count_nonzero(passage.outcome == result) / num
+                _add_cut(tally, cut.tally, result, ratio)
+        for number, rows in _groups(3 * variant.astype(np.int64) + passage.outcome):
+            v, result = divmod(number, 3)
+            if result != USED and result in known:
+                continue
+            self._add(tally, v, result, task, rows, passage)
+            waited_s = float((passage.extra_s[rows] * passage.progress[rows]).sum())
+            seen: set[str] = set()
+            for s, stage in enumerate(self._programs[v].stages):
+                label = stage.step.label
+                if label not in seen and np.isfinite(tally.start_s[v, s, result]):
+                    seen.add(label)
+                    share = shares[self._labels.index(label)] * waited_s
+                    tally.wait_s[v, s, result] += share[0]
+                    tally.transfer_s[v, s, result] += share[1]
+        for v, program in enumerate(self._programs):
+            for s, stage in enumerate(program.stages):
+                if stage.kind is Kind.REQUEST:
+                    busy_s += int(tally.executions[v, s].sum()) * _service_s(stage)
+        return tally, busy_s
+
+    def _add(
+        self,
+        tally: Tally,
+        v: int,
+        result: int,
+        task: SegmentTask,
+        rows: Integers,
+        passage: _Passage,
+    ) -> None:
+        """What some clients of a variant did, in whole mini-batches and but for waiting."""
+        program = self._programs[v]
+        transfer_s = self._transfer_s[task.clients[rows]]
+        pace = passage.factors[rows]
+        left_s = passage.progress[rows] * task.alone_s[rows]
+        before_s = np.zeros(len(rows))
+        for block in program.blocks:
+            stages = range(block.first, block.stop)
+            once_s = [_stage_s(program.stages[s], transfer_s[:, s], pace) for s in stages]
+            lap_s = np.sum(once_s, axis=0)
+            laps = np.full(len(rows), float(block.times))
+            if result != USED:
+                possible = left_s / np.maximum(lap_s, np.finfo(np.float64).tiny)
+                laps = np.minimum(np.floor(possible + _ROUNDING), laps)
+                # Nothing is begun behind what was not finished.
+                left_s = np.where(laps < block.times, 0.0, left_s - laps * lap_s)
+            total, start_s = float(laps.sum()), before_s
+            for s, seconds in zip(stages, once_s, strict=True):
+                stage, place = program.stages[s], (v, s, result)
+                if total:
+                    begun = start_s[laps > 0]
+                    tally.start_s[place] = task.start_s + float(begun.min())
+                tally.executions[place] += round(total) * stage.times
+                server_s = total * _service_s(stage)
+                own_s = float((laps * pace).sum()) * stage.client_s * stage.times
+                tally.compute_s[place] += own_s + server_s
+                tally.server_s[place] += server_s
+                tally.transfer_s[place] += float((laps * transfer_s[:, s]).sum())
+                start_s = start_s + seconds
+            before_s = before_s + laps * lap_s
+
+
+def _groups(kind: NDArray[np.integer]) -> Iterator[tuple[int, Integers]]:
+    """Each value and where it stands, ascending."""
+    order = np.argsort(kind, kind="stable")
+    values, first = np.unique(kind[order], return_index=True)
+    yield from zip(values.tolist(), np.split(order, first[1:]), strict=True)
+
+
+def _add_cut(tally: Tally, cut: Tally, result: int, ratio: float) -> None:
+    """Work that was cut off in the sample, for as many more clients."""
+    for whole in ("executions", "cut_bytes", "cut_payload"):
+        found = getattr(cut, whole)[:, :, result] * ratio
+        getattr(tally, whole)[:, :, result] = np.rint(found).astype(np.int64)
+    for seconds in ("compute_s", "server_s", "transfer_s", "wait_s"):
+        getattr(tally, seconds)[:, :, result] = getattr(cut, seconds)[:, :, result] * ratio
+    tally.start_s[:, :, result] = cut.start_s[:, :, result]
+
+
+def _shorten(tally: Tally, programs: tuple[Program, ...], longer: tuple[Program, ...]) -> None:
+    """Take away what services of the smaller network are longer; seconds stand by label."""
+    for v, (program, slow) in enumerate(zip(programs, longer, strict=True)):
+        home: dict[str, int] = {}
+        for s, stage in enumerate(program.stages):
+            first = home.setdefault(stage.step.label, s)
+            if stage.kind is Kind.REQUEST:
+                excess_s = _service_s(slow.stages[s]) - _service_s(stage)
+                for seconds in (tally.compute_s, tally.server_s):
+                    left_s = seconds[v, first] - tally.executions[v, s] * excess_s
+                    seconds[v, first] = np.maximum(left_s, 0.0)
+
+
+def _stage_s(stage: Stage, transfer_s: Reals, pace: Reals) -> Reals:
+    """One pass through a stage with nobody else there [s]."""
+    return np.asarray(pace * stage.client_s * stage.times + _service_s(stage) + transfer_s)
+
+
+def _service_s(stage: Stage) -> float:
+    return stage.server_s + stage.shared_s
+
+
+def _with_longer_services(program: Program, factor: float) -> Program:
+    def longer(stage: Stage) -> Stage:
+        return replace(stage, server_s=stage.server_s * factor, shared_s=stage.shared_s * factor)
+
+    stages = (longer(s) if s.kind is Kind.REQUEST else s for s in program.stages)
+    return replace(program, stages=tuple(stages))
+
+
+def _extra(task: SegmentTask, sample: _Sample, found: SegmentOutcome) -> Reals:
+    """Seconds beyond what each client takes alone: between those of two of the sample."""
+    extra_s = np.zeros(len(task.clients))
+    spent_s = np.maximum(found.end_s - task.start_s - sample.task.alone_s, 0.0)
+    # By rank, those who came through.
+    number = np.searchsorted(sample.rows, sample.order[sample.ranks])
+    through = found.outcome[number] == USED
+    if through.any():
+        ranks, seconds = sample.ranks[through], spent_s[number[through]]
+        extra_s[sample.order] = np.interp(np.arange(len(extra_s)), ranks, seconds)
+    return extra_s
+
+
+def _gathered(task: SegmentTask, done_s: Reals, stop_s: Reals) -> tuple[float, Integers, int]:
+    """When the gathering closed, everybody's outcome, and who was the last that counted."""
+    num = len(done_s)
+    done = task.start_s + done_s
+    settled = np.where(np.isfinite(done), done, task.start_s + stop_s)
+    closed = float(settled.max(initial=task.start_s))
+    if task.awaited < num and int(np.isfinite(done).sum()) >= task.awaited:
+        closed = min(closed, float(np.partition(done, task.awaited - 1)[task.awaited - 1]))
+    closed = min(closed, task.deadline_s)
+    outcome = np.full(num, LATE, dtype=np.int64)
+    outcome[done <= closed] = USED
+    outcome[~np.isfinite(done) & (settled <= closed)] = LOST
+    used = np.flatnonzero(outcome == USED)
+    last = int(used[np.argmax(done[used])]) if len(used) else -1
+    return closed, outcome, last
