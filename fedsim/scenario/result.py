@@ -21,7 +21,7 @@ from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
 from fedsim.scenario.settings import Settings
-from fedsim.scenario.simulated import Simulated, simulated_tables
+from fedsim.scenario.simulated import Simulated, simulated_tables, simulated_total
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import LinkSpec
@@ -133,7 +133,7 @@ def result_table(
     total = answer.total
     if simulated is not None:
         table |= simulated_tables(simulated, answer, _TOTALS)
-        total = simulated.result.ledger.total()
+        total = simulated_total(simulated, answer)
     table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
     return table | {
         "accuracy": None,

@@ -24,7 +24,13 @@ from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
-__all__ = ["Simulated", "simulate_result", "simulated_tables", "traced_events"]
+__all__ = [
+    "Simulated",
+    "simulate_result",
+    "simulated_tables",
+    "simulated_total",
+    "traced_events",
+]
 
 #: Client-rounds over which the interval is simulated again at both of its ends.
 _INTERVAL_CLIENT_ROUNDS: Final = 200_000
@@ -129,6 +135,14 @@ def _at_end(federation: FederationSpec, end: int, num_rounds: int) -> Federation
     )
 
 
+def simulated_total(found: Simulated, answer: AnalyticResult) -> LedgerRow:
+    """What all did in all rounds and sent in the set-up, simulated or not."""
+    total = found.result.ledger.total()
+    if not found.simulation.policy.simulates_setup:
+        total.add(_setup(answer, found.simulation.federation))
+    return total
+
+
 def simulated_tables(
     found: Simulated, answer: AnalyticResult, totals: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -139,9 +153,7 @@ def simulated_tables(
     compute, transfer = float(rounds.compute_s.mean()), float(rounds.transfer_s.mean())
     makespan = result.makespan_s
     ledger = result.ledger
-    total = ledger.total()
-    if not found.simulation.policy.simulates_setup:
-        total.add(_setup(answer, federation))
+    total = simulated_total(found, answer)
     wasted = ledger.total((k, r) for k, r in ledger.rows.items() if k.outcome != "used")
     p05, p50, p95 = (float(np.quantile(round_s, q)) for q in (0.05, 0.5, 0.95))
     return {

@@ -88,7 +88,7 @@ def test_engines_and_the_closed_form_agree_on_energy(tmp_path: Path, engine: str
         device={"power": "5 W", "idle_power": "1 W"},
         link={"transmit_power": "2 W", "receive_power": "1 W", "uplink_energy_per_mb": "3 J"},
         server={"device": {"power": "100 W", "idle_power": "10 W"}},
-        price={"currency": "USD", "per_kwh": 0.3, "per_accelerator_hour": 2.0},
+        price={"per_kwh": 0.3, "per_accelerator_hour": 2.0, "per_downlink_gb": 7.0},
     )
 
     expected = answered(tmp_path, {**table, "engine": "analytic"})
@@ -102,3 +102,5 @@ def test_engines_and_the_closed_form_agree_on_energy(tmp_path: Path, engine: str
         assert one["energy"]["server_j"] == pytest.approx(other["energy"]["server_j"], rel=1e-9)
         assert one["energy"]["missing"] == []
         assert one["money"]["accelerators"] == pytest.approx(other["money"]["accelerators"])
+        # Simulated or not, what the set-up sends is paid.
+        assert one["money"]["downlink"] == pytest.approx(other["money"]["downlink"])
