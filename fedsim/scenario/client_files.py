@@ -78,7 +78,7 @@ def read_client_figures(path: Path) -> ClientFigures:
     unknown = [name for name in names if name not in _COLUMNS]
     if unknown:
         raise ScenarioError(
-            f"{path.name}: column {unknown[0]!r}: allowed: {', '.join(_COLUMNS)}."
+            f"'{path.name}': column {unknown[0]!r}: allowed: {', '.join(_COLUMNS)}."
             f"{nearest(unknown[0], _COLUMNS)}"
         )
     columns: dict[str, tuple[float, ...]] = {}
@@ -90,19 +90,19 @@ def read_client_figures(path: Path) -> ClientFigures:
         for figure in figures:
             if figure in columns:
                 raise ScenarioError(
-                    f"{path.name}: column {name!r}: another one gives {figure} too."
+                    f"'{path.name}': column {name!r}: another one gives {figure} too."
                 )
             columns[figure] = values
     if {"slowdown", "sample_s"} <= set(columns):
         raise ScenarioError(
-            f"{path.name}: slowdown and computation_ms_per_sample both say how fast a client is; "
+            f"'{path.name}': slowdown and computation_ms_per_sample both say how fast a client is; "
             "leave one of them out."
         )
     whole = columns.get("samples", ())
     for (line, _), value in zip(rows, whole, strict=False):
         if value != int(value) or value > 1_000_000:
             raise ScenarioError(
-                f"{path.name}, line {line}: samples = {value:g}; allowed: whole numbers from 1 to "
+                f"'{path.name}', line {line}: samples = {value:g}; allowed: whole numbers from 1 to "
                 "1,000,000."
             )
     return ClientFigures(columns)
@@ -133,7 +133,7 @@ def _named(path: Path, build: Callable[[], _Built]) -> _Built:
     try:
         return build()
     except ScenarioError as error:
-        raise ScenarioError(f"{path.name}: {error}") from error
+        raise ScenarioError(f"'{path.name}': {error}") from error
 
 
 def _columns(path: Path, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
@@ -142,7 +142,7 @@ def _columns(path: Path, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ScenarioError(
-            f"{path.name}: no column {missing[0]!r}; needed: {', '.join(wanted)}; found: "
+            f"'{path.name}': no column {missing[0]!r}; needed: {', '.join(wanted)}; found: "
             f"{', '.join(names)}."
         )
     places = [names.index(name) for name in wanted]
@@ -153,34 +153,36 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and rows with their line numbers."""
     try:
         if not path.is_file():
-            raise ScenarioError(f"{path.name}: there is no such file beside the scenario.")
+            raise ScenarioError(f"'{path.name}': there is no such file beside the scenario.")
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ScenarioError(f"{path.name}: larger than {_MAX_FILE_BYTES:,} B.")
+            raise ScenarioError(f"'{path.name}': larger than {_MAX_FILE_BYTES:,} B.")
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
-            raise ScenarioError(f"{path.name}: not UTF-8 text (byte {error.start + 1}).") from error
+            raise ScenarioError(
+                f"'{path.name}': not UTF-8 text (byte {error.start + 1})."
+            ) from error
         raise ScenarioError(f"{path.name[:60]!r}: cannot be read ({error}).") from error
     try:
         lines = list(csv.reader(text.splitlines(), strict=True))
     except csv.Error as error:
-        raise ScenarioError(f"{path.name}: not a CSV table ({error}).") from error
+        raise ScenarioError(f"'{path.name}': not a CSV table ({error}).") from error
     if len(lines) < 2:
-        raise ScenarioError(f"{path.name}: needs a header and at least one row.")
+        raise ScenarioError(f"'{path.name}': needs a header and at least one row.")
     names = [name.strip() for name in lines[0]]
     if len(set(names)) < len(names):
-        raise ScenarioError(f"{path.name}: a column is there twice.")
+        raise ScenarioError(f"'{path.name}': a column is there twice.")
     rows = []
     for line, row in enumerate(lines[1:], start=2):
         if not row:
             continue
         if len(row) != len(names):
             raise ScenarioError(
-                f"{path.name}, line {line}: {len(row)} cells; the header has {len(names)} columns."
+                f"'{path.name}', line {line}: {len(row)} cells; the header has {len(names)} columns."
             )
         rows.append((line, [cell.strip() for cell in row]))
     if not rows:
-        raise ScenarioError(f"{path.name}: needs at least one row.")
+        raise ScenarioError(f"'{path.name}': needs at least one row.")
     return names, rows
 
 
@@ -192,6 +194,6 @@ def _number(path: Path, line: int, column: str, cell: str, *, positive: bool = F
     if not isfinite(value) or value < 0 or (positive and value == 0):
         allowed = "a positive number" if positive else "a number of at least 0"
         raise ScenarioError(
-            f"{path.name}, line {line}, column {column}: {cell[:40]!r}; needed: {allowed}."
+            f"'{path.name}', line {line}, column {column}: {cell[:40]!r}; needed: {allowed}."
         )
     return value
