@@ -7,12 +7,13 @@ code that they are read from. Run by hand it does the same: ``python docs/genera
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 HERE: Final = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
@@ -35,12 +36,37 @@ from fedsim.protocol import fedllm, kd_fedllm, split_fedllm  # noqa: E402
 from fedsim.protocol.step import Protocol  # noqa: E402
 from fedsim.report.scenario_report import scenario_report  # noqa: E402
 from fedsim.report.sequence import sequence_diagram  # noqa: E402
-from fedsim.scenario import ScenarioResult, answer_json, run_scenario  # noqa: E402
+from fedsim.report.timeline import round_timeline  # noqa: E402
+from fedsim.scenario import (  # noqa: E402
+    ScenarioResult,
+    answer_json,
+    read_scenario,
+    run_scenario,
+)
+from fedsim.units import format_bytes  # noqa: E402
 
 __all__ = ["generate"]
 
 OUT: Final = HERE / "_generated"
 _REPORT_WIDTH: Final = 120
+_TIMELINE_WIDTH: Final = 100
+#: The tutorial's question, and what it then changes.
+_WHAT_IF: Final = HERE / "examples" / "what_if.toml"
+_UNEQUAL: Final = ("device.slowdown_p95=2.0", "policy.quorum=90")
+#: What a result says in its own words when it was simulated.
+_SIMULATED: Final = (
+    "name",
+    "engine_used",
+    "engine_reason",
+    "wasted",
+    "rounds",
+    "utilization",
+    "round_time_s",
+    "makespan_s",
+    "energy",
+    "money",
+    "notes",
+)
 
 _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "scenario_keys.md": key_tables,
@@ -64,6 +90,10 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "privacy_frameworks.md": framework_table,
     "case_study_report.txt": lambda: _report("case_study"),
     "answer.json": lambda: _answer("case_study"),
+    "what_if_time.txt": lambda: _time_table(_WHAT_IF),
+    "what_if_timeline.txt": lambda: _timeline(_WHAT_IF, _UNEQUAL),
+    "suggestions.md": lambda: _suggestions("case_study", "device.memory=1.2 GB"),
+    "simulated_answer.json": lambda: _simulated_answer(_WHAT_IF, _UNEQUAL),
 }
 
 
@@ -85,11 +115,46 @@ def _drawn() -> dict[str, Protocol]:
     }
 
 
-def _report(name: str) -> str:
+def _report(name: str | Path) -> str:
+    return _printed(scenario_report(run_scenario(name).table), _REPORT_WIDTH)
+
+
+def _printed(what: RenderableType, width: int) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, width=_REPORT_WIDTH, color_system=None)
-    console.print(scenario_report(run_scenario(name).table))
+    Console(file=stream, width=width, color_system=None).print(what)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _time_table(path: Path) -> str:
+    """The report's table of times alone."""
+    lines = _report(path).splitlines()
+    start = lines.index("Time")
+    # Its heading is set apart by a blank line, as its end is.
+    end = lines.index("", lines.index("", start) + 1)
+    return "\n".join(lines[start:end]) + "\n"
+
+
+def _timeline(path: Path, overrides: tuple[str, ...]) -> str:
+    """The first round as ``--trace`` shows it on the terminal."""
+    events = read_scenario(path, overrides, "des").trace()
+    return _printed(round_timeline(events, 1), _TIMELINE_WIDTH)
+
+
+def _suggestions(name: str, override: str) -> str:
+    """What would fit where a scenario's first result does not."""
+    result = run_scenario(name, (override,)).results[0]
+    lines = ["| for | changes | peak memory |", "|---|---|---|"]
+    for entry in result["suggestions"]:
+        changes = ", ".join(
+            f"`{key} = {json.dumps(value)}`" for key, value in entry["changes"].items()
+        )
+        lines.append(f"| {entry['who']} | {changes} | {format_bytes(entry['peak_memory_bytes'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _simulated_answer(path: Path, overrides: tuple[str, ...]) -> str:
+    (result,) = run_scenario(path, overrides, "des").results
+    return json.dumps({key: result[key] for key in _SIMULATED}, indent=1) + "\n"
 
 
 def _answer(name: str) -> str:

@@ -2,7 +2,8 @@
 
     python docs/make_images.py
 
-They are kept in the repository, because a README is read where nothing can be built.
+They are kept in the repository, because a README is read where nothing can be built. The million
+clients take about a minute of it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,21 @@ import re
 from pathlib import Path
 from typing import Final
 
+from question_figures import draw_questions
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from fedsim import des
-from fedsim.fleet import prepare
 from fedsim.report.figure import figure
 from fedsim.report.gantt import gantt_figure
 from fedsim.report.scenario_report import scenario_report
 from fedsim.scenario import read_scenario, run_scenario
 
-IMAGES: Final = Path(__file__).resolve().parent / "images"
+HERE: Final = Path(__file__).resolve().parent
+IMAGES: Final = HERE / "images"
 _WIDTH: Final = 120
-#: Shipped scenarios whose answer is shown as a figure.
-_FIGURES: Final = ("half_fleet_lte", "overnight", "saturation", "second_gpu", "stragglers")
-#: Scenario, result and round of the Gantt chart.
-_GANTT: Final = ("overnight", "over-selected", 3)
+#: What the tutorial asks for with ``--trace``.
+_GANTT: Final = HERE / "examples" / "what_if.toml"
+_GANTT_SET: Final = ("device.slowdown_p95=2.0", "policy.quorum=90")
 
 
 def main() -> None:
@@ -42,21 +42,9 @@ def main() -> None:
     path = IMAGES / "case_study_report.svg"
     path.write_text(svg, encoding="utf-8")
     figure([table], IMAGES / "case_study.png")
-    for name in _FIGURES:
-        figure([run_scenario(name).table], IMAGES / f"{name}.png")
-    _draw_gantt(IMAGES / "gantt.png")
-
-
-def _draw_gantt(path: Path) -> None:
-    """One round of one result, simulated by the engine that traces."""
-    scenario, result, round_index = _GANTT
-    question = read_scenario(scenario)
-    entry = next(e for e in question.entries if e.variant.name == result)
-    simulation = prepare(
-        entry.federation, entry.variant.protocol, entry.policy, entry.settings.seed
-    )
-    trace = des.simulate(simulation, keeps_trace=True).trace or ()
-    gantt_figure(trace, round_index, path, title=result, max_clients=24)
+    draw_questions(IMAGES)
+    events = read_scenario(str(_GANTT), _GANTT_SET, "auto").trace()
+    gantt_figure(events, 1, IMAGES / "gantt.png")
 
 
 def _offline_format() -> str:

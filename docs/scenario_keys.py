@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from fedsim.scenario.settings import ScenarioFile
+from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Joules, Seconds, Watts
 
 __all__ = ["key_tables"]
 
@@ -72,6 +76,9 @@ def _default(entry: Mapping[str, Any]) -> str:
         return "none"
     if isinstance(value, Mapping):
         return "its keys' defaults"
+    if "pattern" in entry:
+        # A quantity has its unit; the only default is nothing, which is the same in all of them.
+        return f"`{value:g}`"
     return f"`{json.dumps(value)}`"
 
 
@@ -122,8 +129,18 @@ def _plural(kind: str) -> str:
 def _text(entry: Mapping[str, Any]) -> str:
     if "pattern" not in entry:
         return "text"
-    example = f", such as `{json.dumps(entry['examples'][0])}`"
-    return f"{entry['description'].partition(',')[0].lower()} with its unit{example}{_range(entry)}"
+    example = entry["examples"][0]
+    return f"{_dimensions()[example]} with its unit, such as `{json.dumps(example)}`{_range(entry)}"
+
+
+@lru_cache
+def _dimensions() -> dict[str, str]:
+    """What a quantity is, by its example: a key's own description may stand in its place."""
+    found = {}
+    for quantity in (ByteCount, ByteRate, Seconds, FlopRate, Watts, Joules):
+        schema = TypeAdapter(quantity).json_schema()
+        found[schema["examples"][0]] = schema["description"].partition(",")[0].lower()
+    return found
 
 
 def _reference(reference: str) -> str:

@@ -147,7 +147,7 @@ def simulated_tables(
     found: Simulated, answer: AnalyticResult, totals: tuple[str, ...]
 ) -> dict[str, Any]:
     """The entries of a result's table that a simulation decides."""
-    result, federation = found.result, found.simulation.federation
+    result = found.result
     rounds, round_s = result.rounds, found.round_s
     mean = float(round_s.mean())
     compute, transfer = float(rounds.compute_s.mean()), float(rounds.transfer_s.mean())

@@ -1,6 +1,7 @@
 """The documentation keeps up with the definitions."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from fedsim.cli import main
 from fedsim.scenario.settings import ScenarioFile
 
 DOCS = Path(__file__).parents[2] / "docs"
+PICTURE = re.compile(r"^```\{image\}", re.MULTILINE)
 
 
 def module(name: str) -> ModuleType:
@@ -50,3 +52,33 @@ def test_the_readme_shows_the_shipped_profiles_figures() -> None:
     """The table in README.md is what the shipped profiles say, to the last digit."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert module("profile_table").updated(text) == text
+
+
+def sentences(text: str) -> int:
+    """How many sentences a paragraph has."""
+    return len(re.findall(r"[a-zA-Z0-9)%][.?!](?=\s|$)", text))
+
+
+@pytest.mark.parametrize(
+    "name", ["half_fleet_lte", "overnight", "saturation", "stragglers", "second_gpu"]
+)
+def test_the_answers_of_the_manual_are_those_of_the_run(name: str) -> None:
+    """Every figure that an answer quotes is what the scenario says now, to the last digit."""
+    page = (DOCS / "questions.md").read_text(encoding="utf-8")
+    assert module("question_quotes").missing_quotes(name, page) == []
+
+
+def test_a_figure_that_is_no_longer_true_is_named() -> None:
+    """Negative control: one digit of an answer is changed, and the check says which figure."""
+    page = (DOCS / "questions.md").read_text(encoding="utf-8")
+    spoilt = page.replace("10.32 s", "10.42 s")
+    found = module("question_quotes").missing_quotes("second_gpu", spoilt)
+    assert found == ["from 10.32 s to 9.836 s"]
+
+
+def test_each_question_is_answered_in_two_sentences() -> None:
+    """Below each picture of the page stands one paragraph of exactly two sentences."""
+    page = (DOCS / "questions.md").read_text(encoding="utf-8")
+    answers = [part.split("```", 1)[1].strip().split("\n\n")[0] for part in PICTURE.split(page)[1:]]
+    assert len(answers) == 6
+    assert [sentences(" ".join(answer.split())) for answer in answers] == [2] * 6
