@@ -49,7 +49,7 @@ class FlowSet:
         self._total_bytes = float(self.num_bytes.sum())
         self._longest_s = float((self.num_bytes / self.rate).max(initial=0.0))
         self.can_saturate = float(self.rate.sum()) > self.capacity
-        self.by_rank = np.argsort(self.rate, kind="stable").astype(np.int64)
+        self.by_rank = time_order(self.rate)
         self.rank = np.empty_like(self.by_rank)
         self.rank[self.by_rank] = np.arange(len(self.by_rank))
         self.starts = level_starts(len(self.by_rank))

@@ -15,7 +15,7 @@ _STEPS = float(1 << (3 * _BITS)) - 1.0
 #: Exchanges a member that the mending may take; clustered times are sorted by comparison instead.
 _PATIENCE = 8
 #: Below this many, the library's sort is as fast.
-_FEW = 10_000
+_FEW = 1_000
 
 
 def time_order(times_s: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -102,8 +102,8 @@ def read_client_figures(path: Path) -> ClientFigures:
     for (line, _), value in zip(rows, whole, strict=False):
         if value != int(value) or value > 1_000_000:
             raise ScenarioError(
-                f"'{path.name}', line {line}: samples = {value:g}; allowed: whole numbers from 1 to "
-                "1,000,000."
+                f"'{path.name}', line {line}: samples = {value:g}; allowed: whole numbers from 1 "
+                "to 1,000,000."
             )
     return ClientFigures(columns)
 
@@ -178,7 +178,8 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             continue
         if len(row) != len(names):
             raise ScenarioError(
-                f"'{path.name}', line {line}: {len(row)} cells; the header has {len(names)} columns."
+                f"'{path.name}', line {line}: {len(row)} cells; the header has {len(names)} "
+                "columns."
             )
         rows.append((line, [cell.strip() for cell in row]))
     if not rows:

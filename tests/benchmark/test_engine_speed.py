@@ -99,20 +99,22 @@ def same_answers(one: SimulationResult, other: SimulationResult) -> None:
     assert one.ledger.total().client_flop == other.ledger.total().client_flop
 
 
-def test_engines_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("num_rounds", [1, 10])
+def test_engines_side_by_side(num_rounds: int, capsys: pytest.CaptureFixture[str]) -> None:
     """``des``, ``scale`` and bare SimPy on the same 10,000 clients."""
     num_clients = 10_000
-    simulation = question(num_clients, 1)
+    simulation = question(num_clients, num_rounds)
     scale.simulate(simulation)  # compiles, or reads the compiled kernels
     scale_s, scaled = timed(lambda: scale.simulate(simulation), 9)
     des_s, reference = timed(lambda: des.simulate(simulation))
     bare_s = bare_simpy(num_clients, reference.num_events)
     same_answers(reference, scaled)
+    client_rounds = num_clients * num_rounds
     with capsys.disabled():
-        print(f"\n{num_clients:,} clients, 1 round of FedLLM, same answers; medians")
-        print(f"  des    {des_s:8.3f} s  {num_clients / des_s:12,.0f} client-rounds/s  "
+        print(f"\n{num_clients:,} clients, rounds of FedLLM: {num_rounds}; same answers; medians")
+        print(f"  des    {des_s:8.3f} s  {client_rounds / des_s:12,.0f} client-rounds/s  "
               f"{reference.num_events / des_s:12,.0f} events/s")  # fmt: skip
-        print(f"  scale  {scale_s:8.4f} s  {num_clients / scale_s:12,.0f} client-rounds/s  "
+        print(f"  scale  {scale_s:8.4f} s  {client_rounds / scale_s:12,.0f} client-rounds/s  "
               f"{reference.num_events / scale_s:12,.0f} of des's events/s")  # fmt: skip
         print(f"  bare SimPy process, {reference.num_events:,} events: {bare_s:.3f} s")
         print(
