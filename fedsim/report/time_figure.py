@@ -134,7 +134,7 @@ def _draw_lines(axes: Any, results: Sequence[Result], key: str) -> None:
         axes.set_xticks(values)
         axes.minorticks_off()
     _scale(axes.set_yscale, axes.yaxis, times)
-    axes.set_xlabel(key.replace("_", " "))
+    axes.set_xlabel(key.replace("num_", "number of ").replace("_", " "))
     axes.set_ylabel(f"time of a round [{unit}]")
     axes.grid(visible=True, which="major", color="0.9")
     axes.legend(frameon=False)

@@ -61,6 +61,7 @@ def check_sampled(federation: FederationSpec, policy: PolicySpec) -> None:
         f"policy.retries = {policy.retries}": policy.retries > 0,
         "availability": not is_always_on(federation),
         "link.trace": any(c.link.trace is not None for c in federation.classes),
+        f"server.max_batch = {server.max_batch}": server.max_batch > 1,
         "split.server_order = 'turns'": is_shared and server.order == "turns",
     }
     found = [what for what, is_there in beyond.items() if is_there]

@@ -42,7 +42,9 @@ class Settings(Table):
     link: Link | None = key("time", default=None, description="A client's access link")
     server: ServerTable = key("time", description="The server")
     price: PriceTable = key("cost", default=PriceTable(), description="What a run costs in money")
-    policy: PolicyTable = key("time", default=PolicyTable(), description="How long it waits")
+    policy: PolicyTable = key(
+        "cost", "time", default=PolicyTable(), description="How long it waits"
+    )
     privacy: PrivacyTable = key(
         "cost", "time", default=PrivacyTable(), description="What hides a contribution"
     )
@@ -87,7 +89,7 @@ class CaseTable(Table):
     device: str | _Overrides = key("time", "cost", default=None, description="Changes to [device]")
     link: str | _Overrides = key("time", default=None, description="Changes to [link]")
     server: _Overrides = key("time", default=None, description="Changes to [server]")
-    policy: _Overrides = key("time", default=None, description="Changes to [policy]")
+    policy: _Overrides = key("cost", "time", default=None, description="Changes to [policy]")
     privacy: _Overrides = key("cost", "time", default=None, description="Changes to [privacy]")
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
 
