@@ -13,6 +13,7 @@ __all__ = [
     "FedsimError",
     "ProtocolError",
     "ScenarioError",
+    "TrainingError",
     "UnitError",
     "nearest",
 ]
@@ -32,6 +33,10 @@ class CalibrationError(FedsimError):
 
 class ProtocolError(FedsimError):
     """A framework's table says something that no interpreter can carry out."""
+
+
+class TrainingError(FedsimError):
+    """A real run diverged: its loss or its parameters are no finite numbers any more."""
 
 
 class AgreementError(FedsimError):

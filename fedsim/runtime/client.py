@@ -71,6 +71,7 @@ class Client:
         self.plan, self.order, self._cursor = plan, order, 0
         if self.trainer.options.optimizer_state == "reset":
             self.trainer.reset_optimizer()
+        self.trainer.set_anchor()
 
     def end_round(self) -> None:
         """Check that the round used every sample.
@@ -184,6 +185,7 @@ class Client:
     def _take_adapters(self) -> None:
         if self._waiting_adapters:
             self.trainer.load(self._waiting_adapters)
+            self.trainer.set_anchor()
             self._waiting_adapters = {}
 
     def _next(self, num_samples: int) -> TextBatch:

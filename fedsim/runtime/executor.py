@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fedsim.draws import turn_order
 from fedsim.errors import ProtocolError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
-from fedsim.protocol.operation import PrivacyOperation
+from fedsim.protocol.operation import Distill, PrivacyOperation, Train, TrainAboveCut
 from fedsim.protocol.step import (
     Compute,
     Direction,
@@ -26,7 +26,9 @@ from fedsim.protocol.step import (
 )
 from fedsim.runtime.channel import Channel, Message, deserialize, serialize
 from fedsim.runtime.client import Client
+from fedsim.runtime.losses import LossBook
 from fedsim.runtime.meter import MemoryMeter, message_payload_bytes, metered
+from fedsim.runtime.noise import begin_noise
 from fedsim.runtime.server import Server
 
 __all__ = ["Executor"]
@@ -47,11 +49,15 @@ class Executor:
     tracks_memory : bool
         Follow every party's live memory.
     seed : int
-        Of the order of turns.
+        Of the order of turns, and of dropout.
     ledger : Ledger
         What was metered.
     on_step : callable, optional
         ``(round_index, party, step label)`` after every step, for progress.
+    on_gather : callable, optional
+        Called with the label when all contributions have arrived and none is used yet.
+    losses : LossBook, optional
+        Takes the losses of training and distillation.
     """
 
     server: Server
@@ -63,6 +69,8 @@ class Executor:
     ledger: Ledger = field(default_factory=Ledger)
     memory: dict[str, MemoryMeter] = field(default_factory=dict)  # by party
     on_step: Callable[[int, str, str], None] | None = None
+    on_gather: Callable[[str], None] | None = None
+    losses: LossBook | None = None
 
     def run_setup(self, protocols: Mapping[str, Protocol]) -> None:
         """What every client receives once.
@@ -93,13 +101,17 @@ class Executor:
         order = turn_order(self.seed, round_index, tuple(programs))
         for index, segment in enumerate(next(iter(programs.values()))):
             if isinstance(segment, Gather):
+                if self.on_gather is not None:
+                    self.on_gather(segment.label)
                 continue
             if isinstance(segment, Once):
+                begin_noise(self.seed, round_index, SERVER, index)
                 self._steps(round_index, SERVER, segment.steps)
                 continue
             for client_id in order:
                 own = programs[client_id][index]
                 assert isinstance(own, Each)
+                begin_noise(self.seed, round_index, client_id, index)
                 self._steps(round_index, client_id, own.steps)
 
     def _steps(self, round_index: int, party: str, steps: tuple[Step, ...]) -> None:
@@ -114,8 +126,22 @@ class Executor:
                 else self._transfer(party, step)
             )
             self.ledger.add(RowKey(round_index, party, step.label), row)
+            if self.losses is not None and isinstance(step, Compute):
+                self._note_loss(round_index, party, step, row.samples)
             if self.on_step is not None:
                 self.on_step(round_index, party, step.label)
+
+    def _note_loss(self, round_index: int, party: str, step: Compute, num_samples: int) -> None:
+        if not isinstance(step.operation, (Train, Distill, TrainAboveCut)):
+            return
+        if step.site is Site.CLIENT:
+            trainer = self.clients[party].trainer
+        elif party == SERVER:
+            trainer = self.server.trainer
+        else:
+            trainer = self.server.server_side_trainer(party)
+        assert self.losses is not None
+        self.losses.note(round_index, party, step.label, trainer.last_loss, num_samples)
 
     def _compute(self, party: str, step: Compute) -> LedgerRow:
         worker: Client | Server = self.server

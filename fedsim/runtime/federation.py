@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -135,6 +136,7 @@ def build_federation(
     weights: Weights,
     weights_source: str | Path | None = None,
     device: torch.device | None = None,
+    attention: Literal["eager", "sdpa"] = "eager",
 ) -> Federation:
     """Build models and parties.
 
@@ -156,6 +158,7 @@ def build_federation(
         seed=options.seed,
         device=device,
         source=weights_source,
+        attention=attention,
     )
     whole = Part.whole(training.model.num_layers)
     client_part = whole if settings.cut is None else Part.below(settings.cut.position)

@@ -10,7 +10,35 @@ from typing import Literal
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["RunOptions"]
+__all__ = ["FedAdamOptions", "RunOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class FedAdamOptions:
+    """Constants of FedAdam; the names are those of its paper (Reddi et al. 2021, Algorithm 2).
+
+    Attributes
+    ----------
+    learning_rate : float
+        eta, of the server's step.
+    beta1, beta2 : float
+        Decay of the two moments.
+    tau : float
+        Degree of adaptivity: added to the root of the second moment, which begins at its square.
+    """
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.99
+    tau: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "tau"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ScenarioError(f"{name} = {getattr(self, name)}; allowed: above 0.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ScenarioError(f"{name} = {getattr(self, name)}; allowed: 0 to below 1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +56,11 @@ class RunOptions:
         ``temperature^2 * KL(teacher || student)`` (Hinton et al. 2015), or the mean absolute
         difference of logits (FedMD).
     distillation_temperature : float
+    proximal_mu : float
+        mu of FedProx (Li et al. 2020): every optimizer step of a client also follows the gradient
+        of ``mu / 2`` times the squared distance to the parameters that its round began with.
+    fed_adam : FedAdamOptions or None
+        What the server does with an average; None takes it as it is (FedAvg).
     """
 
     seed: int = 0
@@ -35,6 +68,8 @@ class RunOptions:
     optimizer_state: Literal["reset", "keep"] = "reset"
     distillation_loss: Literal["kl", "mae"] = "kl"
     distillation_temperature: float = 2.0
+    proximal_mu: float = 0.0
+    fed_adam: FedAdamOptions | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -43,3 +78,5 @@ class RunOptions:
             raise ScenarioError(
                 f"distillation_temperature = {self.distillation_temperature}; allowed: above 0."
             )
+        if not 0 <= self.proximal_mu < float("inf"):
+            raise ScenarioError(f"proximal_mu = {self.proximal_mu}; allowed: 0 or more.")

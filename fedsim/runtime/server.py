@@ -28,6 +28,7 @@ from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.channel import Message, deserialize, serialize
 from fedsim.runtime.cut_exchange import pack_tokens, received_batch, unpack_tokens
 from fedsim.runtime.knowledge import KnowledgeBuffer
+from fedsim.runtime.server_optimizer import FedAdam
 from fedsim.runtime.text_batch import TextSource, text_message
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import ClientPlan
@@ -66,6 +67,9 @@ class Server:
         self._inbox: dict[tuple[Content, str], dict[str, Tensor]] = {}
         self._gradients: dict[str, Tensor] = {}
         self._above: dict[str, Trainer] = {}
+        adaptive = trainer.options.fed_adam
+        self.fed_adam = None if adaptive is None else FedAdam(adaptive)
+        self._above_start: dict[str, Tensor] = {}
         self._knowledge: KnowledgeBuffer | None = None
         if plan.cut is not None:
             self._make_server_side_models(plan.cut.position)
@@ -75,6 +79,11 @@ class Server:
         if self.trainer.options.optimizer_state == "reset":
             for trainer in (self.trainer, *self._above.values()):
                 trainer.reset_optimizer()
+        for trainer in self._above.values():
+            trainer.set_anchor()
+        if self.fed_adam is not None and self._above:
+            first = next(iter(self._above.values())).adapters(with_head=True)
+            self._above_start = {name: tensor.clone() for name, tensor in first.items()}
 
     @property
     def resident_bytes(self) -> int:
@@ -238,18 +247,28 @@ class Server:
     def _aggregate(self) -> None:
         received = self._gathered(Content.ADAPTERS)
         if received:
-            self.trainer.load(weighted_average(received, self.client_weights))
+            average = weighted_average(received, self.client_weights)
+            self.trainer.load(self._stepped("client", self._client_adapters(), average))
         if not self._above:
             return
         copies = {
             client_id: trainer.adapters(with_head=True)
             for client_id, trainer in self._above.items()
         }
-        if len({id(trainer) for trainer in self._above.values()}) > 1:
+        if self.plan.server_variant == "v1":
             average = weighted_average(copies, self.client_weights)
+            average = self._stepped("server", self._above_start, average)
             for trainer in self._above.values():
                 trainer.load(average)
         self._store_above(next(iter(self._above.values())))
+
+    def _stepped(
+        self, group: str, current: dict[str, Tensor], average: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The average, or what the server's optimizer makes of it."""
+        if self.fed_adam is None:
+            return average
+        return self.fed_adam.step(group, current, average)
 
     def _store_above(self, trainer: Trainer) -> None:
         # A fully tuned, tied language-model head is two matrices while the model is cut; the global

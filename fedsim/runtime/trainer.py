@@ -56,6 +56,7 @@ class Trainer:
         self._num_accumulated = 0
         self.last_loss = float("nan")
         self._optimizer: torch.optim.Optimizer | None = None
+        self._anchor: dict[str, Tensor] = {}
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -196,6 +197,35 @@ class Trainer:
             for name, tensor in tensors.items():
                 own[name].copy_(tensor.to(own[name].dtype))
 
+    def set_anchor(self) -> None:
+        """Let the proximal term of FedProx, where there is one, pull towards what is here now."""
+        if self.options.proximal_mu:
+            self._anchor = {
+                name: parameter.detach().clone()
+                for name, parameter in self.model.trained(self.part).items()
+            }
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state, by parameter and by its own words."""
+        if self._optimizer is None:
+            return {}
+        state = self._optimizer.state
+        return {
+            f"{name}/{word}": tensor
+            for name, parameter in self.model.trained(self.part).items()
+            for word, tensor in state.get(parameter, {}).items()
+        }
+
+    def load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        """Take the state of :meth:`optimizer_tensors` again."""
+        own = self.model.trained(self.part)
+        assert self._optimizer is not None
+        for name, tensor in tensors.items():
+            parameter, _, word = name.rpartition("/")
+            # Adam counts its steps on the CPU, wherever the parameters are.
+            place = "cpu" if word == "step" else own[parameter].device
+            self._optimizer.state[own[parameter]][word] = tensor.to(place)
+
     # --- private -----------------------------------------------------------------------------
 
     @property
@@ -250,9 +280,19 @@ class Trainer:
                 for parameter in self.model.trained(self.part).values():
                     if parameter.grad is not None:
                         parameter.grad.div_(self._num_accumulated)
+            self._add_proximal_gradient()
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         self._num_accumulated = 0
+
+    def _add_proximal_gradient(self) -> None:
+        """Gradient of ``mu / 2 |w - w_round|^2``: FedProx (Li et al. 2020, arXiv 1812.06127)."""
+        if not self._anchor:
+            return
+        for name, parameter in self.model.trained(self.part).items():
+            if parameter.grad is not None:
+                distance = parameter.detach() - self._anchor[name]
+                parameter.grad.add_(distance, alpha=self.options.proximal_mu)
 
 
 class _TeacherRows:
