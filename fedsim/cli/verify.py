@@ -56,7 +56,7 @@ _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
     "data_source",
     default="generated",
     show_default=True,
-    help="generated, banking77 (a data folder) or banking77-hub.",
+    help="generated, banking77, clinc150, e2e, wikitext2 (a data folder) or banking77-hub.",
 )
 @click.option(
     "--data-dir",

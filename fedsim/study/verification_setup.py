@@ -188,7 +188,7 @@ def _data(
     tokenizer, name = _tokenizer(request, model, dataset.texts, weights)
     encoded = encode_dataset(dataset, tokenizer, max_tokens)
     parts = partition(
-        encoded.labels,
+        encoded.spread_labels,
         num_public=request.public_samples,
         num_clients=request.num_clients,
         split=request.split,  # type: ignore[arg-type]

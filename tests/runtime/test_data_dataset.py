@@ -33,6 +33,7 @@ def test_an_unknown_source_is_answered_with_the_nearest_one() -> None:
     with pytest.raises(ScenarioError) as caught:
         load_dataset("banking")
     assert str(caught.value) == (
-        "data = 'banking': no such data source; allowed are banking77, banking77-hub, generated."
+        "data = 'banking': no such data source; allowed are banking77, banking77-hub, "
+        "clinc150, e2e, wikitext2, generated."
         " Did you mean 'banking77'?"
     )

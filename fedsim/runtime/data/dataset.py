@@ -9,7 +9,9 @@ from typing import Literal, assert_never, get_args
 
 from fedsim.errors import ScenarioError, nearest
 from fedsim.runtime.data.banking77 import load_banking77, load_banking77_from_hub
+from fedsim.runtime.data.clinc150 import load_clinc150
 from fedsim.runtime.data.generated import generated_intents
+from fedsim.runtime.data.language_texts import load_e2e, load_wikitext2
 from fedsim.runtime.data.text_dataset import TextDataset
 
 __all__ = [
@@ -20,10 +22,13 @@ __all__ = [
     "generated_intents",
     "load_banking77",
     "load_banking77_from_hub",
+    "load_clinc150",
     "load_dataset",
+    "load_e2e",
+    "load_wikitext2",
 ]
 
-DataSource = Literal["banking77", "banking77-hub", "generated"]
+DataSource = Literal["banking77", "banking77-hub", "clinc150", "e2e", "wikitext2", "generated"]
 DATA_SOURCES: tuple[DataSource, ...] = get_args(DataSource)
 
 
@@ -41,9 +46,10 @@ def load_dataset(
     Parameters
     ----------
     source
-        ``"banking77"`` (from a folder), ``"banking77-hub"`` (downloaded) or ``"generated"``.
+        ``"banking77"``, ``"clinc150"``, ``"e2e"``, ``"wikitext2"`` (from a folder),
+        ``"banking77-hub"`` (downloaded) or ``"generated"``.
     data_dir
-        Folder of data sets, read by ``"banking77"`` only; ``None`` asks ``FEDSIM_DATA_DIR``.
+        Folder of data sets; ``None`` asks ``FEDSIM_DATA_DIR``.
     seed, num_train, num_test, num_labels
         Read by ``"generated"`` only; published data are never subsampled here.
 
@@ -63,6 +69,12 @@ def load_dataset(
             return load_banking77(data_dir)
         case "banking77-hub":
             return load_banking77_from_hub()
+        case "clinc150":
+            return load_clinc150(data_dir)
+        case "e2e":
+            return load_e2e(data_dir)
+        case "wikitext2":
+            return load_wikitext2(data_dir)
         case "generated":
             return generated_intents(num_train, num_test, num_labels, seed)
         case _:

@@ -52,6 +52,11 @@ class EncodedDataset:
         """Unpadded length of every row [tokens], shape ``(num_rows,)``."""
         return np.array([len(ids) for ids in self.token_ids], dtype=np.int64)
 
+    @property
+    def spread_labels(self) -> IntArray:
+        """Labels to spread rows over clients by: all alike where rows have none."""
+        return self.labels if self.labels.size else np.zeros(self.num_rows, dtype=np.int64)
+
     def take(self, indices: Sequence[int] | IntArray) -> "EncodedDataset":
         """The rows of these indices, in their order; the arrays are shared, not copied.
 

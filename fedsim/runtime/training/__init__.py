@@ -1,0 +1,29 @@
+"""Real training over many rounds: one round at a time, judged, and kept on disk."""
+
+from fedsim.runtime.training.checkpoint import Checkpoint, Checkpoints, checkpoint_name
+from fedsim.runtime.training.evaluation import Evaluation, Evaluator
+from fedsim.runtime.training.fingerprint import data_sha256, weights_sha256
+from fedsim.runtime.training.rounds import (
+    MODES,
+    Mode,
+    RoundOutcome,
+    RoundRunner,
+    SequentialRounds,
+    round_runner,
+)
+
+__all__ = [
+    "MODES",
+    "Checkpoint",
+    "Checkpoints",
+    "Evaluation",
+    "Evaluator",
+    "Mode",
+    "RoundOutcome",
+    "RoundRunner",
+    "SequentialRounds",
+    "checkpoint_name",
+    "data_sha256",
+    "round_runner",
+    "weights_sha256",
+]

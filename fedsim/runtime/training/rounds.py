@@ -1,0 +1,211 @@
+"""The seam between training and what runs a round: :class:`RoundRunner`.
+
+``SequentialRounds`` is the reference: the executing interpreter, one client after the other. A
+faster way to the same numbers implements the same few methods and gets a mode of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, assert_never, get_args
+
+from torch import Tensor
+
+from fedsim.errors import ScenarioError
+from fedsim.ledger import Ledger
+from fedsim.runtime.federation import Federation
+from fedsim.runtime.losses import LossBook
+from fedsim.runtime.trainer import Trainer
+
+__all__ = [
+    "MODES",
+    "Mode",
+    "RoundOutcome",
+    "RoundRunner",
+    "SequentialRounds",
+    "round_runner",
+]
+
+Mode = Literal["sequential", "cohort"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """What one round left behind.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        The round's rows and no others.
+    losses : LossBook
+        By party and step, of training and of distillation.
+    global_parameters : dict of str to Tensor
+        Trained parameters of the global model, by the name under which they are sent.
+    own_parameters : dict of str to dict
+        By client, the trained parameters of the whole model that its own work of the round ended
+        with: ahead of the aggregation where parameters are averaged.
+    """
+
+    ledger: Ledger
+    losses: LossBook
+    global_parameters: dict[str, Tensor]
+    own_parameters: dict[str, dict[str, Tensor]]
+
+
+class RoundRunner(Protocol):
+    """Runs one round for all clients. All tensors may be views: use them ahead of the next."""
+
+    def run_setup(self) -> RoundOutcome:
+        """What comes once, ahead of the first round; its outcome is what round 1 begins with."""
+
+    def run_round(self, round_index: int) -> RoundOutcome:
+        """One round, from 1."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next round depends on beside the round's number, by name."""
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take the state of :meth:`tensors` again, in place of set-up and earlier rounds."""
+
+
+def round_runner(
+    mode: Mode,
+    federation: Federation,
+    *,
+    counts_flop: bool = False,
+    on_step: Callable[[int, str, str], None] | None = None,
+) -> RoundRunner:
+    """The runner of a mode.
+
+    Raises
+    ------
+    ScenarioError
+        If the mode cannot run this federation.
+    """
+    match mode:
+        case "sequential":
+            return SequentialRounds(federation, counts_flop=counts_flop, on_step=on_step)
+        case "cohort":
+            raise ScenarioError("mode = 'cohort': not built yet; write mode = 'sequential'.")
+        case _:
+            assert_never(mode)
+
+
+class SequentialRounds:
+    """The reference: every client in turn, by the executing interpreter.
+
+    Parameters
+    ----------
+    federation : Federation
+    counts_flop : bool
+        Let torch count, which slows the run down.
+    on_step : callable, optional
+        ``(round_index, party, step label)``, for progress.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        *,
+        counts_flop: bool = False,
+        on_step: Callable[[int, str, str], None] | None = None,
+    ) -> None:
+        self.federation = federation
+        self.executor = federation.executor(counts_flop=counts_flop)
+        self.executor.on_step = on_step
+        self.executor.on_gather = self._on_gather
+        self._gathered: dict[str, dict[str, Tensor]] = {}
+
+    def run_setup(self) -> RoundOutcome:
+        """Send what clients receive once."""
+        self._begin()
+        self.federation.run_setup(self.executor)
+        return self._outcome()
+
+    def run_round(self, round_index: int) -> RoundOutcome:
+        """Run one round; see :class:`RoundRunner`."""
+        self._begin()
+        self.federation.run_round(self.executor, round_index)
+        return self._outcome()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters of all parties, optimizers' states where they are kept, FedAdam's moments."""
+        found: dict[str, Tensor] = {}
+        for place, trainer in self._trainers():
+            for name, tensor in trainer.adapters(with_head=True).items():
+                found[f"{place}/parameter/{name}"] = tensor
+            if self.federation.options.optimizer_state == "keep":
+                for name, tensor in trainer.optimizer_tensors().items():
+                    found[f"{place}/optimizer/{name}"] = tensor
+        if self.federation.server.fed_adam is not None:
+            for name, tensor in self.federation.server.fed_adam.tensors().items():
+                found[f"fed_adam/{name}"] = tensor
+        return found
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take a state again."""
+        device = self.federation.server.trainer.model.device
+        for place, trainer in self._trainers():
+            trainer.load(_under(f"{place}/parameter/", tensors))
+            state = _under(f"{place}/optimizer/", tensors)
+            if state:
+                trainer.load_optimizer(state)
+        if self.federation.server.fed_adam is not None:
+            moments = _under("fed_adam/", tensors)
+            self.federation.server.fed_adam.load({n: t.to(device) for n, t in moments.items()})
+
+    def _trainers(self) -> Iterator[tuple[str, Trainer]]:
+        """Every trainer once, with its name in a stored state."""
+        federation = self.federation
+        yield "server", federation.server.trainer
+        known = set()
+        for client_id in sorted(federation.clients):
+            yield f"client/{client_id}", federation.clients[client_id].trainer
+            if federation.settings.cut is not None:
+                above = federation.server.server_side_trainer(client_id)
+                if id(above) not in known:
+                    known.add(id(above))
+                    yield f"above/{client_id}", above
+
+    def _begin(self) -> None:
+        self.executor.ledger, self.executor.losses = Ledger(), LossBook()
+        self._gathered = {}
+
+    def _outcome(self) -> RoundOutcome:
+        own = self._gathered or self._own_parameters()
+        server = self.federation.server
+        losses = self.executor.losses
+        assert losses is not None
+        return RoundOutcome(
+            self.executor.ledger, losses, server.trainer.adapters(with_head=True), own
+        )
+
+    def _on_gather(self, _label: str) -> None:
+        # Behind this point a cut model's two sides are averaged; an uncut client keeps its own.
+        if self.federation.settings.cut is not None:
+            self._gathered = {
+                client_id: {name: tensor.clone() for name, tensor in tensors.items()}
+                for client_id, tensors in self._own_parameters().items()
+            }
+
+    def _own_parameters(self) -> dict[str, dict[str, Tensor]]:
+        federation = self.federation
+        found = {}
+        for client_id, client in federation.clients.items():
+            tensors = client.trainer.adapters(with_head=True)
+            if federation.settings.cut is not None:
+                above = federation.server.server_side_trainer(client_id)
+                # A tied language-model head is two matrices while cut; the client's goes first.
+                tensors = {**above.adapters(with_head=True), **tensors}
+            found[client_id] = tensors
+        return found
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
