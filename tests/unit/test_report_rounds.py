@@ -261,7 +261,7 @@ def test_a_swept_number_is_an_axis(answer: dict[str, Any], tmp_path: Path) -> No
     ]
     text = written_svg(found, tmp_path / "a.svg")
 
-    for word in ("num clients", "one", "two", "without waiting", "2", "7", "31"):
+    for word in ("number of clients", "one", "two", "without waiting", "2", "7", "31"):
         assert f">{word}</text>" in text
 
 

@@ -64,7 +64,7 @@ def single(folder: Path, table: dict[str, Any], *overrides: str) -> str:
         ({"server": {"device": {"like": "x"}}}, "[server] device.like = 'x': no device"),
         ({"server": {"num_accelerators": 0}}, "[server] num_accelerators = 0: allowed: 1 or more"),
         ({"policy": {"mode": "async"}}, "[policy] mode = 'async': allowed: 'synchronous'"),
-        ({"engine": "ns3"}, "engine = 'ns3': allowed: 'auto', 'analytic', 'des' or 'scale'"),
+        ({"engine": "ns3"}, "engine = 'ns3': allowed: 'auto', 'analytic', 'des', 'scale' or"),
         ({"profile": "nowhere"}, "profile = 'nowhere': "),
         ({"seed": -1}, "seed = -1: allowed: 0 or more"),
         ({"question": 3}, "question = 3: text in quotes is needed"),

@@ -1,0 +1,79 @@
+"""``fedsim learn``: from measured learning curves to laws that scenarios can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from fedsim.errors import ScenarioError
+
+__all__ = ["command"]
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("learn", short_help="Fit laws to measured learning curves, and check them.")
+def command() -> None:
+    """Fit laws to measured learning curves, and check them."""
+
+
+@command.command("fit")
+@click.argument("curves", type=_FILE)
+@click.option("--out", type=_FILE, help="File to write; beside CURVES as laws.json by default.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+def fit(curves: Path, out: Path | None, seed: int) -> None:
+    """Fit a law to each group of CURVES, with bootstrap intervals."""
+    from fedsim.learning import Laws, curves_hash, fit_group, read_curves, write_laws
+    from fedsim.report.learning import laws_table
+
+    measured = read_curves(curves)
+    console = Console()
+    with console.status("fitting ..."):
+        laws = tuple(fit_group(group, seed=seed) for group in measured.groups)
+    target = out if out is not None else curves.with_name("laws.json")
+    try:
+        write_laws(Laws(laws, measured.provenance, curves_hash(curves)), target)
+    except OSError as error:
+        raise ScenarioError(f"{target}: cannot be written ({error}).") from error
+    console.print(laws_table(laws))
+    console.print(f"{target} holds the laws: name it in [learning] curves of a scenario.")
+
+
+@command.command("check")
+@click.argument("curves", type=_FILE)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
+def check(curves: Path, seed: int) -> None:
+    """Predict what a fit has not seen: other configurations of CURVES, and later rounds."""
+    from fedsim.learning import check_curves, read_curves
+    from fedsim.report.learning import errors_table
+
+    measured = read_curves(curves)
+    console = Console()
+    with console.status("fitting without what is predicted ..."):
+        errors = tuple(check_curves(group, seed=seed) for group in measured.groups)
+    console.print(errors_table(errors))
+
+
+@command.command("show")
+@click.argument("curves", type=_FILE)
+@click.option("--plot", type=_FILE, help="Draw the curves and their laws (.png or .svg).")
+def show(curves: Path, plot: Path | None) -> None:
+    """Show what CURVES holds, with the laws beside it where they were fitted."""
+    from fedsim.learning import curves_hash, read_curves, read_laws
+    from fedsim.report.learning import curves_table
+
+    measured = read_curves(curves)
+    console = Console()
+    console.print(curves_table(measured))
+    place = curves.with_name("laws.json")
+    laws = read_laws(place) if place.is_file() else None
+    if laws is not None and laws.curves_sha256 != curves_hash(curves):
+        console.print(f"{place} was fitted to other curves: run 'fedsim learn fit {curves}'.")
+        laws = None
+    if plot is not None:
+        from fedsim.report.learning_figure import learning_figure
+
+        learning_figure(measured, laws, plot)
+        console.print(f"Figure written to {plot}.")

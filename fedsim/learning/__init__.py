@@ -1,0 +1,24 @@
+"""How accuracy grows with rounds: curves that were measured, a law fitted to them, its errors."""
+
+from fedsim.learning.check import CurveErrors, check_curves
+from fedsim.learning.curves import CurveGroup, Curves, Run, read_curves, write_curves
+from fedsim.learning.fit import fit_group
+from fedsim.learning.law import LearningLaw, Prediction
+from fedsim.learning.store import Laws, curves_hash, read_laws, write_laws
+
+__all__ = [
+    "CurveErrors",
+    "CurveGroup",
+    "Curves",
+    "Laws",
+    "LearningLaw",
+    "Prediction",
+    "Run",
+    "check_curves",
+    "curves_hash",
+    "fit_group",
+    "read_curves",
+    "read_laws",
+    "write_curves",
+    "write_laws",
+]

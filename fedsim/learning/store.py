@@ -1,0 +1,139 @@
+"""Fitted laws as a file beside the curves: what a scenario reads, so that it fits nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedsim.errors import ScenarioError
+from fedsim.learning.law import LearningLaw
+
+__all__ = ["Laws", "curves_hash", "read_laws", "write_laws"]
+
+_Row = tuple[float, ...]
+
+
+class _Law(BaseModel):
+    """A law as numbers; see :class:`fedsim.learning.law.LearningLaw`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    framework: str
+    conditions: dict[str, str | int | float | bool]
+    covariates: tuple[str, ...]
+    fixed: dict[str, float]
+    middle: _Row
+    ranges: dict[str, tuple[float, float]]
+    last_round: Annotated[int, Field(ge=1)]
+    chance: Annotated[float, Field(ge=0, le=1)]
+    parameters: _Row
+    draws: tuple[_Row, ...]
+    places: _Row
+    scatter: tuple[_Row, ...]
+
+    @classmethod
+    def of(cls, law: LearningLaw) -> _Law:
+        """Seven digits: far beyond what the bootstrap knows, and a third of the file."""
+        table = {name: getattr(law, name) for name in cls.model_fields}
+        rounded: dict[str, Any] = {
+            name: np.round(value, 7).tolist() if isinstance(value, np.ndarray) else value
+            for name, value in table.items()
+        }
+        return cls(**rounded)
+
+    def law(self) -> LearningLaw:
+        """As arrays."""
+        width = 3 + 2 * len(self.covariates)
+        if len(self.parameters) != width or any(len(row) != width for row in self.draws):
+            raise ValueError(f"{self.framework}: {width} parameters are needed")
+        if len(self.scatter) != len(self.draws) or any(
+            len(row) != len(self.places) for row in self.scatter
+        ):
+            raise ValueError(f"{self.framework}: each draw needs a path of scatter")
+        return LearningLaw(
+            framework=self.framework,
+            conditions=self.conditions,
+            covariates=self.covariates,
+            fixed=self.fixed,
+            middle=np.array(self.middle),
+            ranges=self.ranges,
+            last_round=self.last_round,
+            chance=self.chance,
+            parameters=np.array(self.parameters),
+            draws=np.array(self.draws),
+            places=np.array(self.places),
+            scatter=np.array(self.scatter),
+        )
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    curves_sha256: str
+    provenance: dict[str, Any]
+    laws: Annotated[tuple[_Law, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Laws:
+    """All laws of a file.
+
+    Attributes
+    ----------
+    laws : tuple of LearningLaw
+    provenance : dict
+        Of the curves.
+    curves_sha256 : str
+        Of the file of curves that they were fitted to.
+    """
+
+    laws: tuple[LearningLaw, ...]
+    provenance: dict[str, Any]
+    curves_sha256: str
+
+
+def curves_hash(path: Path) -> str:
+    """SHA-256 of a file of curves."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_laws(laws: Laws, path: Path) -> None:
+    """Write a file: to a temporary name first."""
+    file = _File(
+        curves_sha256=laws.curves_sha256,
+        provenance=laws.provenance,
+        laws=tuple(_Law.of(law) for law in laws.laws),
+    )
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(file.model_dump(mode="json")) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_laws(path: Path) -> Laws:
+    """Read and check a file.
+
+    Raises
+    ------
+    ScenarioError
+        If it is no such file.
+    """
+    try:
+        file = _File.model_validate_json(path.read_text(encoding="utf-8"))
+        return Laws(tuple(law.law() for law in file.laws), file.provenance, file.curves_sha256)
+    except FileNotFoundError as error:
+        raise ScenarioError(f"{path}: there is no such file of fitted learning curves.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read ({error}).") from error
+    except (ValidationError, ValueError) as error:
+        first = str(error).splitlines()
+        raise ScenarioError(
+            f"{path}: no file of fitted learning curves: {' '.join(first[:3])}; write it with "
+            "'fedsim learn fit'."
+        ) from error
