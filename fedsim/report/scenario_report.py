@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from fedsim.report.accuracy_table import AccuracyTable
 from fedsim.report.answer import Result, framework_label, results_of
 from fedsim.report.claim import break_even_ranks, claims
 from fedsim.report.cost_table import CostTables
@@ -55,6 +56,7 @@ def scenario_report(scenario: Mapping[str, Any]) -> RenderableType:
         PrivacyTable(shown),
         RoundTable(shown),
         ResourceTable(shown),
+        AccuracyTable(shown),
     ]
     if len(results) > len(shown):
         parts.append(Text(f"... and {len(results) - len(shown)} more results; --json has all."))

@@ -181,6 +181,9 @@ def _classes(settings: Settings) -> Iterator[Mistake]:
 
 def _learning(settings: Settings) -> Iterator[Mistake]:
     learning = settings.learning
+    if learning.target_accuracy is not None and learning.curves is None:
+        text = "nothing says how accuracy grows; name fitted learning curves in [learning] curves."
+        yield Mistake("[learning] target_accuracy", "", text)
     if learning.partition == "dirichlet" and learning.dirichlet_alpha is None:
         text = "is missing; a Dirichlet partition needs its concentration."
         yield Mistake("[learning] dirichlet_alpha", "", text)

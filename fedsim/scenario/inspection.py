@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.learning.find import find_laws
+from fedsim.learning.store import Laws
 from fedsim.scenario.build import Place, built_federation, built_policy
 from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.document import Document
@@ -41,6 +43,8 @@ class Inspected:
     policy : PolicySpec
     protection : Protection or None
         None where nothing is hidden.
+    laws : Laws or None
+        Of learning, where the scenario names some.
     """
 
     variant: Variant
@@ -48,6 +52,7 @@ class Inspected:
     federation: FederationSpec
     policy: PolicySpec
     protection: Protection | None = None
+    laws: Laws | None = None
 
 
 def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
@@ -172,15 +177,30 @@ def _built(
     log.add(variant, mistakes)
     if mistakes:
         return None
+    laws, mistakes = _laws(settings, place)
+    log.add(variant, mistakes)
+    if mistakes:
+        return None
     protection = Protection.of(variant.protocol, settings, federation.num_clients, policy)
     if not protection.is_active:
-        return Inspected(variant, settings, federation, policy)
+        return Inspected(variant, settings, federation, policy, laws=laws)
     mistakes = _privacy_mistakes(variant, protection, federation)
     log.add(variant, mistakes)
     if mistakes:
         return None
     hidden = replace(variant, protocol=protection.framework())
-    return Inspected(hidden, settings, federation, policy, protection)
+    return Inspected(hidden, settings, federation, policy, protection, laws)
+
+
+def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]:
+    """The fitted learning curves that a scenario names."""
+    name = settings.learning.curves
+    if name is None:
+        return None, []
+    try:
+        return find_laws(name, place.folder), []
+    except ScenarioError as error:
+        return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 
 
 def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult, ClassCost
+from fedsim.learning.store import Laws
 from fedsim.ledger import LedgerRow
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import parameters
 from fedsim.protocol.payload import adapter_payload
 from fedsim.protocol.step import Protocol
+from fedsim.scenario.accuracy import accuracy_tables
 from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
@@ -86,6 +88,8 @@ class Found:
         None where the closed form answered, or nothing can run.
     protection : Protection or None
         What ``[privacy]`` hides.
+    laws : Laws or None
+        Of learning, where the scenario names some.
     """
 
     answer: AnalyticResult
@@ -94,6 +98,7 @@ class Found:
     framework: Callable[[ClientPlan], Protocol]
     simulated: Simulated | None = None
     protection: Protection | None = None
+    laws: Laws | None = None
 
 
 def result_table(
@@ -135,11 +140,19 @@ def result_table(
         table |= simulated_tables(simulated, answer, _TOTALS)
         total = simulated_total(simulated, answer)
     table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
-    return table | {
-        "accuracy": None,
-        "exactness": _exactness(framework, settings, found),
-        "notes": list(_notes(framework, settings, found)),
-    }
+    notes = list(_notes(framework, settings, found))
+    learned = accuracy_tables(table, settings, found.laws, _contributions(federation, found))
+    if absent := learned.pop("absent"):
+        notes.append(f"no accuracy: {absent}")
+    return table | learned | {"exactness": _exactness(framework, settings, found), "notes": notes}
+
+
+def _contributions(federation: FederationSpec, found: Found) -> int:
+    """Clients whose work a round uses; the mean of those simulated."""
+    if found.simulated is None:
+        return federation.num_clients
+    used = found.simulated.result.rounds.num_used
+    return max(1, round(float(used.mean())))
 
 
 def _identity(

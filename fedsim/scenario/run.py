@@ -219,6 +219,7 @@ def _result(file: str, entry: Weighed, number: int, progress: Progress | None) -
             variant.protocol,
             simulated,
             each.protection,
+            each.laws,
         ),
     )
 

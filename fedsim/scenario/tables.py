@@ -185,3 +185,16 @@ class LearningTable(Table):
     dirichlet_alpha: float | None = key(
         "learning", default=None, gt=0, description="Concentration of a Dirichlet partition"
     )
+    curves: str | None = key(
+        "learning",
+        default=None,
+        min_length=1,
+        description="Fitted learning curves, by name or path: what accuracy is told by",
+    )
+    target_accuracy: float | None = key(
+        "learning",
+        default=None,
+        gt=0,
+        lt=1,
+        description="Rounds, time, bytes, energy and money until it is reached",
+    )

@@ -191,6 +191,8 @@ _FILES: Final = {
     "fleet.class.table",
     "fleet.availability.file",
     "fleet.availability.period",
+    "learning.curves",
+    "learning.target_accuracy",
 }
 
 
