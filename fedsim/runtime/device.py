@@ -6,7 +6,7 @@ import torch
 
 from fedsim.errors import ScenarioError, nearest
 
-__all__ = ["set_num_threads", "torch_device"]
+__all__ = ["available_device", "set_num_threads", "torch_device"]
 
 _ALLOWED = ("cpu", "cuda")
 
@@ -30,6 +30,19 @@ def torch_device(name: str) -> torch.device:
             "build of torch."
         )
     return torch.device(name)
+
+
+def available_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is CUDA where torch sees one, and the CPU elsewhere.
+
+    Raises
+    ------
+    ScenarioError
+        If there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch_device(name)
 
 
 def set_num_threads(num_threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Read a scenario's TOML: the file, what it extends, and ``--set`` from the command line.
+"""Read a TOML file: the file, what it extends, and ``--set`` from the command line.
 
 Decides how tables override tables. What the keys mean is not known here.
 """
@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.resources import resource_dir
-from fedsim.scenario.mistake import Mistake, key_names, refusal, shown
-from fedsim.scenario.settings import OVERRIDABLE, ScenarioFile
+from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
+from fedsim.scenario.settings import ScenarioFile
 
-__all__ = ["Document", "merged", "parse_override", "read_document", "scenario_names"]
+__all__ = [
+    "Document",
+    "merged",
+    "overridden",
+    "parse_override",
+    "read_document",
+    "read_toml",
+    "scenario_names",
+]
 
 _MAX_FILE_BYTES: Final = 1_000_000
 #: A name alone stands for a table there.
@@ -61,16 +71,30 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
         If a file is missing or no valid TOML, or an override is not ``key=value``.
     """
     path = _scenario_path(file)
-    table = _read_toml(path, file)
+    table = read_toml(path, file)
     parent = table.pop("extends", None)
     if parent is not None:
         table = merged(_parent_table(path, parent, file), table)
     if "question" not in table:
         raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
+    table, keys = overridden(table, overrides)
+    return Document(file, path.parent, table, keys)
+
+
+def overridden(
+    table: dict[str, Any], overrides: Iterable[str], file_type: type[BaseModel] = ScenarioFile
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """A file's table with ``key=value`` texts on top, and the keys that they gave.
+
+    Raises
+    ------
+    ScenarioError
+        With a line for each text that is no ``key=value`` or names no key of the file.
+    """
     keys, lines = [], []
     for override in overrides:
         try:
-            key, value = parse_override(override)
+            key, value = parse_override(override, file_type)
         except ScenarioError as error:
             lines.append(str(error))
             continue
@@ -78,7 +102,7 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
         table = merged(table, _nested(key, value))
     if lines:
         raise refusal(lines)
-    return Document(file, path.parent, table, frozenset(keys))
+    return table, frozenset(keys)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +119,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tuple[str, Any]:
     """Read ``lora.r=4`` as key and value.
 
     The value is written as in TOML; what is no TOML and does not look as if it were meant to be is
@@ -112,13 +136,14 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not _KEY.fullmatch(key):
         raise ScenarioError(f"{where}: write key=value, for example --set lora.r=4.")
     first = key.partition(".")[0]
-    allowed = [name for name in key_names(ScenarioFile) if name not in ("case", "extends")]
+    allowed = [name for name in key_names(file_type) if name not in ("case", "extends")]
     if first not in allowed:
         raise ScenarioError(
             f"{where}: unknown key '{first}'; allowed: {', '.join(allowed)}."
             f"{nearest(first, allowed)}"
         )
-    if first in OVERRIDABLE and "." not in key and first not in _NAMED_TABLES:
+    is_table = table_type(file_type, (first,)) is not None and first not in _NAMED_TABLES
+    if is_table and "." not in key:
         raise ScenarioError(f"{where}: [{first}] is a table; name a key of it: {first}.KEY=VALUE.")
     return key, _value(value, where)
 
@@ -186,7 +211,7 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
             f"shipped: {', '.join(scenario_names())}."
             f"{nearest(parent, [*scenario_names(), *siblings])}"
         )
-    table = _read_toml(parent_path, f"{file}: extends = {shown(parent)}")
+    table = read_toml(parent_path, f"{file}: extends = {shown(parent)}")
     if "extends" in table:
         raise ScenarioError(
             f"{file}: extends = {shown(parent)}: that file extends another; only one level is "
@@ -197,7 +222,14 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
     return table
 
 
-def _read_toml(path: Path, file: str) -> dict[str, Any]:
+def read_toml(path: Path, file: str) -> dict[str, Any]:
+    """A TOML file's table; ``file`` is what messages call it.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be read or is no TOML.
+    """
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ScenarioError(f"{file}: larger than {_MAX_FILE_BYTES:,} B; is it a scenario?")

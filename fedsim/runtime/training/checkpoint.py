@@ -40,10 +40,13 @@ class Checkpoint:
         The last round in it.
     tensors : dict of str to Tensor
         On the CPU.
+    identity : dict of str to str
+        Whose it is.
     """
 
     round_index: int
     tensors: dict[str, Tensor]
+    identity: dict[str, str]
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Checkpoints:
             self._check_identity(path, sidecar)
             tensors = self._tensors(path.with_suffix(".safetensors"), sidecar)
             if tensors is not None:
-                return Checkpoint(round_index, tensors)
+                return Checkpoint(round_index, tensors, sidecar["identity"])
         if self.damaged:
             raise ScenarioError(
                 f"{'; '.join(self.damaged)}: no good checkpoint is left. Give --fresh to start "

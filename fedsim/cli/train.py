@@ -1,0 +1,147 @@
+"""``fedsim train``: train a framework for real, by a TOML file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedsim.cli.needs_runtime import check_runtime
+from fedsim.cli.threads import set_thread_policy
+from fedsim.units import format_bytes
+
+__all__ = ["command"]
+
+
+@click.command("train", short_help="Train a framework for real, by a TOML file.")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key of the file, such as train.framework=kd_fedllm; repeatable.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder for metrics.jsonl, ledger.jsonl, summary.json and checkpoints.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="FEDSIM_DATA_DIR",
+    default=None,
+    help="Folder of data sets and of GPT-2's tokenizer files.",
+)
+@click.option(
+    "--resume/--fresh",
+    "is_resumed",
+    default=True,
+    show_default=True,
+    help="Go on with what the folder holds, or replace it.",
+)
+def command(
+    file: str, overrides: tuple[str, ...], output: Path, data_dir: Path | None, is_resumed: bool
+) -> None:
+    """Train a framework on real data and write its learning curves.
+
+    FILE is a TOML file; docs/examples/training holds some. An interrupted run goes on from its
+    last checkpoint when the command is given again, and ends with the same bits.
+    """
+    check_runtime()
+    set_thread_policy()
+    from fedsim.report.training import print_training
+    from fedsim.study.training.file import read_training
+    from fedsim.study.training.run import run_training
+    from fedsim.study.training.setup import TrainingSetup
+
+    document = read_training(file, overrides)
+    setup = TrainingSetup(document, data_dir)
+    train, num_rounds = document.file.train, document.file.workload.num_rounds
+    with _progress(len(train.seeds), num_rounds) as observer:
+        summary = run_training(
+            setup,
+            output,
+            observer,
+            is_fresh=not is_resumed,
+            command=shlex.join(["fedsim", *sys.argv[1:]]),
+        )
+    print_training(Console(), summary, str(output))
+
+
+class _ProgressLine:
+    """One line that is always up to date on a terminal; elsewhere a line a round."""
+
+    def __init__(self, progress: Progress, console: Console, num_seeds: int, num_rounds: int):
+        self.progress = progress
+        self.console = console
+        self.num_rounds = num_rounds
+        self.seed = 0
+        self.task = progress.add_task(
+            "preparing", total=num_seeds * num_rounds, what="preparing data and weights", news=""
+        )
+
+    def on_start(self, seed: int, num_done: int) -> None:
+        """Begin a seed."""
+        self.seed = seed
+        self.progress.advance(self.task, num_done)
+        if num_done:
+            self.on_note(f"seed {seed}: {num_done} rounds were done already")
+
+    def on_step(self, round_index: int, party: str, step: str) -> None:
+        """Show what is being computed."""
+        what = f"seed {self.seed} round {round_index} {party} {step}"
+        self.progress.update(self.task, what=what)
+
+    def on_round(self, record: Mapping[str, Any]) -> None:
+        """Show what a round brought."""
+        news = _news(record)
+        if record["round"]:
+            self.progress.advance(self.task)
+        self.progress.update(self.task, news=news)
+        if not self.console.is_terminal:
+            place = f"seed {record['seed']} round {record['round']}/{self.num_rounds}"
+            self.console.print(f"{place}: {news}", highlight=False, soft_wrap=True)
+
+    def on_note(self, text: str) -> None:
+        """Say something above the line."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _progress(num_seeds: int, num_rounds: int) -> Iterator[_ProgressLine]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.fields[what]}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[news]}"),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield _ProgressLine(progress, console, num_seeds, num_rounds)
+
+
+def _news(record: Mapping[str, Any]) -> str:
+    parts = []
+    if record["train_loss"] is not None:
+        parts.append(f"loss {record['train_loss']:.4f}")
+    if record["global"] is not None:
+        parts.append(f"accuracy {record['global']['accuracy']:.2%}")
+    if record["mean_client_accuracy"] is not None:
+        parts.append(f"clients' own {record['mean_client_accuracy']:.2%}")
+    up, down = record["uplink_payload_bytes"], record["downlink_payload_bytes"]
+    parts.append(f"up {format_bytes(up)}, down {format_bytes(down)}")
+    return ", ".join(parts)

@@ -1,0 +1,139 @@
+"""``fedsim train`` for a reader: what was trained, its curve, what it cost, where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from fedsim.units import format_bytes, format_flop, format_seconds
+
+__all__ = ["print_training", "training_report"]
+
+#: Rounds of a curve that are shown; the files have them all.
+_SHOWN: Final = 10
+
+
+def print_training(console: Console, summary: Mapping[str, Any], folder: str) -> None:
+    """Print a summary and say where its files are."""
+    console.print(training_report(summary))
+    files = "summary.json, metrics.jsonl, ledger.jsonl and the last checkpoints"
+    console.print(f"{folder}: {files}.", highlight=False, soft_wrap=True)
+
+
+def training_report(summary: Mapping[str, Any]) -> RenderableType:
+    """A summary's report."""
+    parts: list[RenderableType] = [
+        Panel(_title(summary), title="fedsim train", title_align="left"),
+        *(_curve(run) for run in summary["runs"]),
+        _totals(summary["runs"]),
+    ]
+    if len(summary["runs"]) > 1:
+        parts.append(_spread(summary["runs"]))
+    parts.append(_provenance(summary))
+    return Group(*parts)
+
+
+def _title(summary: Mapping[str, Any]) -> Text:
+    file = summary["configuration"]
+    data, work, train = file["data"], file["workload"], file["train"]
+    lora = file["lora"]
+    is_full = file["model"]["tuning"] == "full"
+    tuning = "every parameter" if is_full else f"LoRA r = {lora['r']:g}"
+    public = f", {work['public_samples']:,} public" if work["public_samples"] else ""
+    text = (
+        f"{train['framework']}, {file['model']['name']} ({train['weights']} weights), {tuning}, "
+        f"{data['dataset']}: {data['num_clients']} clients x {work['samples_per_client']:,} "
+        f"samples ({file['learning']['partition']}){public}, {train['server_optimizer']}"
+    )
+    question = f"{summary['question']}\n" if summary["question"] else ""
+    return Text(question + text)
+
+
+def _curve(run: Mapping[str, Any]) -> RenderableType:
+    curve = run["curve"]
+    table = Table(
+        title=f"seed {run['seed']}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("round", "training loss", "test loss", "accuracy", "clients' own"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for index in _shown(len(curve["round"])):
+        table.add_row(
+            str(curve["round"][index]),
+            _number(curve["train_loss"][index]),
+            _number(curve["global_loss"][index]),
+            _share(curve["global_accuracy"][index]),
+            _share(curve["mean_client_accuracy"][index]),
+        )
+    return table
+
+
+def _shown(num_rows: int) -> list[int]:
+    """First, last and evenly spread rows between."""
+    if num_rows <= _SHOWN:
+        return list(range(num_rows))
+    last = num_rows - 1
+    return sorted({round(i * last / (_SHOWN - 1)) for i in range(_SHOWN)})
+
+
+def _totals(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
+    lines = Text("All rounds and clients, the set-up included\n", style="bold")
+    for run in runs:
+        total = run["totals"]
+        sent = (
+            f"{format_bytes(total['uplink_payload_bytes'])} up, "
+            f"{format_bytes(total['downlink_payload_bytes'])} down"
+        )
+        done = (
+            f"clients {format_flop(total['client_flop'])}, server "
+            f"{format_flop(total['server_flop'])}, evaluation "
+            f"{format_flop(total['evaluation_flop'])}"
+        )
+        took = (
+            f"{format_seconds(total['compute_s'] + total['transfer_s'])} for the rounds, "
+            f"{format_seconds(total['evaluation_s'])} for evaluation"
+        )
+        lines.append(f"seed {run['seed']}: {sent}; {done}; {took}\n", style="not bold")
+    return lines
+
+
+def _spread(runs: Sequence[Mapping[str, Any]]) -> Text:
+    finals = [run["final"]["global"]["accuracy"] for run in runs if run["final"]["global"]]
+    if not finals:
+        return Text()
+    mean = sum(finals) / len(finals)
+    return Text(
+        f"Accuracy after the last round, {len(finals)} seeds: mean {mean:.2%}, from "
+        f"{min(finals):.2%} to {max(finals):.2%}.\n"
+    )
+
+
+def _provenance(summary: Mapping[str, Any]) -> Text:
+    machine, versions = summary["machine"], summary["versions"]
+    weights = summary["weights"]
+    source = f" from {weights['source']}" if weights["source"] else ""
+    lines = [
+        f"On {machine['processor']} ({machine['num_threads']} threads), "
+        f"torch {versions['torch']}, transformers {versions['transformers']}, "
+        f"peft {versions['peft']}; fedsim {summary['fedsim']} at {summary['commit']}.",
+        f"Weights {weights['choice']}{source}. A client's own model is the one at the end of its "
+        "own work in the round.",
+    ]
+    return Text("\n".join(lines), style="dim")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"

@@ -1,0 +1,114 @@
+"""What the keys of a training file must say together; each key's own range is declared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fedsim.scenario.mistake import Mistake, shown
+from fedsim.study.training.tables import TrainingFile
+
+__all__ = ["training_mistakes"]
+
+_FED_ADAM: Final = ("server_learning_rate", "beta1", "beta2", "tau")
+_OPTIMIZER_OF: Final = {"mu": "fedprox", **dict.fromkeys(_FED_ADAM, "fedadam")}
+_LANGUAGE_DATA: Final = ("e2e", "wikitext2")
+#: Keys of ``[workload]`` that describe texts which a real run reads itself.
+_UNREAD: Final = {
+    "dataset": "the data set is named in [data] dataset",
+    "lengths": "real texts have lengths of their own",
+    "available_samples": "the data set's own size counts",
+    "samples_p95": "all clients of a real run have equally many samples",
+    "samples_alpha": "all clients of a real run have equally many samples",
+}
+
+
+def training_mistakes(file: TrainingFile) -> Iterator[Mistake]:
+    """Mistakes that no key makes alone."""
+    yield from _model(file)
+    yield from _work(file)
+    yield from _learning(file)
+    yield from _weights(file)
+    yield from _server_optimizer(file)
+    train = file.train
+    if train.count_flop and train.attention == "sdpa":
+        text = 'torch does not count fused kernels; write attention = "eager".'
+        yield Mistake("[train] count_flop", "true", text)
+    if len(set(train.seeds)) < len(train.seeds):
+        yield Mistake("[train] seeds", shown(list(train.seeds)), "one is there twice.")
+
+
+def _model(file: TrainingFile) -> Iterator[Mistake]:
+    model = file.model
+    if model.tuning == "lora" and file.lora is None:
+        text = 'is missing; add the table with r and target_modules, or set model.tuning = "full".'
+        yield Mistake("[lora]", "", text)
+    if model.head == "classification" and file.data.dataset in _LANGUAGE_DATA:
+        text = 'has no labels; write model.head = "language_model", or another data set.'
+        yield Mistake("[data] dataset", repr(file.data.dataset), text)
+
+
+def _work(file: TrainingFile) -> Iterator[Mistake]:
+    workload, framework = file.workload, file.train.framework
+    for name, reason in _UNREAD.items():
+        if name in workload.model_fields_set and getattr(workload, name) is not None:
+            yield Mistake(f"[workload] {name}", "", f"is of no use here: {reason}; leave it out.")
+    if framework == "kd_fedllm" and workload.public_samples is None:
+        text = "is missing; KD-FedLLM exchanges logits on a public set: write its size."
+        yield Mistake("[workload] public_samples", "", text)
+    if file.data.public_dataset is not None and workload.public_samples is None:
+        text = "is missing; say how many texts of [data] public_dataset are public."
+        yield Mistake("[workload] public_samples", "", text)
+    if framework == "split_fedllm" and file.split.cut_layer is None:
+        text = "is missing; Split-FedLLM cuts the model: write how many blocks the clients hold."
+        yield Mistake("[split] cut_layer", "", text)
+    if file.split.server_order != "turns":
+        text = 'a real run lets clients take turns; write server_order = "turns".'
+        yield Mistake("[split] server_order", repr(file.split.server_order), text)
+
+
+def _learning(file: TrainingFile) -> Iterator[Mistake]:
+    learning = file.learning
+    if learning.partition == "dirichlet":
+        if learning.dirichlet_alpha is None:
+            text = "is missing; a Dirichlet partition needs its concentration."
+            yield Mistake("[learning] dirichlet_alpha", "", text)
+        if file.data.dataset in _LANGUAGE_DATA:
+            text = f"'{file.data.dataset}' has no labels to prefer; write partition = \"iid\"."
+            yield Mistake("[learning] partition", repr(learning.partition), text)
+    elif learning.dirichlet_alpha is not None:
+        text = 'has no effect with partition = "iid"; write "dirichlet", or leave it out.'
+        yield Mistake("[learning] dirichlet_alpha", f"{learning.dirichlet_alpha:g}", text)
+
+
+def _weights(file: TrainingFile) -> Iterator[Mistake]:
+    train = file.train
+    if train.weights == "random" and train.weights_from is not None:
+        text = 'random weights come from nowhere; write weights = "warm" or "pretrained".'
+        yield Mistake("[train] weights_from", repr(train.weights_from), text)
+    if train.weights == "warm" and train.weights_from is None:
+        text = "is missing; name the folder with config.json and model.safetensors."
+        yield Mistake("[train] weights_from", "", text)
+    if train.weights == "random" and file.data.tokenizer == "pretrained":
+        text = 'random weights have no tokenizer; write tokenizer = "word" or "gpt2".'
+        yield Mistake("[data] tokenizer", "'pretrained'", text)
+
+
+def _server_optimizer(file: TrainingFile) -> Iterator[Mistake]:
+    train = file.train
+    for name, owner in _OPTIMIZER_OF.items():
+        value = getattr(train, name)
+        if value is not None and train.server_optimizer != owner:
+            text = f'is of {owner} alone; write server_optimizer = "{owner}", or leave it out.'
+            yield Mistake(f"[train] {name}", f"{value:g}", text)
+    if train.server_optimizer == "fedprox" and train.mu is None:
+        yield Mistake("[train] mu", "", "is missing; fedprox needs its strength: mu = 0.01, say.")
+    if train.server_optimizer == "fedadam" and train.server_learning_rate is None:
+        text = "is missing; fedadam needs the server's step: server_learning_rate = 0.01, say."
+        yield Mistake("[train] server_learning_rate", "", text)
+    if train.framework == "kd_fedllm" and train.server_optimizer != "fedavg":
+        text = (
+            "KD-FedLLM exchanges logits and averages no parameters; leave it out, or write "
+            'framework = "fedllm" or "split_fedllm".'
+        )
+        yield Mistake("[train] server_optimizer", repr(train.server_optimizer), text)

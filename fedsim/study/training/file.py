@@ -1,0 +1,94 @@
+"""Read a training file and check it, with one line for each mistake."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fedsim.errors import ScenarioError
+from fedsim.scenario.document import overridden, read_toml
+from fedsim.scenario.mistake import refusal, shown, validation_mistakes
+from fedsim.spec.quantity import FROM_FILE
+from fedsim.study.training.check import training_mistakes
+from fedsim.study.training.tables import TrainingFile
+
+__all__ = ["TrainingDocument", "read_training"]
+
+#: What may change between the parts of one run: nothing that a round depends on.
+_NOT_OF_A_RUN: Final = (
+    ("question",),
+    ("workload", "num_rounds"),
+    ("train", "seeds"),
+    ("train", "checkpoint_every"),
+)
+
+
+@dataclass(frozen=True)
+class TrainingDocument:
+    """A training file without mistakes.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it.
+    folder : Path
+        Where relative paths in it start.
+    file : TrainingFile
+    """
+
+    name: str
+    folder: Path
+    file: TrainingFile
+
+    def configuration(self) -> dict[str, Any]:
+        """All keys with their values, defaults included, as JSON."""
+        return self.file.model_dump(mode="json")
+
+    def run_configuration(self) -> dict[str, Any]:
+        """The keys that a round depends on."""
+        found = self.configuration()
+        for *tables, name in _NOT_OF_A_RUN:
+            table = found
+            for part in tables:
+                table = table[part]
+            del table[name]
+        return found
+
+    def sha256(self) -> str:
+        """Hash of the keys that a round depends on."""
+        text = json.dumps(self.run_configuration(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_training(name: str, overrides: Iterable[str] = ()) -> TrainingDocument:
+    """Read a training file.
+
+    Raises
+    ------
+    ScenarioError
+        With a line for every mistake.
+    """
+    path = Path(name)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{shown(name)}: no usable file name ({error}).") from error
+    if not is_file:
+        raise ScenarioError(
+            f"{name}: there is no such file; docs/examples/training holds some to begin with."
+        )
+    table, _ = overridden(read_toml(path, name), overrides, TrainingFile)
+    try:
+        file = TrainingFile.model_validate(table, context=FROM_FILE)
+    except ValidationError as error:
+        raise refusal(m.line(name) for m in validation_mistakes(error, TrainingFile)) from error
+    mistakes = list(training_mistakes(file))
+    if mistakes:
+        raise refusal(mistake.line(name) for mistake in mistakes)
+    return TrainingDocument(name, path.parent, file)
