@@ -19,6 +19,23 @@ def command() -> None:
     """Fit laws to measured learning curves, and check them."""
 
 
+@command.command("collect")
+@click.argument("summaries", type=_FILE, nargs=-1, required=True)
+@click.option("--out", type=_FILE, required=True, help="File of curves to write.")
+def collect(summaries: tuple[Path, ...], out: Path) -> None:
+    """Put the curves of training runs (folders of 'fedsim train') into one file."""
+    from fedsim.learning import write_curves
+    from fedsim.learning.collect import collect_curves
+    from fedsim.report.learning import curves_table
+
+    curves = collect_curves(summaries)
+    try:
+        write_curves(curves, out)
+    except OSError as error:
+        raise ScenarioError(f"{out}: cannot be written ({error}).") from error
+    Console().print(curves_table(curves))
+
+
 @command.command("fit")
 @click.argument("curves", type=_FILE)
 @click.option("--out", type=_FILE, help="File to write; beside CURVES as laws.json by default.")
