@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "protocol": ("protocol", "Show a framework's steps, with what each sends and computes."),
     "verify": ("verify", "Run frameworks for real and compare every count with the prediction."),
     "train": ("train", "Train a framework for real and write its learning curves."),
+    "reproduce": ("reproduce", "Run the article's experiments for real."),
     "learn": ("learn", "Fit laws to measured learning curves, and check them."),
     "calibrate": ("calibrate", "Measure this machine and write a profile for the time model."),
 }

@@ -17,7 +17,7 @@ from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.units import format_bytes
 
-__all__ = ["command"]
+__all__ = ["command", "training_progress"]
 
 
 @click.command("train", short_help="Train a framework for real, by a TOML file.")
@@ -68,7 +68,7 @@ def command(
     document = read_training(file, overrides)
     setup = TrainingSetup(document, data_dir)
     train, num_rounds = document.file.train, document.file.workload.num_rounds
-    with _progress(len(train.seeds), num_rounds) as observer:
+    with training_progress(len(train.seeds), num_rounds) as observer:
         summary = run_training(
             setup,
             output,
@@ -119,7 +119,8 @@ class _ProgressLine:
 
 
 @contextmanager
-def _progress(num_seeds: int, num_rounds: int) -> Iterator[_ProgressLine]:
+def training_progress(num_seeds: int, num_rounds: int) -> Iterator[_ProgressLine]:
+    """A progress line for so many rounds in all; see :class:`_ProgressLine`."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.fields[what]}"),

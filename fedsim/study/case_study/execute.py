@@ -1,0 +1,93 @@
+"""Make the study's runs one after the other, and what follows from those that are done.
+
+Each run is a folder of ``fedsim train``; a study that was interrupted goes on where it stood, and
+``curves.json``, ``laws.json`` and ``findings.json`` are of all runs that are done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fedsim.learning import Curves, Laws, curves_hash, fit_group, write_curves, write_laws
+from fedsim.learning.collect import collect_curves
+from fedsim.scenario.output import write_text
+from fedsim.spec.quantity import FROM_FILE
+from fedsim.study.case_study.findings import Finding, SeriesPoint, findings
+from fedsim.study.case_study.plan import StudyRun
+from fedsim.study.training.file import TrainingDocument
+from fedsim.study.training.folder import SUMMARY
+from fedsim.study.training.run import Observer, run_training
+from fedsim.study.training.setup import TrainingSetup
+from fedsim.study.training.tables import TrainingFile
+
+__all__ = ["finish_study", "run_study", "study_points"]
+
+
+def run_study(
+    runs: Sequence[StudyRun],
+    out: Path,
+    observer: Observer,
+    *,
+    data_dir: Path | None,
+    command: str,
+) -> None:
+    """Train what is not trained yet.
+
+    Raises
+    ------
+    ScenarioError
+        As :func:`fedsim.study.training.run.run_training` does; what was done stays.
+    """
+    for run in runs:
+        file = TrainingFile.model_validate(run.table, context=FROM_FILE)
+        setup = TrainingSetup(TrainingDocument(run.name, out, file), data_dir)
+        observer.on_note(run.name)
+        run_training(setup, out / run.name, observer, is_fresh=False, command=command)
+
+
+def study_points(runs: Sequence[StudyRun], out: Path) -> list[SeriesPoint]:
+    """Accuracy at the last round of every run that is done."""
+    points = []
+    for run in runs:
+        path = out / run.name / SUMMARY
+        if not path.is_file():
+            continue
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        accuracy = {
+            found["seed"]: float(found["final"]["global"]["accuracy"]) for found in summary["runs"]
+        }
+        rounds = min(found["num_rounds"] for found in summary["runs"])
+        points.append(SeriesPoint(run.series, run.value, rounds, accuracy))
+    return points
+
+
+def finish_study(
+    runs: Sequence[StudyRun], out: Path, command: str
+) -> tuple[Curves, Laws, list[SeriesPoint], list[Finding]]:
+    """Collect the curves, fit their laws and judge the claims; writes all three."""
+    done = [out / run.name for run in runs if (out / run.name / SUMMARY).is_file()]
+    curves = collect_curves(done, {"command": command})
+    write_curves(curves, out / "curves.json")
+    laws = Laws(
+        tuple(fit_group(group) for group in curves.groups),
+        curves.provenance,
+        curves_hash(out / "curves.json"),
+    )
+    write_laws(laws, out / "laws.json")
+    points = study_points(runs, out)
+    found = findings(points)
+    text = json.dumps(
+        {
+            "schema": 1,
+            "provenance": curves.provenance,
+            "points": [asdict(point) for point in points],
+            "findings": [asdict(finding) for finding in found],
+        },
+        indent=1,
+    )
+    write_text(out / "findings.json", text + "\n")
+    return curves, laws, points, found

@@ -1,0 +1,155 @@
+"""Which runs the case study is made of, the most telling first.
+
+Decides sweeps, seeds and rounds of the full study (the article's Section V) and of the quick one,
+and which choices of ours stand where the article is silent. Runs of one *series* differ by one
+number and by seeds; a claim is about a series, or about two of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from fedsim.scenario.document import merged
+
+__all__ = ["SERIES", "Scale", "StudyRun", "study_runs"]
+
+Scale = Literal["full", "quick"]
+
+#: Section V; what it leaves open is ours (see ``docs/case_study.md``).
+_BASE: Final[dict[str, Any]] = {
+    "model": {"name": "gpt2", "num_classes": 77, "dropout": 0.0},
+    "lora": {
+        "r": 8,
+        "alpha": 32.0,
+        "dropout": 0.1,
+        "target_modules": ["attn.c_attn"],
+        "init_lora_weights": "gaussian",
+    },
+    "workload": {
+        "dataset": "banking77",
+        "max_tokens": 80,
+        "padding": "none",
+        "samples_per_client": 1667,
+        "public_samples": 5002,
+        "batch_size": 16,
+        "num_rounds": 100,
+    },
+    "split": {"cut_layer": 4},
+    "learning": {"learning_rate": 1e-3},
+    "data": {"dataset": "banking77", "num_clients": 3, "seed": 0},
+    "train": {"framework": "fedllm", "seeds": [0, 1, 42], "weights": "random"},
+}
+_QUICK: Final[dict[str, Any]] = {
+    "model": {"name": "gpt2-mini"},
+    "workload": {"num_rounds": 6, "public_samples": 2000},
+    "split": {"cut_layer": 2},
+    "data": {"test_samples": 1000},
+    "train": {"seeds": [0, 1]},
+}
+
+#: Name of a series: framework, what varies, its words.
+SERIES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "fedllm": ("fedllm", "lora.r", "rank"),
+    "kd": ("kd_fedllm", "workload.public_samples", "public samples"),
+    "split": ("split_fedllm", "workload.samples_per_client", "training samples a client"),
+    "split-v2": ("split_fedllm", "workload.samples_per_client", "training samples a client"),
+    "fedllm-default-init": ("fedllm", "lora.r", "rank, peft's own initialization"),
+    "fedllm-rslora": ("fedllm", "lora.r", "rank, rank-stabilized scaling"),
+    "fedllm-scaled-rate": ("fedllm", "lora.r", "rank, learning rate growing as r^1.5"),
+}
+_VALUES: Final[Mapping[Scale, Mapping[str, Sequence[int]]]] = {
+    "full": {
+        "fedllm": (8, 32, 1, 4, 16, 2),
+        "kd": (5002, 1000, 500, 2000, 3000, 4000),
+        "split": (1667, 400, 100, 200, 800, 1200),
+        "split-v2": (1667,),
+        "fedllm-default-init": (8, 1, 32),
+        "fedllm-rslora": (8, 1, 32),
+        "fedllm-scaled-rate": (8, 1, 32),
+    },
+    "quick": {
+        "fedllm": (8, 1, 32),
+        "kd": (2000, 500),
+        "split": (1667, 400),
+        "split-v2": (1667,),
+        "fedllm-default-init": (1, 32),
+    },
+}
+#: One value of each series ahead of the next: what is cut off by a limit of time is detail.
+_ORDER: Final = (
+    "fedllm",
+    "kd",
+    "split",
+    "split-v2",
+    "fedllm-default-init",
+    "fedllm-rslora",
+    "fedllm-scaled-rate",
+)
+_CHANGES: Final[Mapping[str, dict[str, Any]]] = {
+    "split-v2": {"split": {"server_variant": "v2"}},
+    "fedllm-default-init": {"lora": {"init_lora_weights": "default"}},
+    "fedllm-rslora": {"lora": {"use_rslora": True}},
+}
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One training file of the study.
+
+    Attributes
+    ----------
+    series : str
+        A key of :data:`SERIES`.
+    value : int
+        Of what the series varies.
+    table : dict
+        The training file.
+    """
+
+    series: str
+    value: int
+    table: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Folder of the run."""
+        return f"{self.series}-{self.value}"
+
+
+def study_runs(scale: Scale, changes: Mapping[str, Any] | None = None) -> list[StudyRun]:
+    """All runs, in the order in which they are made.
+
+    Parameters
+    ----------
+    scale : {"full", "quick"}
+    changes : mapping, optional
+        Tables over the study's own: a device, weights, fewer rounds.
+    """
+    base = copy.deepcopy(_BASE)
+    if scale == "quick":
+        base = merged(base, _QUICK)
+    base = merged(base, dict(changes or {}))
+    values = _VALUES[scale]
+    longest = max(len(found) for found in values.values())
+    return [
+        StudyRun(series, values[series][place], _table(base, series, values[series][place]))
+        for place in range(longest)
+        for series in _ORDER
+        if place < len(values.get(series, ()))
+    ]
+
+
+def _table(base: dict[str, Any], series: str, value: int) -> dict[str, Any]:
+    framework, varied, _ = SERIES[series]
+    table = merged(copy.deepcopy(base), copy.deepcopy(_CHANGES.get(series, {})))
+    table["train"]["framework"] = framework
+    where, name = varied.split(".")
+    table[where][name] = value
+    if series == "fedllm-scaled-rate":
+        # Under 'gaussian' Adam's first step moves the product by alpha eta r^-1.5: equal at r = 8.
+        rate = table["learning"]["learning_rate"]
+        table["learning"]["learning_rate"] = rate * (value / 8) ** 1.5
+    return table

@@ -1,0 +1,97 @@
+"""The case study on a model of no size: every series is run, collected and judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fedsim.cli import main
+from fedsim.learning import read_curves, read_laws
+from fedsim.study.case_study.findings import SeriesPoint, findings
+from fedsim.study.case_study.plan import SERIES, study_runs
+
+_SMALL = {
+    "model.name": '"gpt2-tiny"',
+    "model.num_classes": "8",
+    "data.dataset": '"generated"',
+    "data.test_samples": "20",
+    "workload.max_tokens": "12",
+    "workload.num_rounds": "2",
+    "workload.dataset": '"generated"',
+    "split.cut_layer": "1",
+}
+
+
+def test_runs_differ_by_what_their_series_says() -> None:
+    for scale in ("full", "quick"):
+        runs = study_runs(scale)
+        assert len({run.name for run in runs}) == len(runs)
+        assert runs[0].series == "fedllm"
+        for run in runs:
+            framework, varied, _ = SERIES[run.series]
+            table, key = varied.split(".")
+            assert run.table[table][key] == run.value
+            assert run.table["train"]["framework"] == framework
+    full = {run.name: run.table for run in study_runs("full")}
+    assert full["fedllm-8"]["train"]["seeds"] == [0, 1, 42]
+    assert full["fedllm-8"]["workload"]["num_rounds"] == 100
+    assert full["split-v2-1667"]["split"]["server_variant"] == "v2"
+    assert full["fedllm-scaled-rate-8"]["learning"]["learning_rate"] == pytest.approx(1e-3)
+    assert full["fedllm-scaled-rate-32"]["learning"]["learning_rate"] == pytest.approx(8e-3)
+
+
+def test_the_study_from_command_to_verdict(tmp_path: Path) -> None:
+    """Two runs; then again, with nothing left to train."""
+    arguments = ["reproduce", "case-study", "--quick", "--first", "2", "--output", str(tmp_path)]
+    for key, value in _SMALL.items():
+        arguments += ["--set", f"{key}={value}"]
+    # Sizes that the generated data has; the sweep's own are of Banking77.
+    arguments += ["--set", "workload.samples_per_client=8"]
+    first = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    curves = read_curves(tmp_path / "curves.json")
+    assert [group.framework for group in curves.groups] == ["fedllm", "kd_fedllm"]
+    assert all(run.rounds == (0, 1, 2) for group in curves.groups for run in group.runs)
+    assert len(read_laws(tmp_path / "laws.json").laws) == 2
+    found = json.loads((tmp_path / "findings.json").read_text())
+    assert {point["series"] for point in found["points"]} == {"fedllm", "kd"}
+    assert (tmp_path / "accuracy.png").stat().st_size > 5_000
+    before = (tmp_path / "curves.json").read_bytes()
+    again = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "curves.json").read_bytes() == before
+
+
+def _point(series: str, value: int, *accuracy: float, rounds: int = 5) -> SeriesPoint:
+    return SeriesPoint(series, value, rounds, dict(enumerate(accuracy)))
+
+
+def test_verdicts_need_seeds_that_agree() -> None:
+    clear = [_point("fedllm", 1, 0.1, 0.11, 0.12), _point("fedllm", 8, 0.3, 0.31, 0.32)]
+    noisy = [_point("kd", 500, 0.1, 0.4, 0.2), _point("kd", 5002, 0.3, 0.2, 0.3)]
+    by_claim = {finding.claim: finding for finding in findings([*clear, *noisy])}
+    assert by_claim["FedLLM's accuracy rises with the rank"].verdict == "holds"
+    assert "+20.0 points" in by_claim["FedLLM's accuracy rises with the rank"].evidence
+    assert by_claim["KD-FedLLM's rises with the public set"].verdict == "undecided"
+    assert by_claim["Split-FedLLM's rises with training samples"].verdict == "not measured"
+    falling = findings([_point("fedllm", 1, 0.5, 0.52, 0.51), _point("fedllm", 8, 0.3, 0.32, 0.3)])
+    assert falling[0].verdict == "does not hold"
+
+
+def test_what_is_equal_is_no_order() -> None:
+    """SFL-V1 is FedLLM computed in two places."""
+    points = [_point("fedllm", 8, 0.3, 0.4), _point("split", 1667, 0.3, 0.4)]
+    claim = "FedLLM is more accurate than Split-FedLLM (V1)"
+    (found,) = (finding for finding in findings(points) if finding.claim == claim)
+    assert found.verdict == "does not hold"
+    assert "equal in every seed" in found.evidence
+
+
+def test_one_seed_and_unequal_rounds_decide_nothing() -> None:
+    one = findings([_point("fedllm", 1, 0.1), _point("fedllm", 8, 0.3)])
+    assert one[0].verdict == "undecided"
+    uneven = findings([_point("fedllm", 1, 0.1, 0.2, rounds=4), _point("fedllm", 8, 0.3, 0.4)])
+    assert uneven[0].verdict == "not measured"
