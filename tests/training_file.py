@@ -1,0 +1,81 @@
+"""A training file that runs within a second, and the command that runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from fedsim.cli import main
+
+__all__ = ["TOML", "lines", "train", "training_file", "untimed"]
+
+#: Dropout and a kept optimizer state: what a resumed run could get wrong.
+TOML = """
+[model]
+name = "gpt2-tiny"
+num_classes = 4
+dropout = 0.1
+
+[lora]
+r = 2
+alpha = 8
+dropout = 0.1
+target_modules = ["attn.c_attn"]
+
+[workload]
+max_tokens = 12
+padding = "none"
+samples_per_client = 6
+public_samples = 5
+batch_size = 4
+num_rounds = 4
+
+[split]
+cut_layer = 1
+
+[learning]
+learning_rate = 1e-2
+optimizer_state = "keep"
+
+[data]
+dataset = "generated"
+num_clients = 2
+test_samples = 8
+
+[train]
+framework = "fedllm"
+weights = "random"
+"""
+
+
+def training_file(folder: Path, text: str = TOML) -> Path:
+    """The file on disk."""
+    path = folder / "tiny.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def train(file: Path, out: Path, *options: str, **keys: Any) -> Result:
+    """Run the command in this process; ``train__framework="..."`` sets a key."""
+    sets = [
+        part
+        for key, value in keys.items()
+        for part in ("--set", f"{key.replace('__', '.')}={json.dumps(value)}")
+    ]
+    return CliRunner().invoke(main, ["train", str(file), "--output", str(out), *sets, *options])
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Records of a JSONL file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def untimed(path: Path) -> list[dict[str, Any]]:
+    """Records without what the clock said."""
+    return [
+        {name: value for name, value in record.items() if not name.endswith("_s")}
+        for record in lines(path)
+    ]
