@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedsim.protocol.operation import Part
+from fedsim.runtime.keyed_dropout import MaskStream, SequentialMasks
 from fedsim.runtime.objective import (
     classification_loss,
     distillation_loss,
@@ -47,10 +49,16 @@ class Trainer:
     part : Part
         What of it this party trains.
     options : RunOptions
+    masks : MaskStream, optional
+        Draw LoRA dropout masks by name, as cohorts do, and not from torch's generator. The model's
+        dropout modules are replaced.
     """
 
-    def __init__(self, model: StagedModel, part: Part, options: RunOptions) -> None:
+    def __init__(
+        self, model: StagedModel, part: Part, options: RunOptions, masks: MaskStream | None = None
+    ) -> None:
         self.model = model
+        self._masks = None if masks is None else SequentialMasks(model, masks)
         self.part = part
         self.options = options
         self._num_accumulated = 0
@@ -76,7 +84,7 @@ class Trainer:
         self.model.train()
         total = 0.0
         with self._autocast():
-            for length, chosen in groups_of(batch):
+            for length, chosen in self._named_groups(batch):
                 logits = self._logits(batch.token_ids[chosen, :length])
                 loss = self._loss(logits, batch, chosen, length)
                 torch.autograd.backward(loss)
@@ -89,7 +97,7 @@ class Trainer:
         self.model.train()
         total, rows = 0.0, _TeacherRows(batch, teacher, self._is_classifier)
         with self._autocast():
-            for length, chosen in groups_of(batch):
+            for length, chosen in self._named_groups(batch):
                 student = self._target_rows(
                     self._logits(batch.token_ids[chosen, :length]), batch, chosen, length
                 )
@@ -129,13 +137,12 @@ class Trainer:
     def forward_to_cut(self, batch: TextBatch) -> CutForward:
         """Run the part below the cut and keep the graph where something below it is trained."""
         self.model.train()
-        groups = groups_of(batch)
         with torch.set_grad_enabled(self._optimizer is not None), self._autocast():
             outputs = [
                 self.model.run(self.model.embed(batch.token_ids[chosen, :length]), self.part)
-                for length, chosen in groups
+                for length, chosen in self._named_groups(batch)
             ]
-        return CutForward(outputs, groups)
+        return CutForward(outputs, groups_of(batch))
 
     def train_above_cut(
         self, activations: list[Tensor], batch: TextBatch, *, is_update: bool, wants_gradient: bool
@@ -150,7 +157,8 @@ class Trainer:
         self.model.train()
         gradients, total = [], 0.0
         with self._autocast():
-            for received, (length, chosen) in zip(activations, groups_of(batch), strict=True):
+            groups = self._named_groups(batch)
+            for received, (length, chosen) in zip(activations, groups, strict=True):
                 leaf = received.detach().requires_grad_(wants_gradient)
                 logits = self.model.logits(self.model.run(leaf, self.part))
                 loss = self._loss(logits, batch, chosen, length)
@@ -237,6 +245,15 @@ class Trainer:
         if numerics.compute_dtype == numerics.weights_dtype:
             return nullcontext()
         return torch.autocast(self.model.device.type, dtype=getattr(torch, numerics.compute_dtype))
+
+    def _named_groups(self, batch: TextBatch) -> Iterator[tuple[int, Tensor]]:
+        """The groups of a batch that is trained on, with the dropout masks of each."""
+        if self._masks is not None:
+            self._masks.begin_batch()
+        for length, chosen in groups_of(batch):
+            if self._masks is not None:
+                self._masks.begin_group(chosen, length)
+            yield length, chosen
 
     def _logits(self, token_ids: Tensor) -> Tensor:
         whole = Part.whole(self.model.training.model.num_layers)

@@ -1,0 +1,16 @@
+"""Cohort mode: many clients through the shared, frozen network at once."""
+
+from fedsim.runtime.cohort.client import CohortClient
+from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
+from fedsim.runtime.cohort.cut_tap import CutTap
+from fedsim.runtime.cohort.evaluation import SetScore, evaluate_sets
+from fedsim.runtime.cohort.network import CohortNetwork
+
+__all__ = [
+    "CohortClient",
+    "CohortNetwork",
+    "CohortTrainer",
+    "CutTap",
+    "SetScore",
+    "evaluate_sets",
+]

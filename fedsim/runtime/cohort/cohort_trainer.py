@@ -1,0 +1,285 @@
+"""Trains many clients at once: one pass through the shared network, an update for each client.
+
+What a client learns is what :class:`fedsim.runtime.trainer.Trainer` would have taught it alone, up
+to the order in which floating-point numbers are added; tests hold every operation against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fedsim.runtime.cohort.adapted_linear import ClientRows
+from fedsim.runtime.cohort.adapter_bank import AdapterBank
+from fedsim.runtime.cohort.client import CohortClient, check_clients
+from fedsim.runtime.cohort.cut_tap import CutTap
+from fedsim.runtime.cohort.network import CohortNetwork, MaskKeys, Stream
+from fedsim.runtime.cohort.objective import (
+    TargetRows,
+    distillation_losses,
+    target_rows,
+    training_losses,
+)
+from fedsim.runtime.cohort.packing import PackedBatch, pack
+from fedsim.runtime.cohort.row_optimizer import RowOptimizer
+from fedsim.runtime.keyed_dropout import (
+    MaskStream,
+    dropout_threshold,
+    kept_scale,
+    token_keys,
+)
+from fedsim.runtime.text_batch import TextBatch
+
+__all__ = ["CohortTrainer"]
+
+Batches = TextBatch | Sequence[TextBatch | None]
+
+
+class CohortTrainer:
+    """A cohort's clients with their optimizers.
+
+    Parameters
+    ----------
+    network : CohortNetwork
+        Shared; several trainers may use one.
+    clients : sequence of CohortClient
+        A client's place is its slot.
+    tokens_at_once : int, optional
+        Clients go through the network in groups of about so many tokens, which bounds the memory
+        and changes no result; by default all at once.
+
+    Raises
+    ------
+    ScenarioError
+        If clients cannot be computed together.
+
+    Notes
+    -----
+    Clients of the model's own rank begin with the model's adapters, others with none. All begin
+    with its head.
+    """
+
+    def __init__(
+        self,
+        network: CohortNetwork,
+        clients: Sequence[CohortClient],
+        *,
+        tokens_at_once: int | None = None,
+    ) -> None:
+        training = network.model.training
+        check_clients(clients, training)
+        self.network = network
+        self.clients = tuple(clients)
+        self.tokens_at_once = tokens_at_once
+        self.bank = AdapterBank(network.model, [client.tuning for client in clients])
+        self.bank.load_model(network.model)
+        self._streams = [MaskStream(c.options.seed, c.client_id) for c in clients]
+        #: ``(K,)``: loss of each client's last batch.
+        self.last_losses = torch.full((len(clients),), torch.nan, device=network.model.device)
+        self._optimizer = RowOptimizer(
+            self.bank, training.optimizer, [client.options for client in clients]
+        )
+
+    def begin_round(self, round_index: int) -> None:
+        """Name the round's dropout masks; forget the optimizers' state where it is reset."""
+        for stream in self._streams:
+            stream.begin_round(round_index)
+        if self.clients[0].options.optimizer_state == "reset":
+            self.reset_optimizer()
+
+    def reset_optimizer(self, slots: Iterable[int] | None = None) -> None:
+        """Forget the optimizer's state of some clients, or of all."""
+        self._optimizer.reset(range(len(self.clients)) if slots is None else slots)
+
+    def set_anchor(self, slots: Iterable[int] | None = None) -> None:
+        """Let FedProx's proximal term, where there is one, pull towards what is here now."""
+        self._optimizer.set_anchor(range(len(self.clients)) if slots is None else slots)
+
+    # --- operations --------------------------------------------------------------------------
+
+    def train(
+        self,
+        batches: Sequence[TextBatch | None],
+        *,
+        is_update: bool | Sequence[bool],
+        cut: CutTap | None = None,
+    ) -> None:
+        """Forward, cross entropy and backward of each client's batch, and its update.
+
+        Parameters
+        ----------
+        batches : sequence of TextBatch or None
+            By slot; a client without a batch is left untouched.
+        is_update : bool or sequence of bool
+            Whether gradients that were added up since the last update are used, for all or by slot.
+        cut : CutTap, optional
+            Split-FedLLM's cut.
+        """
+
+        def losses(logits: Tensor, targets: TargetRows) -> Tensor:
+            return training_losses(logits, targets)
+
+        self._step(batches, losses, is_training_loss=True, is_update=is_update, cut=cut)
+
+    def distill(
+        self,
+        batches: Batches,
+        teachers: Tensor | Sequence[Tensor | None],
+        *,
+        is_update: bool | Sequence[bool],
+    ) -> None:
+        """Forward, distillation loss and backward.
+
+        Parameters
+        ----------
+        batches : TextBatch, or sequence of TextBatch or None
+            One for all, or by slot.
+        teachers : Tensor, or sequence of Tensor or None
+            Logits, a row a target row: one for all, or by slot.
+        is_update : bool or sequence of bool
+            As in :meth:`train`.
+        """
+        options = self.clients[0].options
+        by_slot = (
+            dict.fromkeys(range(len(self.clients)), teachers)
+            if isinstance(teachers, Tensor)
+            else dict(enumerate(teachers))
+        )
+
+        def losses(logits: Tensor, targets: TargetRows) -> Tensor:
+            return distillation_losses(logits, targets, by_slot, options)
+
+        self._step(batches, losses, is_training_loss=False, is_update=is_update, cut=None)
+
+    def infer(self, batches: Batches) -> list[Tensor | None]:
+        """Logits without dropout or gradients, by slot.
+
+        Returns
+        -------
+        list of Tensor or None
+            ``(B, C)``; for a language model one row a real token, samples one after the other.
+            None for clients without a batch.
+        """
+        found: list[Tensor | None] = [None] * len(self.clients)
+        with torch.no_grad():
+            for slots in self._chunks(batches):
+                stream = self._stream(batches, slots, is_training=False)
+                targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=False)
+                logits = self.network.logits(stream, self.bank)
+                for segment in targets.segments:
+                    found[segment.slot] = logits[segment.start : segment.stop]
+        return found
+
+    # --- parameters --------------------------------------------------------------------------
+
+    def adapters(self, slot: int, *, with_head: bool) -> dict[str, Tensor]:
+        """A client's trained parameters by the name under which they are sent; copies."""
+        return self.bank.tensors(slot, with_head=with_head)
+
+    def load(self, slot: int, tensors: Mapping[str, Tensor]) -> None:
+        """Put received parameters in the place of a client's own."""
+        self.bank.load(slot, tensors)
+
+    def optimizer_tensors(self, slot: int) -> dict[str, Tensor]:
+        """A client's optimizer state, by parameter and by its own words; copies."""
+        return self._optimizer.tensors(slot)
+
+    def load_optimizer(self, slot: int, tensors: Mapping[str, Tensor]) -> None:
+        """Take the state of :meth:`optimizer_tensors` again."""
+        self._optimizer.load(slot, tensors)
+
+    # --- private -----------------------------------------------------------------------------
+
+    def _step(
+        self,
+        batches: Batches,
+        losses: Callable[[Tensor, TargetRows], Tensor],
+        *,
+        is_training_loss: bool,
+        is_update: bool | Sequence[bool],
+        cut: CutTap | None,
+    ) -> None:
+        trained = []
+        keys = {slot: self._streams[slot].next_key() for slot in self._active(batches)}
+        for slots in self._chunks(batches):
+            stream = self._stream(batches, slots, is_training=True, keys=keys, cut=cut)
+            targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=is_training_loss)
+            found = losses(self.network.logits(stream, self.bank, targets.wanted), targets)
+            torch.autograd.backward(found.sum())
+            for segment in targets.segments:
+                own = found.detach()[segment.start : segment.stop]
+                self.last_losses[segment.slot] = own.sum()
+            trained.extend(slots)
+        self._optimizer.step(trained, is_update)
+
+    def _active(self, batches: Batches) -> list[int]:
+        if isinstance(batches, TextBatch):
+            return list(range(len(self.clients)))
+        return [slot for slot, batch in enumerate(batches) if batch is not None]
+
+    def _chunks(self, batches: Batches) -> list[list[int]]:
+        """Slots that go through the network together."""
+        slots = self._active(batches)
+        self.bank.check_loaded(slots)
+        if self.tokens_at_once is None:
+            return [slots] if slots else []
+        chunks: list[list[int]] = []
+        left = 0
+        for slot in slots:
+            batch = batches if isinstance(batches, TextBatch) else batches[slot]
+            assert batch is not None
+            num_tokens = int((batch.last_index + 1).sum())
+            if not chunks or num_tokens > left:
+                chunks.append([])
+                left = self.tokens_at_once
+            chunks[-1].append(slot)
+            left -= num_tokens
+        return chunks
+
+    def _stream(
+        self,
+        batches: Batches,
+        slots: Sequence[int],
+        *,
+        is_training: bool,
+        keys: Mapping[int, int] | None = None,
+        cut: CutTap | None = None,
+    ) -> Stream:
+        """Some clients' batches behind the last block."""
+        network, bank = self.network, self.bank
+        start = 0
+        if isinstance(batches, TextBatch):
+            # Everybody reads the same text, and is the same up to the lowest adapter.
+            one = pack([(slots[0], batches)])
+            packed = one.for_slots(slots)
+            start = bank.lowest or 0
+            shared = Stream(network.embed(one), one, self._client_rows(one, False), None)
+            shared = network.run(shared, bank, stop=start)
+            hidden = shared.hidden.repeat(len(slots), 1)
+        else:
+            packed = pack([(s, b) for s in slots for b in [batches[s]] if b is not None])
+            hidden = network.embed(packed)
+        masks = self._mask_keys(packed, keys) if is_training and keys else None
+        rows = self._client_rows(packed, is_training)
+        return network.run(Stream(hidden, packed, rows, masks), bank, start=start, cut=cut)
+
+    def _client_rows(self, packed: PackedBatch, is_training: bool) -> ClientRows:
+        scalings = [
+            tuning.scaling * (kept_scale(tuning.dropout) if is_training else 1.0)
+            for tuning in self.bank.tunings
+        ]
+        return ClientRows(packed.tokens, self.bank.ranks, scalings)
+
+    def _mask_keys(self, packed: PackedBatch, keys: Mapping[int, int]) -> MaskKeys | None:
+        tunings = [self.bank.tunings[slot] for slot in packed.slots]
+        if not any(tuning.dropout for tuning in tunings):
+            return None
+        counts = torch.tensor([segment.stop - segment.start for segment in packed.tokens])
+        words = torch.tensor([keys[slot] for slot in packed.slots], dtype=torch.uint64)
+        thresholds = torch.tensor([[dropout_threshold(t.dropout)] for t in tunings])
+        device = packed.token_ids.device
+        by_token = torch.repeat_interleave(words.view(torch.int64), counts).to(device)
+        lowest = torch.repeat_interleave(thresholds.to(torch.int16), counts, dim=0).to(device)
+        return MaskKeys(token_keys(by_token, packed.rows, packed.positions), lowest)
