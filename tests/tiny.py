@@ -116,6 +116,7 @@ def tiny_federation(
     options: RunOptions | None = None,
     seed: int = 0,
     is_perturbed: bool = True,
+    draws_masks_by_name: bool = False,
 ) -> Federation:
     """A federation of clients with data sets of their own, or with random texts of given lengths.
 
@@ -141,6 +142,7 @@ def tiny_federation(
         options=options,
         weights="random",
         device=CPU,
+        draws_masks_by_name=draws_masks_by_name,
     )
     if is_perturbed:
         for model in models_of(federation):

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
+from fedsim.errors import ScenarioError
 from fedsim.units import format_bytes
 
 __all__ = ["command", "training_progress"]
@@ -50,8 +51,19 @@ __all__ = ["command", "training_progress"]
     show_default=True,
     help="Go on with what the folder holds, or replace it.",
 )
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the global model of the last seed, for another run's weights = 'warm'.",
+)
 def command(
-    file: str, overrides: tuple[str, ...], output: Path, data_dir: Path | None, is_resumed: bool
+    file: str,
+    overrides: tuple[str, ...],
+    output: Path,
+    data_dir: Path | None,
+    is_resumed: bool,
+    export: Path | None,
 ) -> None:
     """Train a framework on real data and write its learning curves.
 
@@ -61,11 +73,14 @@ def command(
     check_runtime()
     set_thread_policy()
     from fedsim.report.training import print_training
+    from fedsim.study.training.export import export_run
     from fedsim.study.training.file import read_training
     from fedsim.study.training.run import run_training
     from fedsim.study.training.setup import TrainingSetup
 
     document = read_training(file, overrides)
+    if export is not None and export.exists():
+        raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
     setup = TrainingSetup(document, data_dir)
     train, num_rounds = document.file.train, document.file.workload.num_rounds
     with training_progress(len(train.seeds), num_rounds) as observer:
@@ -76,7 +91,11 @@ def command(
             is_fresh=not is_resumed,
             command=shlex.join(["fedsim", *sys.argv[1:]]),
         )
-    print_training(Console(), summary, str(output))
+    console = Console()
+    print_training(console, summary, str(output))
+    if export is not None:
+        round_index = export_run(setup, output, export)
+        console.print(f"{export} holds the global model after round {round_index}.")
 
 
 class _ProgressLine:

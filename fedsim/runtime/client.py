@@ -63,6 +63,7 @@ class Client:
     _waiting_adapters: dict[str, Tensor] = field(default_factory=dict)
     _knowledge: KnowledgeBuffer | None = None
     _forward: CutForward | None = None
+    _activations: list[Tensor] | Tensor = field(default_factory=list)
     _batch: TextBatch | None = None
     _gradients: Tensor | None = None
 
@@ -93,10 +94,10 @@ class Client:
         trainer = self.trainer
         if isinstance(operation, PrivacyOperation):
             raise ProtocolError(f"no client does {type(operation).__name__} in a real run.")
-        self._take_adapters()
+        self.take_adapters()
         match operation:
             case Train(is_update=is_update):
-                trainer.train(self._next(operation.batch.num_samples), is_update=is_update)
+                trainer.train(self.next_batch(operation.batch.num_samples), is_update=is_update)
             case InferLogits():
                 self.knowledge.infer(trainer, operation.batch.num_samples)
                 self._saw(self.knowledge.last_batch)
@@ -104,8 +105,9 @@ class Client:
                 self.knowledge.distill(trainer, operation.batch.num_samples, is_update=is_update)
                 self._saw(self.knowledge.last_batch)
             case ForwardToCut():
-                self._batch = self._next(operation.batch.num_samples)
+                self._batch = self.next_batch(operation.batch.num_samples)
                 self._forward = trainer.forward_to_cut(self._batch)
+                self._activations = self._forward.outputs
             case BackwardFromCut(is_update=is_update):
                 self._backward(is_update)
             case Replace():
@@ -133,9 +135,8 @@ class Client:
             case Content.LOGITS:
                 return self.knowledge.message(self._payload_dtype)
             case Content.ACTIVATIONS:
-                assert self._forward is not None
                 assert self._batch is not None
-                return activation_message(self._forward.outputs, self._batch, self.plan)
+                return activation_message(self._activations, self._batch, self.plan)
             case (
                 Content.BASE_WEIGHTS
                 | Content.PUBLIC_TEXT
@@ -177,18 +178,23 @@ class Client:
             case _:
                 assert_never(content)
 
-    @property
-    def _payload_dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.plan.training.numerics.payload_dtype)
-        return dtype
+    # --- for whoever computes in this client's place ------------------------------------------
 
-    def _take_adapters(self) -> None:
+    def take_adapters(self) -> None:
+        """Put received adapters, if any, in the place of one's own."""
         if self._waiting_adapters:
             self.trainer.load(self._waiting_adapters)
             self.trainer.set_anchor()
             self._waiting_adapters = {}
 
-    def _next(self, num_samples: int) -> TextBatch:
+    def next_batch(self, num_samples: int) -> TextBatch:
+        """The next private samples of the round.
+
+        Raises
+        ------
+        ProtocolError
+            If fewer are left.
+        """
         rows = self.order[self._cursor : self._cursor + num_samples]
         if len(rows) != num_samples:
             raise ProtocolError(
@@ -200,6 +206,20 @@ class Client:
         self._saw(batch)
         return batch
 
+    def show_activations(self, activations: Tensor, batch: TextBatch) -> None:
+        """Activations at the cut that were computed elsewhere, to be sent."""
+        self._activations, self._batch = activations, batch
+
+    def end_batch(self) -> None:
+        """Forget what a batch across the cut left behind."""
+        self._forward = self._gradients = None
+        self._activations = []
+
+    @property
+    def _payload_dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.plan.training.numerics.payload_dtype)
+        return dtype
+
     def _saw(self, batch: TextBatch) -> None:
         self.samples_seen += batch.num_samples
         self.tokens_seen += batch.num_positions
@@ -210,4 +230,4 @@ class Client:
         gradients = unpack_tokens(self._gradients, self._batch)
         self.trainer.backward_from_cut(self._forward, gradients, is_update=is_update)
         self._saw(self._batch)
-        self._forward = self._gradients = None
+        self.end_batch()

@@ -14,9 +14,9 @@ __all__ = ["activation_message", "pack_tokens", "received_batch", "unpack_tokens
 
 
 def activation_message(
-    outputs: list[Tensor], batch: TextBatch, plan: ClientPlan
+    outputs: list[Tensor] | Tensor, batch: TextBatch, plan: ClientPlan
 ) -> dict[str, Tensor]:
-    """Tensors of step c2."""
+    """Tensors of step c2, from groups of activations or from what :func:`pack_tokens` makes."""
     training = plan.training
     payload_dtype = getattr(torch, training.numerics.payload_dtype)
     if training.head.kind == "classification":
@@ -31,8 +31,9 @@ def activation_message(
                 batch,
             ).squeeze(-1)
     max_tokens = plan.train_epochs[0].max_tokens
+    packed = outputs if isinstance(outputs, Tensor) else pack_tokens(outputs, batch)
     return {
-        "activations": pack_tokens(outputs, batch).to(payload_dtype),
+        "activations": packed.to(payload_dtype),
         "labels": labels.to(getattr(torch, index_dtype(num_labels))),
         "last_index": batch.last_index.to(getattr(torch, index_dtype(max_tokens))),
     }

@@ -105,14 +105,25 @@ class Executor:
                     self.on_gather(segment.label)
                 continue
             if isinstance(segment, Once):
-                begin_noise(self.seed, round_index, SERVER, index)
-                self._steps(round_index, SERVER, segment.steps)
+                self._once(round_index, index, segment.steps)
                 continue
-            for client_id in order:
-                own = programs[client_id][index]
-                assert isinstance(own, Each)
-                begin_noise(self.seed, round_index, client_id, index)
-                self._steps(round_index, client_id, own.steps)
+            own = {client_id: programs[client_id][index] for client_id in order}
+            self._each(
+                round_index,
+                index,
+                {cid: each.steps for cid, each in own.items() if isinstance(each, Each)},
+            )
+
+    def _each(self, round_index: int, index: int, programs: Mapping[str, tuple[Step, ...]]) -> None:
+        """One segment of all clients, in the order of their turns."""
+        for client_id, steps in programs.items():
+            begin_noise(self.seed, round_index, client_id, index)
+            self._steps(round_index, client_id, steps)
+
+    def _once(self, round_index: int, index: int, steps: tuple[Step, ...]) -> None:
+        """One segment of the server's."""
+        begin_noise(self.seed, round_index, SERVER, index)
+        self._steps(round_index, SERVER, steps)
 
     def _steps(self, round_index: int, party: str, steps: tuple[Step, ...]) -> None:
         for step in steps:

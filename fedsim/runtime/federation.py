@@ -11,6 +11,7 @@ import torch
 
 from fedsim.draws import visiting_order
 from fedsim.errors import ScenarioError
+from fedsim.ledger import SERVER
 from fedsim.protocol.operation import Part
 from fedsim.protocol.step import Protocol
 from fedsim.runtime.build_model import Weights, build_model
@@ -18,6 +19,7 @@ from fedsim.runtime.channel import InProcessChannel
 from fedsim.runtime.client import Client
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.executor import Executor
+from fedsim.runtime.keyed_dropout import MaskStream
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.server import Server
 from fedsim.runtime.text_batch import TextSource
@@ -68,6 +70,8 @@ class Federation:
     ----------
     framework : callable
         Plan to protocol.
+    masks : tuple of MaskStream
+        Of whoever draws LoRA dropout by name; empty where torch's generator does.
     """
 
     framework: Callable[[ClientPlan], Protocol]
@@ -77,10 +81,23 @@ class Federation:
     data: FederationData
     server: Server
     clients: dict[str, Client]
+    masks: tuple[MaskStream, ...] = ()
 
-    def executor(self, *, counts_flop: bool = True, tracks_memory: bool = False) -> Executor:
-        """An interpreter of this federation's protocols."""
-        return Executor(
+    def executor(
+        self,
+        *,
+        counts_flop: bool = True,
+        tracks_memory: bool = False,
+        kind: type[Executor] = Executor,
+    ) -> Executor:
+        """An interpreter of this federation's protocols, of a kind.
+
+        Raises
+        ------
+        ScenarioError
+            If the kind cannot run this federation.
+        """
+        return kind(
             self.server,
             self.clients,
             InProcessChannel(self.server.handle),
@@ -111,6 +128,8 @@ class Federation:
 
     def run_round(self, executor: Executor, round_index: int) -> None:
         """Run one round."""
+        for stream in self.masks:
+            stream.begin_round(round_index)
         for client_id, client in self.clients.items():
             order = [row for epoch in self._orders(client_id, round_index) for row in epoch]
             client.begin_round(self.plan(client_id, round_index), order)
@@ -137,11 +156,20 @@ def build_federation(
     weights_source: str | Path | None = None,
     device: torch.device | None = None,
     attention: Literal["eager", "sdpa"] = "eager",
+    draws_masks_by_name: bool = False,
 ) -> Federation:
     """Build models and parties.
 
     All clients start from the server's weights, head and adapters; the frozen base is shared in
     memory, which changes no result.
+
+    Parameters
+    ----------
+    draws_masks_by_name : bool
+        LoRA dropout masks by (seed, round, client, batch, sample, layer, token): the ones that a
+        cohort has, whoever is computed together. See :mod:`fedsim.runtime.keyed_dropout`. The
+        other parameters are those of :func:`fedsim.runtime.build_model.build_model`, or explained
+        with their types.
 
     Raises
     ------
@@ -171,23 +199,32 @@ def build_federation(
         cid: _plan(training, settings, data, [[1] * len(epochs[0])] * settings.local_epochs)
         for cid, epochs in lengths.items()
     }
+    streams: list[MaskStream] = []
+
+    def masks(party: str) -> MaskStream | None:
+        if not draws_masks_by_name:
+            return None
+        streams.append(MaskStream(options.seed, party))
+        return streams[-1]
+
     server = Server(
-        Trainer(model, whole, options),
+        Trainer(model, whole, options, masks(SERVER)),
         next(iter(plans.values())),
         {cid: _weight(training, rows) for cid, rows in data.clients.items()},
         public,
+        masks,
     )
     clients = {
         cid: Client(
             cid,
-            Trainer(model.clone(), client_part, options),
+            Trainer(model.clone(), client_part, options, masks(cid)),
             TextSource(rows, settings.padding, data.pad_token_id),
             plans[cid],
             public,
         )
         for cid, rows in data.clients.items()
     }
-    return Federation(framework, training, settings, options, data, server, clients)
+    return Federation(framework, training, settings, options, data, server, clients, tuple(streams))
 
 
 def _weight(training: TrainingSpec, rows: EncodedDataset) -> float:

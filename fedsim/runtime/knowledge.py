@@ -44,16 +44,30 @@ class KnowledgeBuffer:
 
     def infer(self, trainer: Trainer, num_samples: int) -> None:
         """Compute the logits of the next public samples."""
-        if self._cursor == 0:
-            self._own = []
-        batch, _ = self._next(trainer, num_samples)
-        self._own.append(trainer.infer(batch, all_positions=self._has_padding))
+        batch = self.next_inference(num_samples, trainer.model.device)
+        self.keep(trainer.infer(batch, all_positions=self._has_padding))
 
     def distill(self, trainer: Trainer, num_samples: int, *, is_update: bool) -> None:
         """Train towards the teacher's logits on the next public samples."""
+        batch, teacher = self.next_distillation(num_samples, trainer.model.device)
+        trainer.distill(batch, teacher, is_update=is_update)
+
+    def next_inference(self, num_samples: int, device: torch.device) -> TextBatch:
+        """The next public samples, whose logits somebody computes and :meth:`keep` takes."""
+        if self._cursor == 0:
+            self._own = []
+        batch, _ = self._next(num_samples, device)
+        return batch
+
+    def keep(self, logits: Tensor) -> None:
+        """Take the logits of the batch that was handed out last."""
+        self._own.append(logits)
+
+    def next_distillation(self, num_samples: int, device: torch.device) -> tuple[TextBatch, Tensor]:
+        """The next public samples, and the teacher's rows for them."""
         assert self.teacher is not None
-        batch, start = self._next(trainer, num_samples)
-        trainer.distill(batch, self._rows(batch, start), is_update=is_update)
+        batch, start = self._next(num_samples, device)
+        return batch, self._rows(batch, start)
 
     def message(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """All own logits as one message; empty where the public set is."""
@@ -75,7 +89,7 @@ class KnowledgeBuffer:
         # A language model's logits travel for every position only where all texts are padded alike.
         return not self.is_classifier and self.public.padding == "max_tokens"
 
-    def _next(self, trainer: Trainer, num_samples: int) -> tuple[TextBatch, int]:
+    def _next(self, num_samples: int, device: torch.device) -> tuple[TextBatch, int]:
         start, num_rows = self._cursor, self.public.data.num_rows
         if start + num_samples > num_rows:
             raise ProtocolError(
@@ -84,7 +98,7 @@ class KnowledgeBuffer:
             )
         rows = list(range(start, start + num_samples))
         self._cursor = (start + num_samples) % num_rows
-        self._last = self.public.batch(rows, trainer.model.device)
+        self._last = self.public.batch(rows, device)
         return self._last, start
 
     def _rows(self, batch: TextBatch, start: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from fedsim.errors import ProtocolError
+from fedsim.ledger import SERVER
 from fedsim.protocol.operation import (
     Aggregate,
     BackwardFromCut,
@@ -27,6 +28,7 @@ from fedsim.protocol.operation import (
 from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.channel import Message, deserialize, serialize
 from fedsim.runtime.cut_exchange import pack_tokens, received_batch, unpack_tokens
+from fedsim.runtime.keyed_dropout import MaskStream
 from fedsim.runtime.knowledge import KnowledgeBuffer
 from fedsim.runtime.server_optimizer import FedAdam
 from fedsim.runtime.text_batch import TextSource, text_message
@@ -49,6 +51,9 @@ class Server:
         Client id to its weight in averages, by convention its number of samples.
     public : TextSource or None
         The public data set.
+    masks : callable, optional
+        By party, the names of LoRA dropout masks of a server-side model; see
+        :class:`fedsim.runtime.trainer.Trainer`.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Server:
         plan: ClientPlan,
         client_weights: Mapping[str, float],
         public: TextSource | None = None,
+        masks: Callable[[str], MaskStream | None] = lambda _: None,
     ) -> None:
         self.trainer = trainer
         self.plan = plan
@@ -72,7 +78,7 @@ class Server:
         self._above_start: dict[str, Tensor] = {}
         self._knowledge: KnowledgeBuffer | None = None
         if plan.cut is not None:
-            self._make_server_side_models(plan.cut.position)
+            self._make_server_side_models(plan.cut.position, masks)
 
     def begin_round(self) -> None:
         """Start a round."""
@@ -171,7 +177,7 @@ class Server:
         """Do an operation for one client."""
         if not isinstance(operation, TrainAboveCut):
             raise ProtocolError(f"the server does no {type(operation).__name__} for a client.")
-        tensors = self._inbox.pop((Content.ACTIVATIONS, client_id))
+        tensors = self.take_activations(client_id)
         trainer = self._above[client_id]
         batch = received_batch(
             tensors,
@@ -193,6 +199,16 @@ class Server:
         """What a client sent and the server has not used yet."""
         return self._inbox.get((content, client_id), {})
 
+    # --- for whoever computes in the server's place -------------------------------------------
+
+    def take_activations(self, client_id: str) -> dict[str, Tensor]:
+        """What a client sent of a batch, taken out of the inbox."""
+        return self._inbox.pop((Content.ACTIVATIONS, client_id))
+
+    def show_gradients(self, client_id: str, gradients: Tensor) -> None:
+        """Gradients at the cut that were computed elsewhere, to be sent."""
+        self._gradients[client_id] = gradients
+
     @property
     def knowledge(self) -> KnowledgeBuffer:
         """The clients' refined logits, and the global model's."""
@@ -208,17 +224,18 @@ class Server:
 
     # --- private -----------------------------------------------------------------------------
 
-    def _make_server_side_models(self, position: int) -> None:
+    def _make_server_side_models(
+        self, position: int, masks: Callable[[str], MaskStream | None]
+    ) -> None:
         above = Part.above(position, self.plan.training.model.num_layers)
         shared = None
         for client_id in sorted(self.client_weights):
             # V1 trains a copy for every client and averages them; V2 has one for all.
             if shared is None or self.plan.server_variant == "v1":
-                shared = Trainer(
-                    self.trainer.model.clone(),
-                    above,
-                    self.trainer.options,
-                )
+                # A copy drops what its client would drop in a whole model.
+                party = client_id if self.plan.server_variant == "v1" else SERVER
+                options = self.trainer.options
+                shared = Trainer(self.trainer.model.clone(), above, options, masks(party))
             self._above[client_id] = shared
 
     def _client_part(self) -> Part:

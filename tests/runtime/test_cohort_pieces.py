@@ -54,32 +54,39 @@ def test_one_batch_for_several_clients_is_that_batch_several_times() -> None:
     assert (copied.tokens, copied.samples) == (packed.tokens, packed.samples)
 
 
-def test_groups_hold_every_token_once() -> None:
-    """By rising length; there and back is where it was."""
-    plan = attention_plan(torch.tensor(LENGTHS))
-    assert [(g.length, g.num_samples) for g in plan.groups] == [(1, 1), (2, 1), (3, 2), (4, 3)]
+@pytest.mark.parametrize(
+    ("max_filled", "groups"),
+    [
+        (0, [(1, 1), (2, 1), (3, 2), (4, 3)]),
+        (1, [(2, 2), (3, 2), (4, 3)]),
+        (100, [(4, 7)]),
+    ],
+)
+def test_groups_hold_every_token_once(max_filled: int, groups: list[tuple[int, int]]) -> None:
+    """By rising length, fewer where places may be filled; there and back is where it was."""
+    plan = attention_plan(torch.tensor(LENGTHS), max_filled)
+    assert [(g.width, g.num_samples) for g in plan.groups] == groups
     everything = torch.arange(sum(LENGTHS))
-    assert torch.equal(plan.order.sort().values, everything)
+    assert len(plan.order) == sum(width * number for width, number in groups)
     assert torch.equal(everything[plan.order][plan.inverse], everything)
 
 
 # --- attention -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_last_only", [False, True])
+@pytest.mark.parametrize("max_filled", [0, 2, 100])
 @pytest.mark.parametrize("num_kv_heads", [4, 2])
-def test_attention_is_that_of_each_sample_alone(num_kv_heads: int, is_last_only: bool) -> None:
-    """Values and gradients, all tokens asking or the last ones only."""
+def test_attention_is_that_of_each_sample_alone(num_kv_heads: int, max_filled: int) -> None:
+    """Values and gradients; what fills a group's places changes neither."""
     num_heads, size, scaling = 4, 6, 0.3
     width = (num_heads + 2 * num_kv_heads) * size
     qkv = random(sum(LENGTHS), width).requires_grad_()
     found = packed_attention(
         qkv,
-        attention_plan(torch.tensor(LENGTHS)),
+        attention_plan(torch.tensor(LENGTHS), max_filled),
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
         scaling=scaling,
-        is_last_only=is_last_only,
     )
     other = qkv.detach().clone().requires_grad_()
     expected = []
@@ -92,7 +99,7 @@ def test_attention_is_that_of_each_sample_alone(num_kv_heads: int, is_last_only:
         hidden = torch.ones(len(text), len(text), dtype=torch.bool).triu(1)
         weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
         expected.append((weights @ values).transpose(0, 1).flatten(1))
-    reference = torch.cat([own[-1:] for own in expected] if is_last_only else expected)
+    reference = torch.cat(expected)
     torch.testing.assert_close(found, reference)
 
     weights = random(*found.shape, seed=1)

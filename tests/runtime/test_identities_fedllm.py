@@ -100,7 +100,7 @@ def test_every_client_begins_a_round_where_the_last_one_ended() -> None:
     average = parameters(federation.server.trainer.model)
     for client in federation.clients.values():
         client.incoming(Content.ADAPTERS, federation.server._outgoing(Content.ADAPTERS, "ann"))
-        client._take_adapters()
+        client.take_adapters()
         assert largest_difference(parameters(client.trainer.model), average) == 0
     federation.run_round(executor, 2)
     assert_moved(average, parameters(federation.server.trainer.model))

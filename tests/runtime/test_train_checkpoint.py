@@ -20,7 +20,7 @@ from fedsim.runtime.options import RunOptions
 from fedsim.runtime.training import (
     Checkpoints,
     Evaluator,
-    SequentialRounds,
+    RoundRunner,
     data_sha256,
     round_runner,
     weights_sha256,
@@ -170,7 +170,7 @@ def test_a_state_holds_all_that_the_next_round_depends_on(
 ) -> None:
     """A fresh federation that takes it goes on bit by bit, with dropout and a kept head."""
 
-    def runner() -> SequentialRounds:
+    def runner() -> RoundRunner:
         training = tiny_training(model_dropout=0.2)
         federation = tiny_federation(
             framework,
@@ -185,7 +185,7 @@ def test_a_state_holds_all_that_the_next_round_depends_on(
             public=(3, 4, 5) if framework == "kd_fedllm" else None,
             options=RunOptions(optimizer_state=optimizer_state),  # type: ignore[arg-type]
         )
-        return SequentialRounds(federation)
+        return round_runner("sequential", federation)
 
     whole = runner()
     whole.run_setup()
@@ -212,7 +212,7 @@ def test_clients_own_parameters_are_those_ahead_of_the_average() -> None:
             RoundSettings(batch_size=2, cut=cut),
             clients={"client-0": (5, 7), "client-1": (4, 8)},
         )
-        runner = SequentialRounds(federation)
+        runner = round_runner("sequential", federation)
         runner.run_setup()
         outcome = runner.run_round(1)
         own = outcome.own_parameters
@@ -224,12 +224,6 @@ def test_clients_own_parameters_are_those_ahead_of_the_average() -> None:
     for client_id, tensors in found[0].items():
         assert tensors.keys() == found[1][client_id].keys()
         assert all(torch.equal(t, found[1][client_id][n]) for n, t in tensors.items())
-
-
-def test_a_mode_that_is_not_built_says_so() -> None:
-    """The reference is always there."""
-    federation = tiny_federation("fedllm", tiny_training(), clients={"client-0": (3,)})
-    assert isinstance(round_runner("sequential", federation), SequentialRounds)
 
 
 @torch.no_grad()

@@ -4,10 +4,12 @@ from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
 from fedsim.runtime.cohort.cut_tap import CutTap
 from fedsim.runtime.cohort.evaluation import SetScore, evaluate_sets
+from fedsim.runtime.cohort.executor import CohortExecutor
 from fedsim.runtime.cohort.network import CohortNetwork
 
 __all__ = [
     "CohortClient",
+    "CohortExecutor",
     "CohortNetwork",
     "CohortTrainer",
     "CutTap",

@@ -178,7 +178,7 @@ class CohortNetwork:
             qkv = self._rotated_qkv(index, attention, normed, stream, bank, rotary)
             path = f"{traits.attention}.o_proj"
         # A cut behind the last attention sends every token, as it does for one client.
-        is_last_only = (
+        is_pooling = (
             self.is_classifier
             and index == self.spec.num_layers - 1
             and (cut is None or cut.position != 2 * index + 1)
@@ -189,10 +189,10 @@ class CohortNetwork:
             num_heads=self.spec.num_heads,
             num_kv_heads=self.spec.num_kv_heads,
             scaling=attention.scaling,
-            is_last_only=is_last_only,
         )
-        if is_last_only:
-            stream = stream.pooled(stream.hidden[stream.batch.last])
+        if is_pooling:
+            last = stream.batch.last
+            output, stream = output[last], stream.pooled(stream.hidden[last])
         hidden = self._linear(index, path, output, stream, bank, stream.hidden)
         return replace(stream, hidden=hidden)
 

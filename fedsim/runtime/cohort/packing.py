@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from torch import Tensor
 from fedsim.runtime.text_batch import TextBatch
 
 __all__ = ["AttentionPlan", "LengthGroup", "PackedBatch", "Segment", "attention_plan", "pack"]
+
+#: Places of a group that may stand for nothing: about as long as one more call of the kernel takes.
+MAX_FILLED: Final = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class LengthGroup:
-    """Samples of equal length that attend together: ``num_samples`` of ``length`` tokens."""
+    """Samples that attend together: ``num_samples`` of up to ``width`` tokens."""
 
-    length: int
+    width: int
     num_samples: int
 
 
@@ -51,18 +55,15 @@ class AttentionPlan:
     groups : tuple of LengthGroup
         One after the other, by rising length.
     order : Tensor
-        ``(N,)`` place in the stream of each token, groups one after the other.
+        ``(M,)``, M >= N: place in the stream of what stands in each place of the groups. Behind a
+        shorter sample's last token stands some token, which causal attention shows to nobody.
     inverse : Tensor
-        ``(N,)`` place in the groups of each token of the stream.
-    sample_order, sample_inverse : Tensor
-        ``(S,)`` the same of samples.
+        ``(N,)``: place in the groups of each token of the stream.
     """
 
     groups: tuple[LengthGroup, ...]
     order: Tensor
     inverse: Tensor
-    sample_order: Tensor
-    sample_inverse: Tensor
 
 
 @dataclass(frozen=True)
@@ -150,30 +151,45 @@ def pack(batches: Sequence[tuple[int, TextBatch]]) -> PackedBatch:
     )
 
 
-def attention_plan(lengths: Tensor) -> AttentionPlan:
-    """Group samples of equal length."""
+def attention_plan(lengths: Tensor, max_filled: int = MAX_FILLED) -> AttentionPlan:
+    """Group samples of equal or nearly equal length.
+
+    Parameters
+    ----------
+    lengths : Tensor
+        ``(S,)``.
+    max_filled : int
+        Places that a group may fill for nothing, so that there are fewer groups.
+    """
     sample_order = torch.argsort(lengths, stable=True)
     by_length = lengths[sample_order]
-    starts = (torch.cumsum(lengths, 0) - lengths)[sample_order]
-    num_tokens = int(lengths.sum())
-    within = torch.arange(num_tokens, device=lengths.device)
-    within = within - torch.repeat_interleave(torch.cumsum(by_length, 0) - by_length, by_length)
-    order = torch.repeat_interleave(starts, by_length) + within
-    values, counts = torch.unique_consecutive(by_length, return_counts=True)
-    groups = zip(values.tolist(), counts.tolist(), strict=True)
-    return AttentionPlan(
-        tuple(LengthGroup(length, count) for length, count in groups),
-        order,
-        _inverse(order),
-        sample_order,
-        _inverse(sample_order),
+    groups = _groups(by_length.tolist(), max_filled)
+    device = lengths.device
+    widths = torch.repeat_interleave(
+        torch.tensor([group.width for group in groups], device=device),
+        torch.tensor([group.num_samples for group in groups], device=device),
     )
+    starts = (torch.cumsum(lengths, 0) - lengths)[sample_order]
+    num_places = int(widths.sum())
+    within = torch.arange(num_places, device=device)
+    within = within - torch.repeat_interleave(torch.cumsum(widths, 0) - widths, widths)
+    is_token = within < torch.repeat_interleave(by_length, widths)
+    order = torch.repeat_interleave(starts, widths) + within * is_token
+    inverse = torch.empty(int(lengths.sum()), dtype=torch.int64, device=device)
+    inverse[order[is_token]] = torch.arange(num_places, device=device)[is_token]
+    return AttentionPlan(tuple(groups), order, inverse)
 
 
-def _inverse(order: Tensor) -> Tensor:
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
+def _groups(sorted_lengths: Sequence[int], max_filled: int) -> list[LengthGroup]:
+    groups: list[LengthGroup] = []
+    width, num_samples, num_tokens = 0, 0, 0
+    for length in sorted_lengths:
+        if num_samples and length * num_samples - num_tokens > max_filled:
+            groups.append(LengthGroup(width, num_samples))
+            num_samples, num_tokens = 0, 0
+        width, num_samples, num_tokens = length, num_samples + 1, num_tokens + length
+    groups.append(LengthGroup(width, num_samples))
+    return groups
 
 
 def _segments(slots: Sequence[int], sizes: Sequence[int]) -> tuple[Segment, ...]:

@@ -40,6 +40,10 @@ class Tokenizer(Protocol):
         """Token ids of one text, neither padded nor truncated."""
         ...
 
+    def save(self, folder: Path) -> None:
+        """Write files from which :func:`pretrained_tokenizer` makes the same tokenizer."""
+        ...
+
 
 def gpt2_tokenizer(folder: Path) -> Tokenizer:
     """GPT-2's byte-level byte-pair encoding, from its published files.
@@ -174,6 +178,9 @@ class _Gpt2Tokenizer:
         ids: list[int] = self.encoder.encode(text).ids
         return ids
 
+    def save(self, folder: Path) -> None:
+        _save(self.encoder, folder, eos_token=GPT2_END_OF_TEXT)
+
 
 @dataclass(frozen=True)
 class _PretrainedTokenizer:
@@ -184,6 +191,9 @@ class _PretrainedTokenizer:
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self.loaded(text)["input_ids"]
         return ids
+
+    def save(self, folder: Path) -> None:
+        self.loaded.save_pretrained(str(folder))
 
 
 @dataclass(frozen=True)
@@ -197,3 +207,20 @@ class _WordTokenizer:
 
     def encode(self, text: str) -> list[int]:
         return [self.id_of.get(word, _WORD_UNKNOWN_ID) for word in _WORD.findall(text)]
+
+    def save(self, folder: Path) -> None:
+        import tokenizers
+
+        # Written with spaces, which no word contains.
+        reserved = {"<pad >": _WORD_PAD_ID, "<unknown >": _WORD_UNKNOWN_ID}
+        model = tokenizers.models.WordLevel({**reserved, **self.id_of}, unk_token="<unknown >")
+        encoder = tokenizers.Tokenizer(model)
+        encoder.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+        _save(encoder, folder, pad_token="<pad >", unk_token="<unknown >")
+
+
+def _save(encoder: Any, folder: Path, **special: str) -> None:
+    import transformers
+
+    fast: Any = transformers.PreTrainedTokenizerFast
+    fast(tokenizer_object=encoder, **special).save_pretrained(str(folder))

@@ -5,10 +5,10 @@ from fedsim.runtime.training.evaluation import Evaluation, Evaluator
 from fedsim.runtime.training.fingerprint import data_sha256, weights_sha256
 from fedsim.runtime.training.rounds import (
     MODES,
+    FederatedRounds,
     Mode,
     RoundOutcome,
     RoundRunner,
-    SequentialRounds,
     round_runner,
 )
 
@@ -18,10 +18,10 @@ __all__ = [
     "Checkpoints",
     "Evaluation",
     "Evaluator",
+    "FederatedRounds",
     "Mode",
     "RoundOutcome",
     "RoundRunner",
-    "SequentialRounds",
     "checkpoint_name",
     "data_sha256",
     "round_runner",

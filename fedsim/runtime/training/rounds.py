@@ -1,29 +1,30 @@
 """The seam between training and what runs a round: :class:`RoundRunner`.
 
-``SequentialRounds`` is the reference: the executing interpreter, one client after the other. A
-faster way to the same numbers implements the same few methods and gets a mode of its own.
+Mode ``sequential`` is the reference: the executing interpreter, one client after the other. Mode
+``cohort`` is the interpreter that computes a step of all clients in one pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, assert_never, get_args
+from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
-from fedsim.errors import ScenarioError
 from fedsim.ledger import Ledger
+from fedsim.runtime.cohort import CohortExecutor
+from fedsim.runtime.executor import Executor
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.losses import LossBook
 from fedsim.runtime.trainer import Trainer
 
 __all__ = [
     "MODES",
+    "FederatedRounds",
     "Mode",
     "RoundOutcome",
     "RoundRunner",
-    "SequentialRounds",
     "round_runner",
 ]
 
@@ -84,23 +85,23 @@ def round_runner(
     ScenarioError
         If the mode cannot run this federation.
     """
-    match mode:
-        case "sequential":
-            return SequentialRounds(federation, counts_flop=counts_flop, on_step=on_step)
-        case "cohort":
-            raise ScenarioError("mode = 'cohort': not built yet; write mode = 'sequential'.")
-        case _:
-            assert_never(mode)
+    executor = federation.executor(
+        counts_flop=counts_flop, kind=CohortExecutor if mode == "cohort" else Executor
+    )
+    return FederatedRounds(federation, executor, on_step=on_step)
 
 
-class SequentialRounds:
-    """The reference: every client in turn, by the executing interpreter.
+class FederatedRounds:
+    """Rounds of a federation by an executing interpreter.
+
+    Between rounds all that the next one depends on is in the parties' trainers, whichever
+    interpreter it is, so a run's state is the same in every mode.
 
     Parameters
     ----------
     federation : Federation
-    counts_flop : bool
-        Let torch count, which slows the run down.
+    executor : Executor
+        Of this federation.
     on_step : callable, optional
         ``(round_index, party, step label)``, for progress.
     """
@@ -108,12 +109,12 @@ class SequentialRounds:
     def __init__(
         self,
         federation: Federation,
+        executor: Executor,
         *,
-        counts_flop: bool = False,
         on_step: Callable[[int, str, str], None] | None = None,
     ) -> None:
         self.federation = federation
-        self.executor = federation.executor(counts_flop=counts_flop)
+        self.executor = executor
         self.executor.on_step = on_step
         self.executor.on_gather = self._on_gather
         self._gathered: dict[str, dict[str, Tensor]] = {}

@@ -30,12 +30,57 @@ def training_mistakes(file: TrainingFile) -> Iterator[Mistake]:
     yield from _learning(file)
     yield from _weights(file)
     yield from _server_optimizer(file)
+    yield from _cohort(file)
     train = file.train
     if train.count_flop and train.attention == "sdpa":
         text = 'torch does not count fused kernels; write attention = "eager".'
         yield Mistake("[train] count_flop", "true", text)
     if len(set(train.seeds)) < len(train.seeds):
         yield Mistake("[train] seeds", shown(list(train.seeds)), "one is there twice.")
+
+
+def _cohort(file: TrainingFile) -> Iterator[Mistake]:
+    """What a pass for many clients cannot do."""
+    if file.train.mode != "cohort":
+        return
+    model, lora = file.model, file.lora
+    wrong = (
+        (model.tuning != "lora", "[model] tuning", repr(model.tuning), 'write tuning = "lora"'),
+        (model.dropout > 0, "[model] dropout", f"{model.dropout:g}", "write dropout = 0.0"),
+        (
+            model.gradient_checkpointing,
+            "[model] gradient_checkpointing",
+            "true",
+            "leave it out",
+        ),
+        (
+            lora is not None and lora.bias != "none",
+            "[lora] bias",
+            "" if lora is None else repr(lora.bias),
+            'write bias = "none"',
+        ),
+        (
+            file.workload.padding != "none",
+            "[workload] padding",
+            repr(file.workload.padding),
+            'a pass holds real tokens alone, which is the same function; write padding = "none"',
+        ),
+        (
+            file.train.framework == "split_fedllm" and file.split.server_variant == "v2",
+            "[split] server_variant",
+            "'v2'",
+            'clients take turns at one server-side model; write server_variant = "v1"',
+        ),
+        (file.train.count_flop, "[train] count_flop", "true", "leave it out"),
+    )
+    for is_wrong, where, found, cure in wrong:
+        if is_wrong:
+            text = f'mode = "cohort" cannot do this: {cure}, or mode = "sequential".'
+            yield Mistake(where, found, text)
+    for name in ("weights_dtype", "compute_dtype"):
+        if getattr(model, name) != "float32":
+            text = 'mode = "cohort" computes in float32: leave it out, or mode = "sequential".'
+            yield Mistake(f"[model] {name}", repr(getattr(model, name)), text)
 
 
 def _model(file: TrainingFile) -> Iterator[Mistake]:

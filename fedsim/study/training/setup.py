@@ -61,6 +61,7 @@ class TrainingSetup:
         self.model = self._tried("[model] name", lambda: resolve_model(name, self.document.folder))
         self.device = self._tried("[train]", lambda: available_device(file.train.device))
         self._tried("[split]", self._cut)
+        self._check_warm_weights()
 
     @property
     def weights_source(self) -> str | None:
@@ -86,7 +87,7 @@ class TrainingSetup:
         build = FRAMEWORKS[file.train.framework]
         is_kd = file.train.framework == "kd_fedllm"
         federation = self._tried(
-            "[workload]" if file.train.weights == "random" else "[train]",
+            "[workload]" if file.train.weights == "random" else "[train] weights_from",
             lambda: build_federation(
                 build,
                 training,
@@ -98,9 +99,20 @@ class TrainingSetup:
                 weights_source=self.weights_source,
                 device=self.device,
                 attention=file.train.attention,
+                # A recomputed block would ask for its masks a second time.
+                draws_masks_by_name=not file.model.gradient_checkpointing,
             ),
         )
         return federation, test
+
+    def tokenizer(self, seed: int) -> Tokenizer:
+        """What turns the texts of a seed's run into token ids."""
+        file = self.document.file
+        num_public = file.workload.public_samples or 0
+        is_foreign = file.data.public_dataset not in (None, file.data.dataset)
+        own_seed = seed if file.data.seed is None else file.data.seed
+        train, _ = self._texts(file.data.dataset, own_seed, 0 if is_foreign else num_public)
+        return self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
 
     # --- private -----------------------------------------------------------------------------
 
@@ -110,6 +122,17 @@ class TrainingSetup:
         except ScenarioError as error:
             name = self.document.name
             raise refusal(m.line(name) for m in mistakes_of(error, where)) from error
+
+    def _check_warm_weights(self) -> None:
+        """Weights of one's own are in a folder: no hub is asked for them."""
+        train, source = self.document.file.train, self.weights_source
+        if train.weights == "warm" and source is not None and not Path(source).is_dir():
+            text = (
+                "there is no such folder, from here or from the file; name one with config.json "
+                "and model.safetensors."
+            )
+            mistake = Mistake("[train] weights_from", repr(train.weights_from), text)
+            raise refusal([mistake.line(self.document.name)])
 
     def _cut(self) -> Cut | None:
         file = self.document.file

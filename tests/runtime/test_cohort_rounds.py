@@ -1,0 +1,233 @@
+"""Rounds in cohort mode are the reference's: parameters, losses and every counted row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from fedsim.agreement import check_agreement
+from fedsim.errors import ScenarioError
+from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.options import FedAdamOptions, RunOptions
+from fedsim.runtime.training import RoundOutcome, RoundRunner, round_runner
+from fedsim.spec.plan import Cut, Numerics
+from fedsim.spec.tuning import LoraTuning
+from tiny import LANGUAGE_MODEL, models_of, tiny_federation, tiny_training
+
+FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
+#: In 64-bit floats. What is sent is rounded to 32 bits, and a value at the edge of a step may go
+#: either way.
+EXACT = 2e-7
+#: In 32-bit ones, in which a server computes above the cut: by plain gradient steps, and by Adam's,
+#: which blow up what rounding leaves of gradients that are nearly zero (one step is 0.05).
+ROUNDED, ADAPTIVE = 1e-5, 2e-3
+LENGTHS = {
+    "client-0": (5, 7, 3, 9, 1),
+    "client-1": (4, 8),
+    "client-2": (6, 2, 2, 7, 8, 3, 4),
+}
+
+
+def federation(
+    framework: str,
+    *,
+    training: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    options: RunOptions | None = None,
+    clients: int = 3,
+) -> Federation:
+    """Clients with unequal numbers of samples, with LoRA dropout; 64-bit floats but for a cut."""
+    chosen: dict[str, Any] = {"tuning": LoraTuning(r=2, alpha=8.0, dropout=0.3)}
+    spec = tiny_training(**{**chosen, **(training or {})})
+    found = tiny_federation(
+        framework,
+        spec,
+        RoundSettings(
+            **{
+                "batch_size": 3,
+                "padding": "none",
+                "cut": Cut(1, True) if framework == "split_fedllm" else None,
+                **(settings or {}),
+            }
+        ),
+        clients=dict(list(LENGTHS.items())[:clients]),
+        public=(3, 4, 5, 9) if framework == "kd_fedllm" else None,
+        options=options or RunOptions(learning_rate=0.05),
+        draws_masks_by_name=True,
+    )
+    if found.settings.cut is None:
+        for model in models_of(found):
+            model.module.to(torch.float64)
+    return found
+
+
+def outcomes(runner: RoundRunner, num_rounds: int = 2) -> list[RoundOutcome]:
+    """Set-up and some rounds; tensors are copied, for they may be views."""
+    found = [_kept(runner.run_setup())]
+    found += [_kept(runner.run_round(index)) for index in range(1, num_rounds + 1)]
+    return found
+
+
+def _kept(outcome: RoundOutcome) -> RoundOutcome:
+    own = {
+        client_id: {name: tensor.clone() for name, tensor in tensors.items()}
+        for client_id, tensors in outcome.own_parameters.items()
+    }
+    whole = {name: tensor.clone() for name, tensor in outcome.global_parameters.items()}
+    return replace(outcome, own_parameters=own, global_parameters=whole)
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def tolerance(framework: str, **choices: Any) -> float:
+    if framework != "split_fedllm":
+        return EXACT
+    is_adaptive = choices.get("training", {}).get("optimizer", "adam") == "adam"
+    return ADAPTIVE if is_adaptive else ROUNDED
+
+
+def assert_same(framework: str, **choices: Any) -> None:
+    """Two rounds both ways."""
+    limit = tolerance(framework, **choices)
+    reference = outcomes(round_runner("sequential", federation(framework, **choices)))
+    cohort = outcomes(round_runner("cohort", federation(framework, **choices)))
+    for expected, found in zip(reference, cohort, strict=True):
+        counted = {key: replace(row) for key, row in expected.ledger.rows.items()}
+        assert counted.keys() == found.ledger.rows.keys()
+        check_agreement(expected.ledger, found.ledger)
+        assert found.losses.sums.keys() == expected.losses.sums.keys()
+        for key, (total, samples) in expected.losses.sums.items():
+            assert found.losses.sums[key] == (pytest.approx(total, rel=1e-4), samples)
+        assert distance(expected.global_parameters, found.global_parameters) <= limit
+        for client_id, tensors in expected.own_parameters.items():
+            assert distance(tensors, found.own_parameters[client_id]) <= limit
+    moved = distance(cohort[0].global_parameters, cohort[-1].global_parameters)
+    assert moved > 1e-3
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("num_clients", [1, 3])
+def test_rounds_are_those_of_the_reference(framework: str, num_clients: int) -> None:
+    """With LoRA dropout, unequal clients and Adam; bytes, messages, samples and tokens equal."""
+    assert_same(framework, clients=num_clients)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_optimizer_that_is_kept(framework: str) -> None:
+    """Its state is in the trainers between rounds, as in the reference."""
+    assert_same(framework, options=RunOptions(learning_rate=0.05, optimizer_state="keep"))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_accumulation_and_epochs(framework: str) -> None:
+    """Groups of batches, over two passes."""
+    settings = {"accumulation_steps": 2, "local_epochs": 2, "distillation_epochs": 2}
+    assert_same(framework, settings=settings)
+
+
+@pytest.mark.parametrize("framework", ["fedllm", "split_fedllm"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        RunOptions(learning_rate=0.05, proximal_mu=0.5),
+        RunOptions(learning_rate=0.05, fed_adam=FedAdamOptions(0.05)),
+    ],
+)
+def test_other_optimizers_of_the_server(framework: str, options: RunOptions) -> None:
+    """FedProx pulls to the round's start; FedAdam keeps moments of averages."""
+    assert_same(framework, options=options)
+
+
+@pytest.mark.parametrize("framework", ["fedllm", "kd_fedllm"])
+def test_a_private_head(framework: str) -> None:
+    """It stays with its client."""
+    assert_same(framework, settings={"shares_head": False})
+
+
+@pytest.mark.parametrize("cut", [Cut(1), Cut(2), Cut(2, True)])
+def test_every_cut(cut: Cut) -> None:
+    """Between blocks and within one."""
+    assert_same("split_fedllm", settings={"cut": cut}, training={"optimizer": "sgd"})
+
+
+def test_messages_in_half_precision() -> None:
+    """What is computed behind the cut is what the message would have brought."""
+    numerics = Numerics(payload_dtype="bfloat16")
+    for framework in FRAMEWORKS:
+        training = {"numerics": numerics, "optimizer": "sgd"}
+        sequential = outcomes(round_runner("sequential", federation(framework, training=training)))
+        cohort = outcomes(round_runner("cohort", federation(framework, training=training)))
+        check_agreement(sequential[1].ledger, cohort[1].ledger)
+        # A value at the edge of a step of 2^-8 may be rounded either way.
+        gap = distance(sequential[1].global_parameters, cohort[1].global_parameters)
+        assert gap <= 2**-8
+
+
+def test_a_client_below_the_lowest_adapter() -> None:
+    """Nothing comes back over the cut."""
+    tuning = LoraTuning(r=2, alpha=8.0, num_top_layers=1)
+    training = {"tuning": tuning, "optimizer": "sgd"}
+    assert_same("split_fedllm", training=training, settings={"cut": Cut(1)})
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_language_model(framework: str) -> None:
+    """Next tokens, and KD's rows of a whole vocabulary."""
+    training = {"head": LANGUAGE_MODEL, "optimizer": "sgd"}
+    assert_same(framework, training=training, options=RunOptions(learning_rate=0.5))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_run_may_change_its_mode(framework: str) -> None:
+    """A state of one mode goes on in the other: both keep everything in the same place."""
+    options = RunOptions(learning_rate=0.05, optimizer_state="keep")
+    whole = round_runner("sequential", federation(framework, options=options))
+    outcomes(whole, 1)
+    state = {name: tensor.clone() for name, tensor in whole.tensors().items()}
+    whole.run_round(2)
+    resumed = round_runner("cohort", federation(framework, options=options))
+    resumed.load(state)
+    resumed.run_round(2)
+    expected, found = whole.tensors(), resumed.tensors()
+    assert expected.keys() == found.keys()
+    assert distance(expected, found) <= tolerance(framework)
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ({"settings": {"padding": "longest"}}, "padding = 'longest'"),
+        ({"settings": {"server_variant": "v2"}}, "server_variant = 'v2'"),
+        ({"training": {"model_dropout": 0.1}}, "model_dropout = 0.1"),
+    ],
+)
+def test_what_a_cohort_cannot_do(choices: dict[str, Any], expected: str) -> None:
+    """Is refused ahead of the first round, with the mode that can."""
+    with pytest.raises(ScenarioError, match=expected) as found:
+        round_runner("cohort", federation("split_fedllm", **choices))
+    assert "sequential mode" in str(found.value)
+
+
+def test_counting_flop_is_refused() -> None:
+    """A pass computes less than its steps count."""
+    with pytest.raises(ScenarioError, match="counts FLOP"):
+        round_runner("cohort", federation("fedllm"), counts_flop=True)
+
+
+def test_masks_that_are_not_drawn_by_name_are_seen() -> None:
+    """The equality above is no accident: torch's own dropout ends elsewhere."""
+    reference = federation("fedllm")
+    for stream in reference.masks:
+        stream.client_id += "-of-another-name"
+    one = outcomes(round_runner("sequential", reference), 1)
+    other = outcomes(round_runner("cohort", federation("fedllm")), 1)
+    assert distance(one[1].global_parameters, other[1].global_parameters) > 1e-4

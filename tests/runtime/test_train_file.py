@@ -1,0 +1,227 @@
+"""A training file's mistakes: one line each, where it is, what is allowed, and exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsim.errors import ScenarioError
+from fedsim.study.training.file import read_training
+from fedsim.study.training.setup import TrainingSetup
+from training_file import TOML, train, training_file
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "training"
+
+
+def message(result: Any) -> str:
+    """What was said, in one line."""
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"train__framwork": "fedllm"}, "[train] framwork: unknown key"),
+        ({"train__framwork": "fedllm"}, "Did you mean 'framework'?"),
+        ({"train__rounds": 3}, "'num_rounds' is a key of [workload]"),
+        ({"train__lr": 0.1}, "'learning_rate' is a key of [learning]"),
+        ({"data__partition": "iid"}, "'partition' is a key of [learning]"),
+        ({"trian__seeds": [1]}, "unknown key 'trian'"),
+        ({"train__framework": "fedlm"}, "[train] framework = 'fedlm': allowed: 'fedllm'"),
+        ({"train__seeds": []}, "[train] seeds = []: at least 1 entry is needed"),
+        ({"train__seeds": [3, 3]}, "one is there twice"),
+        ({"train__seeds": [-1]}, "allowed: 0 or more"),
+        ({"workload__num_rounds": 0}, "[workload] num_rounds = 0: allowed: 1 or more"),
+        ({"workload__num_rounds": "3 rounds"}, "a whole number is needed"),
+        ({"learning__learning_rate": -1}, "[learning] learning_rate = -1: allowed: above 0"),
+        ({"learning__partition": "dirichlet"}, "[learning] dirichlet_alpha is missing"),
+        ({"learning__dirichlet_alpha": 0.5}, 'has no effect with partition = "iid"'),
+        ({"train__server_optimizer": "fedprox"}, "[train] mu is missing; fedprox needs"),
+        ({"train__mu": 0.1}, "[train] mu = 0.1: is of fedprox alone"),
+        ({"train__server_optimizer": "fedadam"}, "[train] server_learning_rate is missing"),
+        ({"train__server_optimizer": "fedadam", "train__beta1": 1.0}, "allowed: below 1"),
+        (
+            {
+                "train__framework": "kd_fedllm",
+                "train__server_optimizer": "fedprox",
+                "train__mu": 0.1,
+            },
+            "KD-FedLLM exchanges logits and averages no parameters",
+        ),
+        ({"train__weights": "warm"}, "[train] weights_from is missing; name the folder"),
+        ({"train__weights_from": "gpt2"}, "random weights come from nowhere"),
+        (
+            {"train__weights": "warm", "train__weights_from": "no/such"},
+            "[train] weights_from = 'no/such': there is no such folder",
+        ),
+        ({"train__count_flop": True, "train__attention": "sdpa"}, 'write attention = "eager"'),
+        ({"model__name": "gtp2"}, "[model] name"),
+        ({"model__name": "gtp2"}, "Did you mean 'gpt2'"),
+        ({"model__num_classes": 3, "data__dataset": "clinc150"}, "has 150 labels and the head 3"),
+        ({"lora__r": 64}, "[lora] r = 64"),
+        ({"lora__target_modules": "c_att"}, "[lora] target_modules"),
+        ({"split__cut_layer": 3, "train__framework": "split_fedllm"}, "[split] cut_layer = 3"),
+        ({"split__server_order": "interleaved"}, 'write server_order = "turns"'),
+        ({"workload__lengths": "banking77"}, "[workload] lengths"),
+        ({"workload__max_tokens": 4096}, "128 positions"),
+        ({"data__dataset": "bankin77"}, "[data] dataset = 'bankin77': allowed:"),
+        ({"data__dataset": "e2e"}, 'write model.head = "language_model"'),
+        ({"data__dataset": "banking77", "data__test_samples": 5000}, "'banking77/test' has 3,080"),
+        (
+            {"data__dataset": "banking77", "workload__samples_per_client": 9000},
+            "[workload] samples_per_client = 9000: 2 clients need 18000 rows",
+        ),
+    ],
+)
+def test_a_mistake_is_a_line_that_says_what_to_type(
+    keys: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    """No traceback, no folder with results."""
+    result = train(training_file(tmp_path), tmp_path / "run", **keys)
+    assert result.exit_code == 2, result.output
+    assert expected in message(result)
+    assert "Traceback" not in result.output
+    assert not list((tmp_path / "run").glob("*.json*"))
+
+
+@pytest.mark.parametrize(
+    ("removed", "expected"),
+    [
+        ('framework = "fedllm"\n', "[train] framework is missing"),
+        ('weights = "random"\n', "[train] weights is missing"),
+        ("num_clients = 2\n", "[data] num_clients is missing"),
+        ("batch_size = 4\n", "[workload] batch_size is missing"),
+        ("public_samples = 5\n", "[workload] public_samples is missing; KD-FedLLM"),
+        ("cut_layer = 1\n", "[split] cut_layer is missing"),
+    ],
+)
+def test_a_key_that_is_missing_is_named(removed: str, expected: str, tmp_path: Path) -> None:
+    """With what it means."""
+    assert removed in TOML
+    file = training_file(tmp_path, TOML.replace(removed, ""))
+    framework = "split_fedllm" if "cut_layer" in removed else "kd_fedllm"
+    keys = {} if "framework" in removed else {"train__framework": framework}
+    result = train(file, tmp_path / "run", **keys)
+    assert result.exit_code == 2, result.output
+    assert expected in message(result)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    """A line each."""
+    with pytest.raises(ScenarioError) as found:
+        read_training(
+            str(training_file(tmp_path)), ["lora.r=0", "train.device=tpu", "data.tokens=1"]
+        )
+    assert len(str(found.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[model", "not valid TOML"), ("", "[train]"), (TOML.replace("[lora]", "[laro]"), "laro")],
+)
+def test_a_file_that_is_none_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    """Broken TOML, nothing, a table of another name."""
+    result = train(training_file(tmp_path, text), tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert expected.strip("[]") in message(result)
+
+
+def test_a_file_that_is_not_there_says_where_examples_are(tmp_path: Path) -> None:
+    """In the manual."""
+    result = train(tmp_path / "none.toml", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "docs/examples/training" in message(result)
+
+
+def test_the_output_cannot_be_a_file(tmp_path: Path) -> None:
+    """It is a folder."""
+    (tmp_path / "file").write_text("mine")
+    result = train(training_file(tmp_path), tmp_path / "file")
+    assert result.exit_code == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_a_round_does_not_depend_on_is_not_in_the_hash(tmp_path: Path) -> None:
+    """Rounds, seeds and checkpoints may change within a run; a default written out is the same."""
+    file = str(training_file(tmp_path))
+    first = read_training(file).sha256()
+    same = ["workload.num_rounds=9", "train.seeds=[5]", "train.checkpoint_every=2", "split={}"]
+    assert read_training(file, same[:-1]).sha256() == first
+    assert read_training(file, ["learning.partition=iid"]).sha256() == first
+    assert read_training(file, ["lora.r=4"]).sha256() != first
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
+@pytest.mark.parametrize("framework", ["fedllm", "kd_fedllm", "split_fedllm"])
+def test_the_manuals_examples_are_without_mistakes(name: str, framework: str) -> None:
+    """For every framework."""
+    document = read_training(str(EXAMPLES / name), [f"train.framework={framework}"])
+    assert document.file.train.framework == framework
+
+
+def test_the_case_study_trains_on_the_articles_rows(tmp_path: Path) -> None:
+    """5,002 public rows, 1,667 a client, 3,080 test queries; KD-FedLLM alone gets the first."""
+    text = (EXAMPLES / "case_study.toml").read_text(encoding="utf-8")
+    text = text.replace("\nweights_from =", "\n# weights_from =")
+    file = training_file(tmp_path, text)
+    for framework, num_public in (("kd_fedllm", 5002), ("fedllm", None)):
+        document = read_training(
+            str(file),
+            [
+                f"train.framework={framework}",
+                "train.weights=random",
+                "model.name=gpt2-tiny",
+                "data.tokenizer=word",
+                "train.device=cpu",
+                "lora.r=2",
+            ],
+        )
+        federation, test = TrainingSetup(document).federation(0)
+        assert [rows.num_rows for rows in federation.data.clients.values()] == [1667] * 3
+        public = federation.data.public
+        assert (None if public is None else public.num_rows) == num_public
+        assert test.num_rows == 3080
+
+
+def test_a_public_set_of_another_domain(tmp_path: Path) -> None:
+    """KD-FedLLM distils on CLINC150 while clients keep as many rows of their own."""
+    document = read_training(
+        str(training_file(tmp_path)),
+        ["train.framework=kd_fedllm", "data.public_dataset=clinc150"],
+    )
+    own = TrainingSetup(document).federation(0)[0].data
+    other = read_training(str(training_file(tmp_path)), ["train.framework=kd_fedllm"])
+    same = TrainingSetup(other).federation(0)[0].data
+    assert own.public is not None
+    assert same.public is not None
+    assert own.public.num_rows == same.public.num_rows == 5
+    assert [list(ids) for ids in own.public.token_ids] != [
+        list(ids) for ids in same.public.token_ids
+    ]
+
+
+def test_all_frameworks_train_on_the_same_rows(tmp_path: Path) -> None:
+    """The public set is set apart whoever uses it."""
+    found = []
+    for framework in ("fedllm", "kd_fedllm", "split_fedllm"):
+        document = read_training(
+            str(training_file(tmp_path)), [f"train.framework={json.dumps(framework)}"]
+        )
+        rows = TrainingSetup(document).federation(3)[0].data.clients
+        found.append({name: [i.tolist() for i in r.token_ids] for name, r in rows.items()})
+    assert found[0] == found[1] == found[2]
+
+
+def test_one_data_seed_for_all_seeds(tmp_path: Path) -> None:
+    """Without it each seed has a partition of its own."""
+    file = str(training_file(tmp_path))
+
+    def rows(seed: int, *overrides: str) -> list[list[int]]:
+        federation, _ = TrainingSetup(read_training(file, overrides)).federation(seed)
+        return [ids.tolist() for ids in federation.data.clients["client-0"].token_ids]
+
+    assert rows(0) != rows(1)
+    assert rows(0, "data.seed=5") == rows(1, "data.seed=5")
