@@ -6,13 +6,17 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
+from fedsim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from fedsim.study.case_study.plan import Scale
 
 __all__ = ["command"]
 
@@ -23,7 +27,15 @@ def command() -> None:
 
 
 @command.command("case-study")
-@click.option("--quick", is_flag=True, help="A small GPT-2, few rounds: for two CPU cores.")
+@click.option(
+    "--scale",
+    type=click.Choice(["full", "small", "quick"]),
+    default="full",
+    show_default=True,
+    help="The article's study; one of a small GPT-2 for an hour or two on two CPU cores; or a look "
+    "within ten minutes.",
+)
+@click.option("--quick", is_flag=True, help="The same as --scale quick.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -46,8 +58,21 @@ def command() -> None:
     help="Override a key of all runs, such as train.device=cuda; repeatable.",
 )
 @click.option("--first", type=click.IntRange(1), help="Make so many runs only, the first ones.")
+@click.option(
+    "--series",
+    "wanted",
+    metavar="NAME",
+    multiple=True,
+    help="Make runs of this series only, such as fedllm or kd; repeatable.",
+)
 def case_study(
-    quick: bool, output: Path, data_dir: Path | None, overrides: tuple[str, ...], first: int | None
+    scale: Scale,
+    quick: bool,
+    output: Path,
+    data_dir: Path | None,
+    overrides: tuple[str, ...],
+    first: int | None,
+    wanted: tuple[str, ...],
 ) -> None:
     """Sweep ranks, public sets and training samples, and judge the article's claims on accuracy.
 
@@ -64,7 +89,11 @@ def case_study(
     from fedsim.study.training.tables import TrainingFile
 
     changes, _ = overridden({}, overrides, TrainingFile)
-    runs = study_runs("quick" if quick else "full", changes)[:first]
+    planned = study_runs("quick" if quick else scale, changes)
+    runs = [run for run in planned if not wanted or run.series in wanted][:first]
+    if not runs or set(wanted) - set(SERIES):
+        unknown = ", ".join(sorted(set(wanted) - set(SERIES))) or ", ".join(wanted)
+        raise ScenarioError(f"--series {unknown}: allowed: {', '.join(SERIES)}.")
     typed = shlex.join(["fedsim", *sys.argv[1:]])
     output.mkdir(parents=True, exist_ok=True)
     total = sum(
@@ -72,7 +101,8 @@ def case_study(
     )
     with training_progress(1, total) as observer:
         run_study(runs, output, observer, data_dir=data_dir, command=typed)
-    finish_study(runs, output, typed)
+    # Of all runs that are done, those of other commands in the same folder included.
+    finish_study(planned, output, typed)
     study: dict[str, Any] = json.loads((output / "findings.json").read_text(encoding="utf-8"))
     labels = {name: words for name, (_, _, words) in SERIES.items()}
     table = runs[0].table

@@ -1,7 +1,8 @@
 """Which runs the case study is made of, the most telling first.
 
-Decides sweeps, seeds and rounds of the full study (the article's Section V) and of the quick one,
-and which choices of ours stand where the article is silent. Runs of one *series* differ by one
+Decides sweeps, seeds and rounds of the full study (the article's Section V), of a small one that two
+CPU cores finish within two hours, and of a quick one, and which choices of ours stand where the
+article is silent. Runs of one *series* differ by one
 number and by seeds; a claim is about a series, or about two of them.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from fedsim.scenario.document import merged
 
-__all__ = ["SERIES", "Scale", "StudyRun", "study_runs"]
+__all__ = ["SCALES", "SERIES", "Scale", "StudyRun", "study_runs"]
 
-Scale = Literal["full", "quick"]
+Scale = Literal["full", "small", "quick"]
+SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 
 #: Section V; what it leaves open is ours (see ``docs/case_study.md``).
 _BASE: Final[dict[str, Any]] = {
@@ -40,14 +42,29 @@ _BASE: Final[dict[str, Any]] = {
     "split": {"cut_layer": 4},
     "learning": {"learning_rate": 1e-3},
     "data": {"dataset": "banking77", "num_clients": 3, "seed": 0},
-    "train": {"framework": "fedllm", "seeds": [0, 1, 42], "weights": "random"},
+    "train": {
+        "framework": "fedllm",
+        "seeds": [0, 1, 42],
+        "weights": "random",
+        "mode": "cohort",
+        "evaluate": ["global"],
+    },
 }
-_QUICK: Final[dict[str, Any]] = {
-    "model": {"name": "gpt2-mini"},
-    "workload": {"num_rounds": 6, "public_samples": 2000},
-    "split": {"cut_layer": 2},
-    "data": {"test_samples": 1000},
-    "train": {"seeds": [0, 1]},
+_OF_SCALE: Final[Mapping[Scale, dict[str, Any]]] = {
+    "full": {},
+    "small": {
+        "model": {"name": "gpt2-mini"},
+        "workload": {"num_rounds": 15, "public_samples": 2000},
+        "split": {"cut_layer": 2},
+        "train": {"seeds": [0, 1], "evaluate_every": 3},
+    },
+    "quick": {
+        "model": {"name": "gpt2-mini"},
+        "workload": {"num_rounds": 5, "public_samples": 800, "samples_per_client": 600},
+        "split": {"cut_layer": 2},
+        "data": {"test_samples": 1000},
+        "train": {"seeds": [0, 1], "evaluate_every": 5},
+    },
 }
 
 #: Name of a series: framework, what varies, its words.
@@ -70,11 +87,17 @@ _VALUES: Final[Mapping[Scale, Mapping[str, Sequence[int]]]] = {
         "fedllm-rslora": (8, 1, 32),
         "fedllm-scaled-rate": (8, 1, 32),
     },
-    "quick": {
-        "fedllm": (8, 1, 32),
+    "small": {
+        "fedllm": (8, 1, 32, 4),
         "kd": (2000, 500),
         "split": (1667, 400),
         "split-v2": (1667,),
+        "fedllm-default-init": (8, 1, 32),
+    },
+    "quick": {
+        "fedllm": (8, 1, 32),
+        "kd": (800, 200),
+        "split": (600, 150),
         "fedllm-default-init": (1, 32),
     },
 }
@@ -89,7 +112,13 @@ _ORDER: Final = (
     "fedllm-scaled-rate",
 )
 _CHANGES: Final[Mapping[str, dict[str, Any]]] = {
-    "split-v2": {"split": {"server_variant": "v2"}},
+    # Clients take turns at one server-side model, so nothing can be computed for all at once; in
+    # passes of one length, which is the same function, it is the faster of what is left.
+    "split-v2": {
+        "split": {"server_variant": "v2"},
+        "workload": {"padding": "longest"},
+        "train": {"mode": "sequential"},
+    },
     "fedllm-default-init": {"lora": {"init_lora_weights": "default"}},
     "fedllm-rslora": {"lora": {"use_rslora": True}},
 }
@@ -124,13 +153,11 @@ def study_runs(scale: Scale, changes: Mapping[str, Any] | None = None) -> list[S
 
     Parameters
     ----------
-    scale : {"full", "quick"}
+    scale : {"full", "small", "quick"}
     changes : mapping, optional
         Tables over the study's own: a device, weights, fewer rounds.
     """
-    base = copy.deepcopy(_BASE)
-    if scale == "quick":
-        base = merged(base, _QUICK)
+    base = merged(copy.deepcopy(_BASE), copy.deepcopy(_OF_SCALE[scale]))
     base = merged(base, dict(changes or {}))
     values = _VALUES[scale]
     longest = max(len(found) for found in values.values())
