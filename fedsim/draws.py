@@ -23,6 +23,7 @@ __all__ = [
     "client_keys",
     "generator",
     "normals",
+    "participants",
     "purpose_key",
     "turn_order",
     "uniforms",
@@ -67,6 +68,24 @@ def turn_order(seed: int, round_index: int, client_ids: tuple[str, ...]) -> tupl
     ids = sorted(client_ids)
     order = generator(seed, round_index, "server", "turns").permutation(len(ids))
     return tuple(ids[i] for i in order)
+
+
+def participants(
+    seed: int, round_index: int, client_ids: tuple[str, ...], dropout_probability: float
+) -> tuple[str, ...]:
+    """Clients that take part in a round of a real run, in the given order.
+
+    Each drops out by a draw of its own. Where all would, the one whose draw is the highest stays:
+    a round of nobody is none.
+    """
+    if dropout_probability == 0:
+        return client_ids
+    drawn = {
+        client_id: float(generator(seed, round_index, client_id, "drops out").random())
+        for client_id in client_ids
+    }
+    present = tuple(cid for cid in client_ids if drawn[cid] >= dropout_probability)
+    return present or (max(client_ids, key=lambda client_id: drawn[client_id]),)
 
 
 def purpose_key(seed: int, purpose: str) -> int:

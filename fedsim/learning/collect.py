@@ -164,6 +164,8 @@ def _covariates(framework: str, configuration: Mapping[str, Any]) -> dict[str, f
     found = {
         "samples_per_client": float(workload["samples_per_client"]),
         "num_clients": float(configuration["data"]["num_clients"]),
+        # Share of the clients that a round is expected to hear from.
+        "participation": 1.0 - float(configuration["train"].get("dropout_probability", 0.0)),
     }
     if configuration.get("lora") is not None:
         found["r"] = float(configuration["lora"]["r"])

@@ -18,7 +18,14 @@ from fedsim.errors import ScenarioError
 __all__ = ["COVARIATES", "CurveGroup", "Curves", "Run", "read_curves", "write_curves"]
 
 #: What a law may interpolate in: all positive numbers, on logarithmic scales.
-COVARIATES: Final = ("r", "samples_per_client", "public_samples", "num_clients", "staleness")
+COVARIATES: Final = (
+    "r",
+    "samples_per_client",
+    "public_samples",
+    "num_clients",
+    "participation",
+    "staleness",
+)
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -28,9 +29,10 @@ def print_training(console: Console, summary: Mapping[str, Any], folder: str) ->
 
 def training_report(summary: Mapping[str, Any]) -> RenderableType:
     """A summary's report."""
+    is_language_model = summary["configuration"]["model"]["head"] == "language_model"
     parts: list[RenderableType] = [
         Panel(_title(summary), title="fedsim train", title_align="left"),
-        *(_curve(run) for run in summary["runs"]),
+        *(_curve(run, is_language_model) for run in summary["runs"]),
         _totals(summary["runs"]),
     ]
     if len(summary["runs"]) > 1:
@@ -55,7 +57,7 @@ def _title(summary: Mapping[str, Any]) -> Text:
     return Text(question + text)
 
 
-def _curve(run: Mapping[str, Any]) -> RenderableType:
+def _curve(run: Mapping[str, Any], is_language_model: bool) -> RenderableType:
     curve = run["curve"]
     table = Table(
         title=f"seed {run['seed']}",
@@ -64,16 +66,23 @@ def _curve(run: Mapping[str, Any]) -> RenderableType:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for name in ("round", "training loss", "test loss", "accuracy", "clients' own"):
+    columns: dict[str, Callable[[int], str]] = {
+        "round": lambda i: str(curve["round"][i]),
+        "training loss": lambda i: _number(curve["train_loss"][i]),
+        "test loss": lambda i: _number(curve["global_loss"][i]),
+        "in float32": lambda i: _number(curve["float32_loss"][i]),
+        "perplexity": lambda i: _perplexity(curve["global_loss"][i]),
+        "accuracy": lambda i: _share(curve["global_accuracy"][i]),
+        "clients' own": lambda i: _share(curve["mean_client_accuracy"][i]),
+    }
+    if not any(loss is not None for loss in curve["float32_loss"]):
+        del columns["in float32"]
+    if not is_language_model:
+        del columns["perplexity"]
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for index in _shown(len(curve["round"])):
-        table.add_row(
-            str(curve["round"][index]),
-            _number(curve["train_loss"][index]),
-            _number(curve["global_loss"][index]),
-            _share(curve["global_accuracy"][index]),
-            _share(curve["mean_client_accuracy"][index]),
-        )
+        table.add_row(*(cell(index) for cell in columns.values()))
     return table
 
 
@@ -133,6 +142,10 @@ def _provenance(summary: Mapping[str, Any]) -> Text:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _perplexity(loss: float | None) -> str:
+    return "" if loss is None else f"{math.exp(min(loss, 700.0)):,.1f}"
 
 
 def _share(value: float | None) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from fedsim.errors import ScenarioError, nearest
 
-__all__ = ["available_device", "set_num_threads", "torch_device"]
+__all__ = ["available_device", "set_num_threads", "tf32_products", "torch_device"]
 
 _ALLOWED = ("cpu", "cuda")
 
@@ -48,3 +51,14 @@ def available_device(name: str) -> torch.device:
 def set_num_threads(num_threads: int) -> None:
     """Pin the number of CPU threads that torch computes with."""
     torch.set_num_threads(num_threads)
+
+
+@contextmanager
+def tf32_products(is_allowed: bool) -> Iterator[None]:
+    """Allow TF32 in products of float32 matrices on CUDA, or not, for the length of a block."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fedsim.draws import visiting_order
+from fedsim.draws import participants, visiting_order
 from fedsim.errors import ScenarioError
-from fedsim.ledger import SERVER
+from fedsim.ledger import SERVER, SETUP_ROUND
 from fedsim.protocol.operation import Part
 from fedsim.protocol.step import Protocol
 from fedsim.runtime.build_model import Weights, build_model
@@ -118,24 +118,35 @@ class Federation:
             ],
         )
 
+    def participants(self, round_index: int) -> tuple[str, ...]:
+        """Who does not drop out of a round."""
+        return participants(
+            self.options.seed, round_index, tuple(self.clients), self.options.dropout_probability
+        )
+
     def protocols(self, round_index: int) -> dict[str, Protocol]:
-        """Every client's protocol of a round."""
-        return {cid: self.framework(self.plan(cid, round_index)) for cid in self.clients}
+        """The protocol of a round of everybody who takes part; all of them in the set-up."""
+        present: Iterable[str] = self.clients
+        if round_index != SETUP_ROUND:
+            present = self.participants(round_index)
+        return {cid: self.framework(self.plan(cid, max(1, round_index))) for cid in present}
 
     def run_setup(self, executor: Executor) -> None:
         """Run the set-up."""
-        executor.run_setup(self.protocols(1))
+        executor.run_setup(self.protocols(SETUP_ROUND))
 
     def run_round(self, executor: Executor, round_index: int) -> None:
         """Run one round."""
         for stream in self.masks:
             stream.begin_round(round_index)
-        for client_id, client in self.clients.items():
+        protocols = self.protocols(round_index)
+        for client_id in protocols:
+            client = self.clients[client_id]
             order = [row for epoch in self._orders(client_id, round_index) for row in epoch]
             client.begin_round(self.plan(client_id, round_index), order)
-        executor.run_round(round_index, self.protocols(round_index))
-        for client in self.clients.values():
-            client.end_round()
+        executor.run_round(round_index, protocols)
+        for client_id in protocols:
+            self.clients[client_id].end_round()
 
     def _orders(self, client_id: str, round_index: int) -> list[list[int]]:
         num_samples = self.data.clients[client_id].num_rows

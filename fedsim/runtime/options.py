@@ -61,6 +61,8 @@ class RunOptions:
         of ``mu / 2`` times the squared distance to the parameters that its round began with.
     fed_adam : FedAdamOptions or None
         What the server does with an average; None takes it as it is (FedAvg).
+    dropout_probability : float
+        That a client drops out of a round: it does nothing in it, and nothing reaches it.
     """
 
     seed: int = 0
@@ -70,6 +72,7 @@ class RunOptions:
     distillation_temperature: float = 2.0
     proximal_mu: float = 0.0
     fed_adam: FedAdamOptions | None = None
+    dropout_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -77,6 +80,10 @@ class RunOptions:
         if not 0 < self.distillation_temperature < float("inf"):
             raise ScenarioError(
                 f"distillation_temperature = {self.distillation_temperature}; allowed: above 0."
+            )
+        if not 0 <= self.dropout_probability < 1:
+            raise ScenarioError(
+                f"dropout_probability = {self.dropout_probability}; allowed: 0 to below 1."
             )
         if not 0 <= self.proximal_mu < float("inf"):
             raise ScenarioError(f"proximal_mu = {self.proximal_mu}; allowed: 0 or more.")

@@ -73,6 +73,7 @@ class Server:
         self._inbox: dict[tuple[Content, str], dict[str, Tensor]] = {}
         self._gradients: dict[str, Tensor] = {}
         self._above: dict[str, Trainer] = {}
+        self._served: set[str] = set()
         adaptive = trainer.options.fed_adam
         self.fed_adam = None if adaptive is None else FedAdam(adaptive)
         self._above_start: dict[str, Tensor] = {}
@@ -82,6 +83,7 @@ class Server:
 
     def begin_round(self) -> None:
         """Start a round."""
+        self._served.clear()
         if self.trainer.options.optimizer_state == "reset":
             for trainer in (self.trainer, *self._above.values()):
                 trainer.reset_optimizer()
@@ -203,6 +205,7 @@ class Server:
 
     def take_activations(self, client_id: str) -> dict[str, Tensor]:
         """What a client sent of a batch, taken out of the inbox."""
+        self._served.add(client_id)
         return self._inbox.pop((Content.ACTIVATIONS, client_id))
 
     def show_gradients(self, client_id: str, gradients: Tensor) -> None:
@@ -271,6 +274,8 @@ class Server:
         copies = {
             client_id: trainer.adapters(with_head=True)
             for client_id, trainer in self._above.items()
+            # A copy that served nobody in this round has nothing to say in its average.
+            if client_id in self._served
         }
         if self.plan.server_variant == "v1":
             average = weighted_average(copies, self.client_weights)

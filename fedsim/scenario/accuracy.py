@@ -42,7 +42,11 @@ _CONDITIONS: Final[Mapping[str, Callable[[Settings], object]]] = {
 
 
 def accuracy_tables(
-    table: Mapping[str, Any], settings: Settings, laws: Laws | None, num_contributions: int
+    table: Mapping[str, Any],
+    settings: Settings,
+    laws: Laws | None,
+    num_asked: int,
+    num_used: float,
 ) -> dict[str, Any]:
     """The two entries, and a note where there is none though one was asked for.
 
@@ -53,8 +57,10 @@ def accuracy_tables(
     settings : Settings
     laws : Laws or None
         Those that ``[learning] curves`` names.
-    num_contributions : int
-        Clients whose work a round uses.
+    num_asked : int
+        Clients that a round is to hear from.
+    num_used : float
+        Clients whose work a round uses, on average; fewer where some fail or are late.
 
     Returns
     -------
@@ -67,7 +73,7 @@ def accuracy_tables(
     framework = str(table["framework"])
     try:
         law = _law(laws, framework, settings)
-        covariates = _covariates(law, settings, num_contributions)
+        covariates = _covariates(law, settings, num_asked, num_used)
         accuracy = law.accuracy(float(settings.workload.num_rounds), **covariates)
     except ScenarioError as error:
         return {**none, "absent": str(error)}
@@ -101,14 +107,17 @@ def _law(laws: Laws, framework: str, settings: Settings) -> LearningLaw:
     return min(fitting, key=lambda law: len(_differences(law, settings)))
 
 
-def _covariates(law: LearningLaw, settings: Settings, num_contributions: int) -> dict[str, float]:
+def _covariates(
+    law: LearningLaw, settings: Settings, num_asked: int, num_used: float
+) -> dict[str, float]:
     values: dict[str, float | None] = {
         "r": None if settings.lora is None else float(settings.lora.r),
         "samples_per_client": float(settings.workload.samples_per_client),
         "public_samples": None
         if settings.workload.public_samples is None
         else float(settings.workload.public_samples),
-        "num_clients": float(num_contributions),
+        "num_clients": float(num_asked),
+        "participation": num_used / num_asked or None,
         "staleness": None,
     }
     found = {}

@@ -141,18 +141,20 @@ def result_table(
         total = simulated_total(simulated, answer)
     table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
     notes = list(_notes(framework, settings, found))
-    learned = accuracy_tables(table, settings, found.laws, _contributions(federation, found))
+    learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
     if absent := learned.pop("absent"):
         notes.append(f"no accuracy: {absent}")
     return table | learned | {"exactness": _exactness(framework, settings, found), "notes": notes}
 
 
-def _contributions(federation: FederationSpec, found: Found) -> int:
-    """Clients whose work a round uses; the mean of those simulated."""
+def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float]:
+    """Clients that a round is to hear from, and the mean of those that it does hear from."""
     if found.simulated is None:
-        return federation.num_clients
-    used = found.simulated.result.rounds.num_used
-    return max(1, round(float(used.mean())))
+        return federation.num_clients, float(federation.num_clients)
+    policy = found.simulated.simulation.policy
+    wanted = policy.clients_per_round or federation.num_clients
+    used = float(found.simulated.result.rounds.num_used.mean())
+    return wanted, min(float(wanted), used)
 
 
 def _identity(

@@ -79,7 +79,7 @@ def verify(
 def predicted_ledger(federation: Federation, num_rounds: int) -> Ledger:
     """What the formulas say about a federation's set-up and first rounds."""
     ledger, training = Ledger(), federation.training
-    protocols = federation.protocols(1)
+    protocols = federation.protocols(SETUP_ROUND)
     for client_id, protocol in protocols.items():
         count_client(ledger, SETUP_ROUND, client_id, protocol.setup, training)
     for round_index in range(1, num_rounds + 1):
@@ -116,7 +116,7 @@ def _timed(
 
 def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, float]:
     sums: dict[str, float] = {}
-    protocols = federation.protocols(1)
+    protocols = federation.protocols(SETUP_ROUND)
     for index, protocol in enumerate(protocols.values()):
         for segment in protocol.round:
             if isinstance(segment, Gather) or (isinstance(segment, Once) and index > 0):
@@ -131,7 +131,7 @@ def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, 
 
 
 def _step_order(federation: Federation) -> tuple[str, ...]:
-    protocol = next(iter(federation.protocols(1).values()))
+    protocol = next(iter(federation.protocols(SETUP_ROUND).values()))
     return (*step_labels(protocol.setup), *step_labels(protocol.round))
 
 
@@ -156,7 +156,7 @@ def _step_checks(
 
 
 def _predicted_memory(federation: Federation) -> dict[str, int]:
-    protocols = federation.protocols(1)
+    protocols = federation.protocols(SETUP_ROUND)
     plans = {client_id: federation.plan(client_id, 1) for client_id in protocols}
     first = next(iter(protocols))
     return {

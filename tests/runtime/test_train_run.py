@@ -37,6 +37,7 @@ METRICS = {
     "distillation_loss": (float, type(None)),
     "client_train_loss": dict,
     "global": (dict, type(None)),
+    "float32_loss": (float, type(None)),
     "clients": (dict, type(None)),
     "mean_client_accuracy": (float, type(None)),
     **dict.fromkeys(COUNTED, int),

@@ -1,9 +1,9 @@
 """Which runs the case study is made of, the most telling first.
 
-Decides sweeps, seeds and rounds of the full study (the article's Section V), of a small one that two
-CPU cores finish within two hours, and of a quick one, and which choices of ours stand where the
-article is silent. Runs of one *series* differ by one
-number and by seeds; a claim is about a series, or about two of them.
+Decides sweeps, seeds and rounds of the full study (the article's Section V), of a small one that
+two CPU cores finish within two hours, and of a quick one, and which choices of ours stand where the
+article is silent. Runs of one *series* differ by one number and by seeds; a claim is about a
+series, or about two of them.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ _OF_SCALE: Final[Mapping[Scale, dict[str, Any]]] = {
     },
 }
 
+_DROPOUTS: Final = "percent of clients that drop out of a round"
+
 #: Name of a series: framework, what varies, its words.
 SERIES: Final[Mapping[str, tuple[str, str, str]]] = {
     "fedllm": ("fedllm", "lora.r", "rank"),
@@ -76,6 +78,9 @@ SERIES: Final[Mapping[str, tuple[str, str, str]]] = {
     "fedllm-default-init": ("fedllm", "lora.r", "rank, peft's own initialization"),
     "fedllm-rslora": ("fedllm", "lora.r", "rank, rank-stabilized scaling"),
     "fedllm-scaled-rate": ("fedllm", "lora.r", "rank, learning rate growing as r^1.5"),
+    "fedllm-dropouts": ("fedllm", "train.dropout_probability", _DROPOUTS),
+    "kd-dropouts": ("kd_fedllm", "train.dropout_probability", _DROPOUTS),
+    "split-dropouts": ("split_fedllm", "train.dropout_probability", _DROPOUTS),
 }
 _VALUES: Final[Mapping[Scale, Mapping[str, Sequence[int]]]] = {
     "full": {
@@ -86,6 +91,9 @@ _VALUES: Final[Mapping[Scale, Mapping[str, Sequence[int]]]] = {
         "fedllm-default-init": (8, 1, 32),
         "fedllm-rslora": (8, 1, 32),
         "fedllm-scaled-rate": (8, 1, 32),
+        "fedllm-dropouts": (30,),
+        "kd-dropouts": (30,),
+        "split-dropouts": (30,),
     },
     "small": {
         "fedllm": (8, 1, 32, 4),
@@ -93,6 +101,9 @@ _VALUES: Final[Mapping[Scale, Mapping[str, Sequence[int]]]] = {
         "split": (1667, 400),
         "split-v2": (1667,),
         "fedllm-default-init": (8, 1, 32),
+        "fedllm-dropouts": (30,),
+        "kd-dropouts": (30,),
+        "split-dropouts": (30,),
     },
     "quick": {
         "fedllm": (8, 1, 32),
@@ -110,6 +121,9 @@ _ORDER: Final = (
     "fedllm-default-init",
     "fedllm-rslora",
     "fedllm-scaled-rate",
+    "fedllm-dropouts",
+    "kd-dropouts",
+    "split-dropouts",
 )
 _CHANGES: Final[Mapping[str, dict[str, Any]]] = {
     # Clients take turns at one server-side model, so nothing can be computed for all at once; in
@@ -174,7 +188,7 @@ def _table(base: dict[str, Any], series: str, value: int) -> dict[str, Any]:
     table = merged(copy.deepcopy(base), copy.deepcopy(_CHANGES.get(series, {})))
     table["train"]["framework"] = framework
     where, name = varied.split(".")
-    table[where][name] = value
+    table[where][name] = value / 100 if name == "dropout_probability" else value
     if series == "fedllm-scaled-rate":
         # Under 'gaussian' Adam's first step moves the product by alpha eta r^-1.5: equal at r = 8.
         rate = table["learning"]["learning_rate"]

@@ -35,6 +35,9 @@ def training_mistakes(file: TrainingFile) -> Iterator[Mistake]:
     if train.count_flop and train.attention == "sdpa":
         text = 'torch does not count fused kernels; write attention = "eager".'
         yield Mistake("[train] count_flop", "true", text)
+    if train.tf32 and train.device == "cpu":
+        text = 'TF32 is a format of CUDA devices; leave it out, or write device = "cuda".'
+        yield Mistake("[train] tf32", "true", text)
     if len(set(train.seeds)) < len(train.seeds):
         yield Mistake("[train] seeds", shown(list(train.seeds)), "one is there twice.")
 

@@ -59,6 +59,8 @@ class Judgement:
 
     global_model: Evaluation | None = None
     clients: Mapping[str, Evaluation] | None = None
+    #: The global model computed in float32, where it is trained in less.
+    reference: Evaluation | None = None
 
 
 def checked_ledger(
@@ -72,7 +74,7 @@ def checked_ledger(
         If the run and the formulas disagree in anything that was counted.
     """
     predicted = Ledger()
-    protocols = federation.protocols(max(1, round_index))
+    protocols = federation.protocols(round_index)
     for client_id, protocol in protocols.items():
         steps = protocol.setup if round_index == SETUP_ROUND else protocol.round
         count_client(predicted, round_index, client_id, steps, federation.training)
@@ -157,6 +159,7 @@ def metrics_record(
             if losses.mean(steps.training, client_id) is not None
         },
         "global": _judged(judgement.global_model),
+        "float32_loss": None if judgement.reference is None else judgement.reference.loss,
         "clients": None if own is None else {name: _judged(one) for name, one in own.items()},
         "mean_client_accuracy": None if not own else fmean(e.accuracy for e in own.values()),
         "uplink_payload_bytes": total.uplink_payload_bytes,

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from fedsim.calibration.machine import software_versions
 from fedsim.errors import ScenarioError, TrainingError
 from fedsim.ledger import SETUP_ROUND
+from fedsim.runtime.device import tf32_products
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import (
     Checkpoint,
@@ -86,7 +87,7 @@ def run_training(
         If a round's counts are not those of the formulas.
     """
     folder = RunFolder(out, setup.document)
-    with folder.locked():
+    with folder.locked(), tf32_products(setup.document.file.train.tf32):
         if not is_fresh:
             folder.check()
         run = _Run(setup, folder, observer, is_fresh)
@@ -130,12 +131,16 @@ class _Run:
             done = checkpoints.latest()
         self.folder.begin()
         seed_run = _SeedRun(self, seed, federation, checkpoints)
+        pad = federation.data.pad_token_id
         seed_run.evaluator = Evaluator(
             federation.server.trainer.model,
             test,
-            federation.data.pad_token_id,
+            pad,
             counts_flop=self.setup.document.file.train.count_flop,
         )
+        if self.setup.is_reduced:
+            reference = self.setup.reference_model(federation, seed)
+            seed_run.reference = Evaluator(reference, test, pad)
         self._cut(seed, -1 if done is None else done.round_index)
         seed_run.go_on(done, num_rounds)
         self.identities[seed] = identity
@@ -173,6 +178,7 @@ class _SeedRun:
     federation: Federation
     checkpoints: Checkpoints
     evaluator: Evaluator = field(init=False)
+    reference: Evaluator | None = None
     steps: LossSteps = field(init=False)
 
     def go_on(self, done: Checkpoint | None, num_rounds: int) -> None:
@@ -184,7 +190,7 @@ class _SeedRun:
             counts_flop=train.count_flop,
             on_step=self.run.observer.on_step,
         )
-        self.steps = LossSteps.of(next(iter(self.federation.protocols(1).values())))
+        self.steps = LossSteps.of(next(iter(self.federation.protocols(SETUP_ROUND).values())))
         last = 0 if done is None else done.round_index
         self.run.observer.on_start(self.seed, last)
         if done is None:
@@ -230,9 +236,12 @@ class _SeedRun:
 
     def _judgement(self, outcome: RoundOutcome, round_index: int) -> Judgement:
         judged = self.run.setup.document.file.train.evaluate
-        clients = global_model = None
+        clients = global_model = reference = None
         if "global" in judged:
             global_model = self.evaluator.evaluate(outcome.global_parameters)
+            if self.reference is not None:
+                with tf32_products(False):
+                    reference = self.reference.evaluate(outcome.global_parameters)
         # Ahead of the first round every client has the global model.
         if "clients" in judged and round_index != SETUP_ROUND:
             clients = {
@@ -245,7 +254,7 @@ class _SeedRun:
                 raise TrainingError(
                     f"round {round_index}, {name}, evaluation: the loss is {evaluation.loss}"
                 )
-        return Judgement(global_model, clients)
+        return Judgement(global_model, clients, reference)
 
     def _diverged(self, error: TrainingError) -> TrainingError:
         file = self.run.setup.document.file

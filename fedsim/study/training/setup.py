@@ -11,6 +11,7 @@ import numpy as np
 
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
+from fedsim.runtime.build_model import build_model
 from fedsim.runtime.data import (
     EncodedDataset,
     TextDataset,
@@ -26,6 +27,7 @@ from fedsim.runtime.data import (
 from fedsim.runtime.device import available_device
 from fedsim.runtime.federation import Federation, FederationData, RoundSettings, build_federation
 from fedsim.runtime.options import FedAdamOptions, RunOptions
+from fedsim.runtime.staged_model import StagedModel
 from fedsim.scenario.mistake import Mistake, refusal
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
@@ -105,6 +107,26 @@ class TrainingSetup:
         )
         return federation, test
 
+    @property
+    def is_reduced(self) -> bool:
+        """Whether products are computed in less than float32."""
+        file = self.document.file
+        has_tf32 = file.train.tf32 and self.device.type == "cuda"
+        return has_tf32 or file.model.compute_dtype != "float32"
+
+    def reference_model(self, federation: Federation, seed: int) -> StagedModel:
+        """The federation's model in float32, to see what less costs."""
+        train = self.document.file.train
+        return build_model(
+            replace(federation.training, numerics=Numerics()),
+            weights="random" if train.weights == "random" else "pretrained",
+            pad_token_id=federation.data.pad_token_id,
+            seed=seed,
+            device=self.device,
+            source=self.weights_source,
+            attention=train.attention,
+        )
+
     def tokenizer(self, seed: int) -> Tokenizer:
         """What turns the texts of a seed's run into token ids."""
         file = self.document.file
@@ -172,6 +194,7 @@ class TrainingSetup:
             distillation_temperature=learning.distillation_temperature,
             proximal_mu=train.mu or 0.0,
             fed_adam=adaptive,
+            dropout_probability=train.dropout_probability,
         )
 
     def _training(self, num_labels: int) -> TrainingSpec:

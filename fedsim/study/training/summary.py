@@ -95,4 +95,5 @@ def _curve(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
         "global_loss": [found.get("loss") for found in judged],
         "global_accuracy": [found.get("accuracy") for found in judged],
         "mean_client_accuracy": [record["mean_client_accuracy"] for record in records],
+        "float32_loss": [record["float32_loss"] for record in records],
     }

@@ -94,6 +94,20 @@ class TrainTable(Table):
     beta1: float | None = key("learning", default=None, ge=0, lt=1, description="Of fedadam")
     beta2: float | None = key("learning", default=None, ge=0, lt=1, description="Of fedadam")
     tau: float | None = key("learning", default=None, gt=0, le=1e6, description="Of fedadam")
+    dropout_probability: float = key(
+        "cost",
+        "learning",
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="That a client drops out of a round; one always stays",
+    )
+    tf32: bool = key(
+        "time",
+        "learning",
+        default=False,
+        description="TF32 products on CUDA; the summary says what it does to the loss",
+    )
     evaluate: Annotated[tuple[Judged, ...], Field(strict=False, max_length=2)] = key(
         "label", default=("global", "clients"), description="Whose accuracy is measured"
     )
