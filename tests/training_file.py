@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from fedsim.cli import main
 
-__all__ = ["TOML", "lines", "train", "training_file", "untimed"]
+__all__ = ["TOML", "lines", "needs_published_data", "train", "training_file", "untimed"]
+
+needs_published_data = pytest.mark.skipif(
+    not os.environ.get("FEDSIM_DATA_DIR"),
+    reason="needs the published data: set FEDSIM_DATA_DIR to the folder that holds banking77/",
+)
 
 #: Dropout and a kept optimizer state: what a resumed run could get wrong.
 TOML = """

@@ -152,7 +152,9 @@ def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float
     if found.simulated is None:
         return federation.num_clients, float(federation.num_clients)
     policy = found.simulated.simulation.policy
-    wanted = policy.clients_per_round or federation.num_clients
+    wanted = policy.num_awaited(policy.num_asked(federation.num_clients))
+    if policy.mode != "synchronous":
+        wanted = policy.clients_per_round or federation.num_clients
     used = float(found.simulated.result.rounds.num_used.mean())
     return wanted, min(float(wanted), used)
 

@@ -22,6 +22,7 @@ _SMALL = {
     "workload.num_rounds": "2",
     "workload.dataset": '"generated"',
     "split.cut_layer": "1",
+    "train.evaluate_every": "1",
 }
 
 

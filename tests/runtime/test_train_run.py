@@ -19,7 +19,14 @@ from fedsim.runtime.training import round_runner
 from fedsim.study.training.file import read_training
 from fedsim.study.training.setup import TrainingSetup
 from tiny import CPU
-from training_file import TOML, lines, train, training_file, untimed
+from training_file import (
+    TOML,
+    lines,
+    needs_published_data,
+    train,
+    training_file,
+    untimed,
+)
 
 FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 COUNTED = (
@@ -155,6 +162,7 @@ def test_judging_changes_nothing_that_is_learned(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@needs_published_data
 def test_a_language_model_is_trained_on_texts(tmp_path: Path) -> None:
     """Loss and accuracy are over next tokens, whose loss falls."""
     text = TOML.replace("num_classes = 4", 'head = "language_model"')
