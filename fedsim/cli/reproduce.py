@@ -74,15 +74,16 @@ def case_study(
     first: int | None,
     wanted: tuple[str, ...],
 ) -> None:
-    """Sweep ranks, public sets and training samples, and judge the article's claims on accuracy.
+    """Sweep ranks, public sets and training samples, and judge the article's claims.
 
     Weights are random unless train.weights says otherwise. Writes curves.json, laws.json,
-    findings.json and accuracy.png into DIR.
+    findings.json, accuracy.png, costs.png and curves.png into DIR.
     """
     check_runtime()
     set_thread_policy()
     from fedsim.cli.train import training_progress
-    from fedsim.report.case_study import case_study_figure, case_study_report
+    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
+    from fedsim.report.learning_figure import learning_figure
     from fedsim.scenario.document import overridden
     from fedsim.study.case_study.execute import finish_study, run_study
     from fedsim.study.case_study.plan import SERIES, study_runs
@@ -102,12 +103,14 @@ def case_study(
     with training_progress(1, total) as observer:
         run_study(runs, output, observer, data_dir=data_dir, command=typed)
     # Of all runs that are done, those of other commands in the same folder included.
-    finish_study(planned, output, typed)
+    curves, laws, _, _ = finish_study(planned, output, typed)
     study: dict[str, Any] = json.loads((output / "findings.json").read_text(encoding="utf-8"))
     labels = {name: words for name, (_, _, words) in SERIES.items()}
     table = runs[0].table
     weights = f"{table['model']['name']}, {table['train']['weights']} weights"
     case_study_figure(study["points"], labels, weights, output / "accuracy.png")
+    cost_figure(study["costs"], labels, output / "costs.png")
+    learning_figure(curves, laws, output / "curves.png")
     console = Console()
     console.print(case_study_report(study, labels))
-    console.print(f"{weights}. {output} holds the runs, curves, laws, findings and the figure.")
+    console.print(f"{weights}. {output} holds the runs, curves, laws, findings and figures.")

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from scipy.stats import t as student
 
 from fedsim.report.picture import write_picture
+from fedsim.units import format_bytes, format_flop
 
-__all__ = ["case_study_figure", "case_study_report"]
+__all__ = ["case_study_figure", "case_study_report", "cost_figure"]
 
-_STYLES = {"holds": "green", "does not hold": "red"}
+_STYLES = {"holds": "green", "holds under conditions": "yellow", "does not hold": "red"}
+_FRAMEWORKS = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
 
 
 def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> RenderableType:
-    """Two tables: accuracy at the end of each run, and the claims.
+    """Accuracy at the end of each run, the frameworks side by side, and the claims.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> Re
             f"{fmean(found):.1%}",
             ", ".join(f"{one:.1%}" for one in found),
         )
-    claims = Table(title="The article's claims on accuracy", title_justify="left", box=None)
+    claims = Table(title="The article's claims", title_justify="left", box=None)
     for name in ("verdict", "claim", "evidence"):
         claims.add_column(name)
     for finding in study["findings"]:
@@ -48,7 +51,88 @@ def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> Re
         claims.add_row(
             Text(verdict, style=_STYLES.get(verdict, "dim")), finding["claim"], finding["evidence"]
         )
-    return Group(accuracy, Text(), claims)
+    return Group(accuracy, Text(), _side_by_side(study), Text(), claims)
+
+
+def _side_by_side(study: Mapping[str, Any]) -> Table:
+    """The article's Table I with measured figures where it has stars.
+
+    Each framework with as much data as it was run with; FedLLM at the rank of the others.
+    """
+    table = Table(
+        title="The frameworks side by side (a client and round; r = 8, the largest data)",
+        title_justify="left",
+        box=None,
+    )
+    table.add_column("metric")
+    chosen = {name: _main_value(study, name) for name in _FRAMEWORKS}
+    names = [name for name, value in chosen.items() if value is not None]
+    for name in names:
+        table.add_column(_FRAMEWORKS[name], justify="right")
+    points = {(p["series"], p["value"]): p for p in study["points"]}
+    costs = {(c["series"], c["value"]): c for c in study["costs"]}
+    own = [(name, chosen[name]) for name in names]
+    table.add_row("accuracy", *(_accuracy(points[key]["accuracy"]) for key in own))
+    table.add_row("communication", *(format_bytes(costs[key]["exchanged_bytes"]) for key in own))
+    table.add_row("client computation", *(format_flop(costs[key]["client_flop"]) for key in own))
+    table.add_row("server computation", *(format_flop(costs[key]["server_flop"]) for key in own))
+    return table
+
+
+def _main_value(study: Mapping[str, Any], series: str) -> int | None:
+    done = {c["value"] for c in study["costs"] if c["series"] == series}
+    values = [p["value"] for p in study["points"] if p["series"] == series and p["value"] in done]
+    if series == "fedllm" and 8 in values:
+        return 8
+    return max(values, default=None)
+
+
+def _accuracy(by_seed: Mapping[str, float]) -> str:
+    """Mean and 95 % interval over seeds (Student's t)."""
+    found = list(by_seed.values())
+    mean = fmean(found)
+    if len(found) < 2:
+        return f"{mean:.1%} (one seed)"
+    half = float(student.ppf(0.975, len(found) - 1)) * stdev(found) / len(found) ** 0.5
+    return f"{mean:.1%} ± {half:.1%}"
+
+
+def cost_figure(costs: Sequence[Mapping[str, Any]], labels: Mapping[str, str], path: Path) -> None:
+    """Communication and computation of a client and round: the article's Fig. 4.
+
+    Parameters
+    ----------
+    costs : sequence of mapping
+        ``costs`` of ``findings.json``.
+    labels : mapping
+        Words for each series.
+    path : Path
+    """
+    from matplotlib.figure import Figure
+
+    series = [name for name in _FRAMEWORKS if any(c["series"] == name for c in costs)]
+    canvas = Figure(figsize=(4.0 * max(1, len(series)), 3.6), layout="constrained")
+    left = None
+    for place, name in enumerate(series):
+        ax = canvas.add_subplot(1, len(series), place + 1, sharey=left)
+        left = left or ax
+        own = sorted((c for c in costs if c["series"] == name), key=lambda c: int(c["value"]))
+        values = [c["value"] for c in own]
+        ax.plot(values, [c["exchanged_bytes"] for c in own], "o-", color="#0072B2")
+        ax.set(xscale="log", yscale="log", xlabel=labels.get(name, name), title=_FRAMEWORKS[name])
+        ax.set_xticks(values, [f"{value:,}" for value in values])
+        ax.minorticks_off()
+        ax.grid(visible=True, color="0.9")
+        other = ax.twinx()
+        other.plot(values, [c["client_flop"] / 1e12 for c in own], "s--", color="#D55E00")
+        other.set_ylim(0, 1.1e-12 * max(c["client_flop"] for c in costs))
+        other.tick_params(axis="y", colors="#D55E00")
+        if place == 0:
+            ax.set_ylabel("bytes up and down", color="#0072B2")
+        if place == len(series) - 1:
+            other.set_ylabel("client's TFLOP", color="#D55E00")
+    canvas.suptitle("a client and round: bytes that were sent, FLOP of what was run")
+    write_picture(canvas, path)
 
 
 def case_study_figure(

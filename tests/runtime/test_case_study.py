@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from fedsim.cli import main
 from fedsim.learning import read_curves, read_laws
+from fedsim.study.case_study.costs import CostPoint, cost_findings
 from fedsim.study.case_study.findings import SeriesPoint, findings
 from fedsim.study.case_study.plan import SCALES, SERIES, study_runs
 
@@ -60,7 +61,10 @@ def test_the_study_from_command_to_verdict(tmp_path: Path) -> None:
     assert len(read_laws(tmp_path / "laws.json").laws) == 2
     found = json.loads((tmp_path / "findings.json").read_text())
     assert {point["series"] for point in found["points"]} == {"fedllm", "kd"}
-    assert (tmp_path / "accuracy.png").stat().st_size > 5_000
+    assert {cost["framework"] for cost in found["costs"]} == {"fedllm", "kd_fedllm"}
+    for name in ("accuracy", "costs", "curves"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+    assert "The frameworks side by side" in first.output
     before = (tmp_path / "curves.json").read_bytes()
     again = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert again.exit_code == 0, again.output
@@ -97,3 +101,43 @@ def test_one_seed_and_unequal_rounds_decide_nothing() -> None:
     assert one[0].verdict == "undecided"
     uneven = findings([_point("fedllm", 1, 0.1, 0.2, rounds=4), _point("fedllm", 8, 0.3, 0.4)])
     assert uneven[0].verdict == "not measured"
+
+
+def _cost(series: str, value: int, num_bytes: float, flop: float) -> CostPoint:
+    return CostPoint(series, SERIES[series][0], value, num_bytes, flop, 0.0)
+
+
+def test_verdicts_on_costs_say_under_which_conditions() -> None:
+    """METHODS' case study: an adapter's bytes are a line in the rank that begins at the head."""
+    points = [
+        _cost("fedllm", 1, 2 * 384_000, 46.092e12),
+        _cost("fedllm", 32, 2 * 4_955_136, 47.000e12),
+        _cost("kd", 500, 2 * 154_000, 67.12e12),
+        _cost("kd", 5002, 2 * 1_540_616, 254.65e12),
+        _cost("split", 400, 197.4e6, 3.623e12),
+        _cost("split", 1667, 820.2e6, 15.101e12),
+    ]
+    by_claim = {finding.claim: finding for finding in cost_findings(points)}
+
+    def verdict(words: str) -> str:
+        (found,) = (finding for claim, finding in by_claim.items() if words in claim)
+        return found.verdict
+
+    assert verdict("communication is proportional to the rank") == "holds under conditions"
+    assert "x 12.9" in by_claim["FedLLM's communication is proportional to the rank"].evidence
+    assert verdict("flat in the rank") == "holds"
+    assert verdict("KD-FedLLM's communication is proportional") == "holds"
+    assert verdict("KD-FedLLM's computation is proportional") == "holds under conditions"
+    assert verdict("Split-FedLLM's communication is proportional") == "holds"
+    assert verdict("KD-FedLLM sends least") == "holds under conditions"
+    assert verdict("Split-FedLLM sends most") == "holds"
+    assert verdict("clients compute most") == "holds"
+    assert verdict("clients compute least") == "holds"
+
+
+def test_drop_outs_are_held_against_the_same_run_without() -> None:
+    """The same largest data, seed by seed."""
+    points = [_point("split", 400, 0.5, 0.5), _point("split-dropouts", 30, 0.4, 0.42)]
+    (found,) = (f for f in findings(points) if "drop out" in f.claim)
+    assert found.claim.startswith("Split-FedLLM")
+    assert "+9.0 points" in found.evidence

@@ -60,8 +60,11 @@ def message(result: Any) -> str:
         ({"train__count_flop": True, "train__attention": "sdpa"}, 'write attention = "eager"'),
         ({"train__tf32": True}, "[train] tf32 = true: TF32 is a format of CUDA devices"),
         ({"train__dropout_probability": 1.0}, "allowed: below 1"),
-        ({"train__mode": "cohort"}, "[model] dropout = 0.1: mode = \"cohort\" cannot do this"),
-        ({"train__mode": "cohort", "workload__padding": "longest"}, "[workload] padding = 'longest'"),
+        ({"train__mode": "cohort"}, '[model] dropout = 0.1: mode = "cohort" cannot do this'),
+        (
+            {"train__mode": "cohort", "workload__padding": "longest"},
+            "[workload] padding = 'longest'",
+        ),
         ({"train__mode": "cohort", "train__count_flop": True}, "[train] count_flop = true"),
         ({"train__mode": "cohort", "model__compute_dtype": "bfloat16"}, "computes in float32"),
         (

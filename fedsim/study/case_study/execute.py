@@ -16,6 +16,7 @@ from fedsim.learning import Curves, Laws, curves_hash, fit_group, write_curves, 
 from fedsim.learning.collect import collect_curves
 from fedsim.scenario.output import write_text
 from fedsim.spec.quantity import FROM_FILE
+from fedsim.study.case_study.costs import cost_findings, cost_points
 from fedsim.study.case_study.findings import Finding, SeriesPoint, findings
 from fedsim.study.case_study.plan import StudyRun
 from fedsim.study.training.file import TrainingDocument
@@ -79,12 +80,14 @@ def finish_study(
     )
     write_laws(laws, out / "laws.json")
     points = study_points(runs, out)
-    found = findings(points)
+    costs = cost_points(runs, out)
+    found = [*findings(points), *cost_findings(costs)]
     text = json.dumps(
         {
             "schema": 1,
             "provenance": curves.provenance,
             "points": [asdict(point) for point in points],
+            "costs": [asdict(cost) for cost in costs],
             "findings": [asdict(finding) for finding in found],
         },
         indent=1,

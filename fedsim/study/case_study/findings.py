@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-__all__ = ["Finding", "SeriesPoint", "findings"]
+__all__ = ["Finding", "SeriesPoint", "Verdict", "findings"]
 
-Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
+Verdict = Literal["holds", "holds under conditions", "does not hold", "undecided", "not measured"]
 
 
 @dataclass(frozen=True)
