@@ -65,6 +65,9 @@ def command() -> None:
     multiple=True,
     help="Make runs of this series only, such as fedllm or kd; repeatable.",
 )
+@click.option(
+    "--report", "reports_only", is_flag=True, help="Make no run: report on those that are done."
+)
 def case_study(
     scale: Scale,
     quick: bool,
@@ -73,6 +76,7 @@ def case_study(
     overrides: tuple[str, ...],
     first: int | None,
     wanted: tuple[str, ...],
+    reports_only: bool,
 ) -> None:
     """Sweep ranks, public sets and training samples, and judge the article's claims.
 
@@ -100,8 +104,9 @@ def case_study(
     total = sum(
         len(run.table["train"]["seeds"]) * run.table["workload"]["num_rounds"] for run in runs
     )
-    with training_progress(1, total) as observer:
-        run_study(runs, output, observer, data_dir=data_dir, command=typed)
+    if not reports_only:
+        with training_progress(1, total) as observer:
+            run_study(runs, output, observer, data_dir=data_dir, command=typed)
     # Of all runs that are done, those of other commands in the same folder included.
     curves, laws, _, _ = finish_study(planned, output, typed)
     study: dict[str, Any] = json.loads((output / "findings.json").read_text(encoding="utf-8"))

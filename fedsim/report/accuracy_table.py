@@ -40,10 +40,15 @@ class AccuracyTable:
         if target is not None:
             for name in (f"rounds to {target:.0%}", "time", "bytes", "energy", "cost"):
                 table.add_column(name, justify="right")
+        has_budget = any(r.table.get("under_budget") for r in known)
+        if has_budget:
+            table.add_column("for the budget", justify="right")
         for result, found in zip(known, targets, strict=True):
             cells = [_range(result.table["accuracy"], _percent)]
             if target is not None:
                 cells += _costs(found, str(result.money.get("currency", "")))
+            if has_budget:
+                cells.append(_for_budget(result.table.get("under_budget")))
             table.add_row(Text(f"  {result.name}"), *cells)
         yield table
         yield from (Text(f" * {line}", style="dim") for line in _labels(known))
@@ -60,6 +65,15 @@ def _costs(found: Mapping[str, Any] | None, currency: str) -> list[str]:
         "-" if energy is None else _only(energy["mean"], format_joules),
         "-" if money is None else _only(money["mean"], lambda m: f"{m:,.2f} {currency}".rstrip()),
     ]
+
+
+def _for_budget(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return "-"
+    limit = found["limited_by"].removeprefix("budget_")
+    if found["rounds"] is None:
+        return f"{limit} unknown"
+    return f"{_range(found, _percent)}  ({found['rounds']:,} rounds; {limit})"
 
 
 def _percent(share: float) -> str:
@@ -95,7 +109,8 @@ def _labels(results: Sequence[Result]) -> list[str]:
     for result in results:
         target = result.table.get("to_target") or {}
         found = (*result.table["accuracy"]["extrapolates"],
-                 *(target.get("rounds") or {}).get("extrapolates", ()))  # fmt: skip
+                 *(target.get("rounds") or {}).get("extrapolates", ()),
+                 *(result.table.get("under_budget") or {}).get("extrapolates", ()))  # fmt: skip
         if found:
             beyond.setdefault("; ".join(dict.fromkeys(found)), []).append(result.name)
     for what, names in beyond.items():

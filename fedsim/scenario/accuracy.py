@@ -15,7 +15,10 @@ from fedsim.learning.law import LearningLaw, Prediction
 from fedsim.learning.store import Laws
 from fedsim.scenario.settings import Settings
 
-__all__ = ["accuracy_tables"]
+__all__ = ["BUDGETS", "accuracy_tables"]
+
+#: Keys of ``[learning]`` that limit what a training may take.
+BUDGETS: Final = ("budget_time", "budget_bytes", "budget_energy", "budget_money")
 
 #: Conditions of a law that a scenario's settings know too, and where they stand.
 _CONDITIONS: Final[Mapping[str, Callable[[Settings], object]]] = {
@@ -48,7 +51,7 @@ def accuracy_tables(
     num_asked: int,
     num_used: float,
 ) -> dict[str, Any]:
-    """The two entries, and a note where there is none though one was asked for.
+    """The three entries, and a note where there is none though one was asked for.
 
     Parameters
     ----------
@@ -65,9 +68,10 @@ def accuracy_tables(
     Returns
     -------
     dict
-        ``accuracy`` and ``to_target``, and ``absent``: why they are null, or empty.
+        ``accuracy``, ``to_target`` and ``under_budget``, and ``absent``: why they are null, or
+        empty.
     """
-    none = {"accuracy": None, "to_target": None}
+    none = {"accuracy": None, "to_target": None, "under_budget": None}
     if laws is None:
         return {**none, "absent": ""}
     framework = str(table["framework"])
@@ -88,7 +92,48 @@ def accuracy_tables(
     if target is not None:
         rounds = law.rounds_to(target, **covariates)
         to_target = {"target": target, **_costs(rounds, table), **label}
-    return {"accuracy": entry, "to_target": to_target, "absent": ""}
+    under_budget = _under_budget(law, covariates, settings, table)
+    return {
+        "accuracy": entry,
+        "to_target": to_target,
+        "under_budget": under_budget,
+        "absent": "",
+    }
+
+
+def _under_budget(
+    law: LearningLaw, covariates: dict[str, float], settings: Settings, table: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Accuracy after as many rounds as the tightest of the budgets pays for."""
+    each = _cost_of_a_round(table)
+    affordable = {}
+    for name in BUDGETS:
+        budget, cost = getattr(settings.learning, name), each[name]
+        if budget is not None and cost is None:
+            return {"rounds": None, "limited_by": name, "mean": None, "low": None, "high": None}
+        if budget is not None and cost is not None and cost > 0:
+            affordable[name] = int(budget / cost)
+    if not affordable:
+        return None
+    tightest = min(affordable, key=lambda name: affordable[name])
+    rounds = affordable[tightest]
+    return {
+        "rounds": rounds,
+        "limited_by": tightest,
+        **_entry(law.accuracy(float(rounds), **covariates)),
+    }
+
+
+def _cost_of_a_round(table: Mapping[str, Any]) -> dict[str, float | None]:
+    num_rounds, totals = table["num_rounds"], table["totals"]
+    num_bytes = totals["uplink_payload_bytes"] + totals["downlink_payload_bytes"]
+    energy, money = table["energy"]["total_j"], table["money"]
+    return {
+        "budget_time": table["round_time_s"]["mean"],
+        "budget_bytes": num_bytes / num_rounds,
+        "budget_energy": None if energy is None else energy / num_rounds,
+        "budget_money": None if money is None else money["total"] / num_rounds,
+    }
 
 
 def _law(laws: Laws, framework: str, settings: Settings) -> LearningLaw:
@@ -150,18 +195,17 @@ def _entry(prediction: Prediction) -> dict[str, Any]:
 
 def _costs(rounds: Prediction, table: Mapping[str, Any]) -> dict[str, Any]:
     """What those rounds cost: the rates of the result's own rounds, both intervals together."""
-    num_rounds = table["num_rounds"]
-    time, totals = table["round_time_s"], table["totals"]
-    num_bytes = totals["uplink_payload_bytes"] + totals["downlink_payload_bytes"]
-    energy, money = table["energy"]["total_j"], table["money"]
+    time, each = table["round_time_s"], _cost_of_a_round(table)
+    num_bytes, energy, money = (each[name] for name in BUDGETS[1:])
+    assert num_bytes is not None
     return {
         "rounds": _entry(rounds),
         "time_s": {
             name: _product(getattr(rounds, name), time[name]) for name in ("mean", "low", "high")
         },
-        "payload_bytes": _scaled(rounds, num_bytes / num_rounds),
-        "energy_j": None if energy is None else _scaled(rounds, energy / num_rounds),
-        "money": None if money is None else _scaled(rounds, money["total"] / num_rounds),
+        "payload_bytes": _scaled(rounds, num_bytes),
+        "energy_j": None if energy is None else _scaled(rounds, energy),
+        "money": None if money is None else _scaled(rounds, money),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from math import isclose
 
 from fedsim.ledger import SERVER
+from fedsim.scenario.accuracy import BUDGETS
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.protection import privacy_mistakes
@@ -184,6 +185,13 @@ def _learning(settings: Settings) -> Iterator[Mistake]:
     if learning.target_accuracy is not None and learning.curves is None:
         text = "nothing says how accuracy grows; name fitted learning curves in [learning] curves."
         yield Mistake("[learning] target_accuracy", "", text)
+    for name in BUDGETS:
+        value = getattr(learning, name)
+        if value is not None and learning.curves is None:
+            text = "nothing says how accuracy grows; name fitted curves in [learning] curves."
+            yield Mistake(f"[learning] {name}", "", text)
+        if value == 0:
+            yield Mistake(f"[learning] {name}", "0", "buys nothing; allowed: above 0.")
     if learning.partition == "dirichlet" and learning.dirichlet_alpha is None:
         text = "is missing; a Dirichlet partition needs its concentration."
         yield Mistake("[learning] dirichlet_alpha", "", text)

@@ -16,6 +16,7 @@ from fedsim.spec.batch import Padding
 from fedsim.spec.dtype import FloatDtype
 from fedsim.spec.federation import ServerOrder
 from fedsim.spec.plan import Optimizer, ServerVariant
+from fedsim.spec.quantity import ByteCount, Joules, Seconds
 from fedsim.spec.tuning import InitLoraWeights
 
 __all__ = ["LearningTable", "LoraTable", "ModelTable", "SplitTable", "WorkloadTable"]
@@ -197,4 +198,16 @@ class LearningTable(Table):
         gt=0,
         lt=1,
         description="Rounds, time, bytes, energy and money until it is reached",
+    )
+    budget_time: Seconds | None = key(
+        "learning", default=None, description="Accuracy for so much time, set-up left out"
+    )
+    budget_bytes: ByteCount | None = key(
+        "learning", default=None, description="And for so much payload, all clients, both ways"
+    )
+    budget_energy: Joules | None = key(
+        "learning", default=None, description="And for so much energy of everybody"
+    )
+    budget_money: float | None = key(
+        "learning", default=None, ge=0, description="And for so much money, in price.currency"
     )

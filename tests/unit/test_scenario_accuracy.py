@@ -53,6 +53,30 @@ def law(framework: str = "fedllm", **conditions: Any) -> LearningLaw:
     return fit_group(group, num_draws=40)
 
 
+def law_of_dropouts() -> LearningLaw:
+    """Curves of rounds that hear from all and from half of the clients."""
+    rounds = np.arange(21.0)
+    runs = [
+        Run(
+            name=f"{share}-{seed}",
+            seed=seed,
+            covariates={"r": 4, "samples_per_client": 10, "num_clients": 4, "participation": share},
+            rounds=tuple(range(21)),
+            accuracy=tuple(
+                (law_values(np.array([0.5, np.log(5.0), 0.3]), rounds, np.zeros(0), 0.2) * gain)
+                .clip(0, 1)
+                .tolist()
+            ),
+        )
+        for share, gain in ((1.0, 1.0), (0.5, 0.7))
+        for seed in range(3)
+    ]
+    group = CurveGroup(
+        framework="fedllm", conditions=_CONDITIONS, chance=0.2, test_samples=100, runs=tuple(runs)
+    )
+    return fit_group(group, num_draws=40)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with laws of FedLLM on a data set that was made up."""
@@ -88,6 +112,38 @@ def test_accuracy_and_what_a_target_costs(folder: Path) -> None:
     assert target["payload_bytes"]["mean"] == pytest.approx(rounds * moved / 15)
     assert target["money"]["mean"] == pytest.approx(rounds * found["money"]["total"] / 15)
     assert target["energy_j"]["mean"] == pytest.approx(rounds * found["energy"]["total_j"] / 15)
+
+
+def test_quality_under_a_budget(folder: Path) -> None:
+    """As many whole rounds as the tightest budget pays for, and the law's accuracy after them."""
+    plain = results(folder, asked())["fedllm"]
+    assert plain["under_budget"] is None
+    time = plain["round_time_s"]["mean"]
+    totals = plain["totals"]
+    each = (totals["uplink_payload_bytes"] + totals["downlink_payload_bytes"]) / 15
+    budgets = {"budget_time": f"{7.5 * time} s", "budget_bytes": f"{int(9.9 * each)} B"}
+    found = results(folder, asked(learning=budgets))["fedllm"]["under_budget"]
+    assert (found["rounds"], found["limited_by"]) == (7, "budget_time")
+    expected = law().accuracy(7, r=4.0, samples_per_client=10.0, num_clients=4.0)
+    assert found["mean"] == pytest.approx(expected.mean, abs=1e-5)
+    money = asked(learning={"budget_money": 1.0})
+    assert results(folder, money)["fedllm"]["under_budget"]["rounds"] is None  # no prices are known
+    nothing = asked(learning={"budget_time": f"{time / 2} s"})
+    assert results(folder, nothing)["fedllm"]["under_budget"]["rounds"] == 0
+
+
+def test_drop_outs_are_told_by_curves_that_had_some(folder: Path) -> None:
+    """Curves of full rounds say nothing about rounds in which some fail; measured ones do."""
+    failing = {"fleet": {"num_clients": 4, "dropout_probability": 0.5}, "engine": "des"}
+    found = results(folder, asked(**failing))["fedllm"]
+    assert found["accuracy"] is not None  # these curves do not know of participation at all
+    write_laws(Laws((law_of_dropouts(),), {}, "0" * 64), folder / "laws.json")
+    whole = results(folder, asked(fleet={"num_clients": 4}))["fedllm"]["accuracy"]
+    found = results(folder, asked(**failing))["fedllm"]["accuracy"]
+    assert found["mean"] < whole["mean"] - 0.05
+    assert any("participation" in text for text in found["extrapolates"]) == (
+        found["extrapolates"] != []
+    )
 
 
 def test_nothing_is_invented(folder: Path) -> None:
@@ -146,6 +202,8 @@ def test_report(folder: Path, width: int) -> None:
     ("learning", "expected"),
     [
         ({"target_accuracy": 0.5}, "nothing says how accuracy grows"),
+        ({"budget_time": "1 h"}, "nothing says how accuracy grows"),
+        ({"curves": "laws.json", "budget_money": 0.0}, "buys nothing"),
         ({"curves": "nowhere"}, "neither a file of fitted learning curves nor shipped"),
         ({"curves": "laws.json", "target_accuracy": 1.5}, "allowed: below 1"),
         ({"curves": "bad.json"}, "no file of fitted learning curves"),

@@ -193,6 +193,10 @@ _FILES: Final = {
     "fleet.availability.period",
     "learning.curves",
     "learning.target_accuracy",
+    "learning.budget_time",
+    "learning.budget_bytes",
+    "learning.budget_energy",
+    "learning.budget_money",
 }
 
 
