@@ -50,7 +50,7 @@ from fedsim.spec.tuning import LoraTuning
 CPU = torch.device("cpu")
 NUM_CLIENTS, BATCH, MAX_TOKENS, PAD = 8, 16, 80, 0
 OPTIONS = RunOptions(learning_rate=1e-3)
-REPEATS = 3
+REPEATS = 5
 
 
 def training(name: str) -> TrainingSpec:
@@ -192,13 +192,15 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 6), ("gpt2", 1)])
-def test_training_against_plain_loops(name: str, num_steps: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "num_steps", "repeats"), [("gpt2-mini", 6, REPEATS), ("gpt2", 1, 2)]
+)
+def test_training_against_plain_loops(name: str, num_steps: int, repeats: int) -> None:
     """Samples a second of all four ways, whose ends are equal."""
     work = Work(name, num_steps)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     ends: dict[str, list[dict[str, Tensor]]] = {}
-    for repeat in range(REPEATS + 1):
+    for repeat in range(repeats + 1):
         for way, run in WAYS.items():
             start = time.perf_counter()
             ends[way] = run(work)
@@ -224,7 +226,7 @@ def test_training_against_plain_loops(name: str, num_steps: int) -> None:
         )
 
 
-@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 12), ("gpt2", 2)])
+@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 12)])
 def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
     """A whole round of FedLLM against forward and backward of the same packed batches alone."""
     spec = training(name)
@@ -240,13 +242,14 @@ def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
     )
     runner = round_runner("cohort", federation)
     runner.run_setup()
+    bare_trainer = _bare_trainer(federation)
     whole, bare = [], []
     for round_index in range(1, REPEATS + 2):
         packed = _packed_batches(federation, round_index)
         start = time.perf_counter()
         runner.run_round(round_index)
         middle = time.perf_counter()
-        _bare_passes(federation, packed)
+        _bare_passes(bare_trainer, packed)
         whole.append(middle - start)
         bare.append(time.perf_counter() - middle)
     ratios = [one / other for one, other in zip(whole[1:], bare[1:], strict=True)]
@@ -271,18 +274,17 @@ def _packed_batches(federation: Any, round_index: int) -> list[Any]:
     return [pack(list(enumerate(batches))) for batches in zip(*own.values(), strict=True)]
 
 
-def _bare_passes(federation: Any, packed: list[Any]) -> None:
+def _bare_trainer(federation: Any) -> CohortTrainer:
     base = federation.server.trainer.model
-    lora = _lora(base.training)
-    clients = [CohortClient(cid, lora, OPTIONS) for cid in federation.clients]
-    trainer = CohortTrainer(CohortNetwork(base), clients)
+    clients = [CohortClient(cid, _lora(base.training), OPTIONS) for cid in federation.clients]
+    return CohortTrainer(CohortNetwork(base), clients)
+
+
+def _bare_passes(trainer: CohortTrainer, packed: list[Any]) -> None:
     network, bank = trainer.network, trainer.bank
-    scalings = [lora.scaling] * len(clients)
     for batch in packed:
-        stream = Stream(
-            network.embed(batch), batch, ClientRows(batch.tokens, bank.ranks, scalings), None
-        )
-        stream = network.run(stream, bank)
+        rows = ClientRows(batch.tokens, bank.ranks, bank.scalings)
+        stream = network.run(Stream(network.embed(batch), batch, rows, None), bank)
         targets = target_rows(batch, stream.is_pooled, is_training_loss=True)
         losses = training_losses(network.logits(stream, bank, targets.wanted), targets)
         torch.autograd.backward(losses.sum())
