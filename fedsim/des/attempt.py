@@ -18,7 +18,7 @@ from fedsim.des.accelerators import Request
 from fedsim.des.books import Tally
 from fedsim.des.link import Flow
 from fedsim.des.luck import Luck
-from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Task
+from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Stream, Task
 from fedsim.des.world import Client, World
 from fedsim.fleet.trace import TraceEvent, TraceKind
 from fedsim.ledger import Outcome
@@ -84,6 +84,8 @@ class Attempt:
         "_action",
         "_agenda",
         "_assignment",
+        "_beside",
+        "_beside_since_s",
         "_client",
         "_doing",
         "_flow",
@@ -123,7 +125,9 @@ class Attempt:
         self._action: ClientWork | ServerWork | Message | None = None
         self._flow: Flow | None = None
         self._request: Request | None = None
-        self._since_s = self._joined_s = 0.0
+        self._since_s = self._joined_s = self._beside_since_s = 0.0
+        #: What the client computes while it sends.
+        self._beside: tuple[ClientWork, ...] = ()
 
     def commit(self, outcome: Outcome) -> None:
         """Enter in the books what was done and what became of it."""
@@ -164,6 +168,8 @@ class Attempt:
                     yield from self._client_work(action)
                 case ServerWork():
                     yield from self._server_work(action)
+                case Stream():
+                    yield from self._stream(action)
                 case Loop():
                     for _ in range(action.times):
                         yield from self.go_through(action.actions)
@@ -190,17 +196,45 @@ class Attempt:
         self._leave_accelerators(tally, request)
 
     def _message(self, message: Message) -> Events:
+        yield from self._pack(message)
+        yield from self._send(message)
+        yield from self._unpack(message)
+
+    def _stream(self, stream: Stream) -> Events:
+        """Pack, then compute and send at once, then let the server unpack."""
         agenda = self._agenda
-        client_s = message.client_s * self._slowness
-        if message.is_up:
-            before_s, behind_s = client_s, message.server_s
-        else:
-            before_s, behind_s = message.server_s, client_s
+        yield from self._pack(stream.message)
+        self._beside, self._beside_since_s = stream.works, agenda.now
+        seconds = [work.times * (work.one_s * self._slowness) for work in stream.works]
+        done_s = agenda.now + sum(seconds)
+        for work in stream.works:
+            if self._tallies[work.index] is None:
+                self._tallies[work.index] = Tally(agenda.now)
+        yield from self._send(stream.message)
+        self._action = None
+        if done_s > agenda.now:
+            yield Timeout(agenda, done_s - agenda.now)
+        self._book_beside(done_s - self._beside_since_s)
+        self._beside = ()
+        yield from self._unpack(stream.message)
+
+    def _pack(self, message: Message) -> Events:
         tally = self._enter(_PACKING, message)
-        if before_s > 0:
-            yield Timeout(agenda, before_s)
-            self._book_packing(tally, message, before_s, is_server=not message.is_up)
-        self._enter(_TRANSFERRING, message)
+        seconds = message.client_s * self._slowness if message.is_up else message.server_s
+        if seconds > 0:
+            yield Timeout(self._agenda, seconds)
+            self._book_packing(tally, message, seconds, is_server=not message.is_up)
+
+    def _unpack(self, message: Message) -> Events:
+        seconds = message.server_s if message.is_up else message.client_s * self._slowness
+        if seconds > 0:
+            tally = self._enter(_UNPACKING, message)
+            yield Timeout(self._agenda, seconds)
+            self._book_packing(tally, message, seconds, is_server=message.is_up)
+
+    def _send(self, message: Message) -> Events:
+        agenda = self._agenda
+        tally = self._enter(_TRANSFERRING, message)
         self._sent_bytes = 0
         startup_s = self._world.startup_s(self._client, message)
         if startup_s > 0:
@@ -214,10 +248,6 @@ class Attempt:
             yield Timeout(agenda, self._client.round_trip_s / 2)
         tally.transfer_s += agenda.now - self._since_s
         self._note("transfer", message.index, message.message_bytes)
-        if behind_s > 0:
-            self._enter(_UNPACKING, message)
-            yield Timeout(agenda, behind_s)
-            self._book_packing(tally, message, behind_s, is_server=message.is_up)
 
     def _enter(self, doing: str, action: ClientWork | ServerWork | Message) -> Tally:
         self._doing = doing
@@ -293,6 +323,9 @@ class Attempt:
 
     def cut(self) -> None:
         """Book what was done of the step in hand up to now."""
+        if self._beside:
+            self._book_beside(self._agenda.now - self._beside_since_s)
+            self._beside = ()
         action = self._action
         if action is None:
             return
@@ -308,6 +341,22 @@ class Attempt:
                 self._cut_message(tally, action, elapsed_s)
             case _:
                 assert_never(action)
+
+    def _book_beside(self, elapsed_s: float) -> None:
+        """What was computed beside a message so far, one work after the other."""
+        start_s = self._beside_since_s
+        for work in self._beside:
+            one_s = work.one_s * self._slowness
+            seconds = min(max(elapsed_s, 0.0), work.times * one_s)
+            elapsed_s -= work.times * one_s
+            tally = self._tallies[work.index]
+            assert tally is not None
+            done = floor(seconds / one_s + _ROUNDING) if one_s > 0 else work.times
+            tally.executions += min(done, work.times)
+            tally.compute_s += seconds
+            if self._world.trace is not None and seconds > 0:
+                self._notes.append(("compute", work.index, start_s, start_s + seconds, 0))
+            start_s += seconds
 
     def _cut_computing(self, tally: Tally, work: ClientWork, elapsed_s: float) -> None:
         one_s = work.one_s * self._slowness

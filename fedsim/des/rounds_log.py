@@ -32,7 +32,7 @@ class RoundLine:
         """Add what a segment takes a client alone to the critical path."""
         parts = world.parts(segment)
         self.compute_s += float(parts.client_s[client] * factor + parts.server_s[client])
-        self.transfer_s += float(parts.transfer_s[client])
+        self.transfer_s += float(parts.transfer_s[client] - parts.hidden(factor, client))
 
 
 class RoundsLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from fedsim.fleet.overlap import streamed_uploads
 from fedsim.protocol.duration import (
     operation_seconds,
     pack_seconds,
@@ -21,7 +22,16 @@ from fedsim.spec.federation import ClientClass
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Action", "ClientWork", "Loop", "Message", "ServerWork", "Task", "read_task"]
+__all__ = [
+    "Action",
+    "ClientWork",
+    "Loop",
+    "Message",
+    "ServerWork",
+    "Stream",
+    "Task",
+    "read_task",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,22 @@ class Loop:
     actions: tuple[Action, ...]
 
 
-Action = ClientWork | ServerWork | Message | Loop
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A message up whose flow begins when the client begins to compute what it carries.
+
+    Attributes
+    ----------
+    works : tuple of ClientWork
+        One after the other.
+    message : Message
+    """
+
+    works: tuple[ClientWork, ...]
+    message: Message
+
+
+Action = ClientWork | ServerWork | Message | Loop | Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +142,15 @@ class Task:
 
 
 def read_task(
-    steps: tuple[Step, ...], training: TrainingSpec, client_class: ClientClass, server: DeviceSpec
+    steps: tuple[Step, ...],
+    training: TrainingSpec,
+    client_class: ClientClass,
+    server: DeviceSpec,
+    *,
+    overlap: bool = False,
 ) -> Task:
     """Read the steps of an ``Each`` for one variant."""
-    reader = _Reader(training, client_class, server)
+    reader = _Reader(training, client_class, server, overlap)
     actions = reader.read(steps)
     return Task(
         actions, tuple(reader.steps), training, client_class.link, asks_server=reader.asks_server
@@ -129,8 +159,13 @@ def read_task(
 
 class _Reader:
     def __init__(
-        self, training: TrainingSpec, client_class: ClientClass, server: DeviceSpec
+        self,
+        training: TrainingSpec,
+        client_class: ClientClass,
+        server: DeviceSpec,
+        overlap: bool,
     ) -> None:
+        self.overlap = overlap
         self.training = training
         self.client = client_class.device
         self.payload_fraction = client_class.link.payload_fraction
@@ -140,7 +175,15 @@ class _Reader:
 
     def read(self, steps: tuple[Step, ...]) -> tuple[Action, ...]:
         actions: list[Action] = []
-        for step in steps:
+        streams = streamed_uploads(steps) if self.overlap else {}
+        place = 0
+        while place < len(steps):
+            if place in streams:
+                actions.append(self._stream(steps[place : streams[place] + 1]))
+                place = streams[place] + 1
+                continue
+            step = steps[place]
+            place += 1
             match step:
                 case Compute():
                     actions.append(self._compute(step))
@@ -154,6 +197,18 @@ class _Reader:
                 case _:
                     assert_never(step)
         return tuple(actions)
+
+    def _stream(self, steps: tuple[Step, ...]) -> Stream:
+        *works, message = self._read_plainly(steps)
+        assert isinstance(message, Message)
+        return Stream(tuple(work for work in works if isinstance(work, ClientWork)), message)
+
+    def _read_plainly(self, steps: tuple[Step, ...]) -> tuple[Action, ...]:
+        overlap, self.overlap = self.overlap, False
+        try:
+            return self.read(steps)
+        finally:
+            self.overlap = overlap
 
     def _numbered(self, step: Compute | Transfer) -> int:
         self.steps.append(step)

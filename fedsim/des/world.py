@@ -159,7 +159,9 @@ class World:
                 steps = tuple(s for each in segments if isinstance(each, Each) for s in each.steps)
                 client_class = federation.classes[variant.class_index]
                 training = variant.plan.training
-                tasks.append(read_task(steps, training, client_class, federation.server.device))
+                device = federation.server.device
+                overlap = self.simulation.policy.overlap
+                tasks.append(read_task(steps, training, client_class, device, overlap=overlap))
             self._tasks[segment] = tasks
         return self._tasks[segment]
 

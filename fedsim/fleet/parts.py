@@ -6,16 +6,17 @@ are measured by it. Waiting is what an engine finds beyond.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.draws import normals, purpose_key, uniforms
+from fedsim.fleet.overlap import streamed_uploads
 from fedsim.fleet.simulation import Simulation
 from fedsim.protocol.duration import operation_seconds, pack_seconds, unpack_seconds
-from fedsim.protocol.step import Compute, Direction, Each, Site, Step, leaf_steps
+from fedsim.protocol.step import Compute, Direction, Each, Repeat, Site, Step, Transfer, leaf_steps
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import TrainingSpec
@@ -37,18 +38,32 @@ class Parts:
         Computing of the server for it, messages included [s].
     transfer_s : ndarray
         Sending and receiving at factor 1 of a rate trace [s].
+    streams : tuple of (int, ndarray, ndarray)
+        Of uploads that overlap: how often, what the client computes meanwhile at factor 1, and what
+        the upload takes [s]; the shorter of the two is hidden behind the longer.
     """
 
     client_s: Reals
     server_s: Reals
     transfer_s: Reals
+    streams: tuple[tuple[int, Reals, Reals], ...] = ()
 
     def total(
         self, factors: Reals | float = 1.0, clients: NDArray[np.int64] | slice = slice(None)
     ) -> Reals:
         """All of it for some clients, with their computing times their round's factors [s]."""
         own = self.client_s[clients] * factors
-        return np.asarray(own + self.server_s[clients] + self.transfer_s[clients])
+        whole = own + self.server_s[clients] + self.transfer_s[clients]
+        return np.asarray(whole - self.hidden(factors, clients))
+
+    def hidden(
+        self, factors: Reals | float = 1.0, clients: NDArray[np.int64] | slice | int = slice(None)
+    ) -> Reals:
+        """Sending that takes no time of its own, for the client computes meanwhile [s]."""
+        total = np.zeros_like(self.transfer_s[clients])
+        for times, compute_s, transfer_s in self.streams:
+            total = total + times * np.minimum(compute_s[clients] * factors, transfer_s[clients])
+        return total
 
 
 def segment_parts(simulation: Simulation, segment_index: int) -> Parts:
@@ -56,6 +71,7 @@ def segment_parts(simulation: Simulation, segment_index: int) -> Parts:
     population, server = simulation.population, simulation.federation.server
     num = len(population)
     parts = Parts(np.zeros(num), np.zeros(num), np.zeros(num))
+    streams: list[tuple[int, Reals, Reals]] = []
     for index, (variant, protocol) in enumerate(
         zip(population.variants, simulation.protocols, strict=True)
     ):
@@ -72,7 +88,16 @@ def segment_parts(simulation: Simulation, segment_index: int) -> Parts:
         for (direction, message_bytes), times in messages.items():
             one = _transfer_times(simulation, members, direction, message_bytes, client_class.link)
             parts.transfer_s[members] += times * one
-    return parts
+        if simulation.policy.overlap:
+            found = _streams(segment.steps, variant.plan.training, client_class.device)
+            for times, seconds, message_bytes in found:
+                compute_s, transfer_s = np.zeros(num), np.zeros(num)
+                compute_s[members] = seconds * population.slowdown[members]
+                transfer_s[members] = _transfer_times(
+                    simulation, members, Direction.UP, message_bytes, client_class.link
+                )
+                streams.append((times, compute_s, transfer_s))
+    return replace(parts, streams=tuple(streams))
 
 
 def startup_times(
@@ -160,6 +185,28 @@ def _alone(
             server_s += times * pack_seconds(step.payload, server)
             client_s += times * unpack_seconds(step.payload, client)
     return client_s, server_s, messages
+
+
+@lru_cache(maxsize=4096)
+def _streams(
+    steps: tuple[Step, ...], training: TrainingSpec, client: DeviceSpec
+) -> tuple[tuple[int, float, int], ...]:
+    """Of uploads that overlap: how often, seconds of computing meanwhile, bytes of the message."""
+    found: list[tuple[int, float, int]] = []
+    for step in steps:
+        if isinstance(step, Repeat):
+            inner = _streams(step.steps, training, client)
+            found.extend((step.times * times, s, size) for times, s, size in inner)
+    for first, place in streamed_uploads(steps).items():
+        seconds = sum(
+            times * operation_seconds(step.operation, training, client)
+            for times, step in leaf_steps(steps[first:place])
+            if isinstance(step, Compute)
+        )
+        message = steps[place]
+        assert isinstance(message, Transfer)
+        found.append((1, seconds, message.payload.message_bytes))
+    return tuple(found)
 
 
 def _transfer_times(

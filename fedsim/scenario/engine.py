@@ -105,6 +105,11 @@ def chosen_engine(
     if settings.engine == "auto" and not beyond and answer.round_time.is_exact:
         return Choice("analytic", "nobody queues, so a simulation would find the same")
     load = _Load.of(federation, policy, framework)
+    if policy.overlap and settings.engine in ("scale", "sampled"):
+        raise ScenarioError(
+            f"engine = '{settings.engine}' has one thing at a time for each client and cannot "
+            'honour policy.overlap = true; set engine = "des", or leave it out.'
+        )
     if settings.engine == "auto":
         why = ", ".join(beyond) if beyond else answer.round_time.why
         return _simulating(load, federation, policy, why)
@@ -217,6 +222,9 @@ def _steps(protocol: Protocol) -> tuple[int, int, bool]:
 
 
 def _simulating(load: _Load, federation: FederationSpec, policy: PolicySpec, what: str) -> Choice:
+    if policy.overlap:
+        reason = f"the only engine in which a client computes and sends at once ({what})"
+        return Choice("des", reason, _checked_share(load, "des"))
     if load.events <= _SMALL_EVENTS:
         reason = f"small enough for the reference engine ({what})"
         return Choice("des", reason, _checked_share(load, "des"))

@@ -293,3 +293,6 @@ class PolicyTable(Table):
     simulates_setup: bool = key(
         "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )
+    overlap: bool = key(
+        "time", default=False, description="Send logits and activations while computing them"
+    )

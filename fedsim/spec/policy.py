@@ -50,6 +50,8 @@ class PolicySpec:
         Pause ahead of that [s].
     simulates_setup : bool
         Whether the base weights are sent ahead of round 1 and take part in the makespan.
+    overlap : bool
+        Whether a client sends logits and activations while it computes them.
     """
 
     mode: Mode = "synchronous"
@@ -65,6 +67,7 @@ class PolicySpec:
     retries: int = 0
     retry_after_s: float = 0.0
     simulates_setup: bool = False
+    overlap: bool = False
 
     def __post_init__(self) -> None:
         self._check_ranges()

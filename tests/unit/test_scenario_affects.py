@@ -144,6 +144,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "policy.retries": (3, _FAILING),
     "policy.retry_after": ("9 s", {"policy": {"retries": 3}, **_FAILING}),
     "policy.simulates_setup": (True, {}),
+    "policy.overlap": (True, {}),
     "fleet.dropout_probability": (0.6, {}),
     "fleet.availability": (_ON_OFF, {}),
     "fleet.availability.kind": ("on_off", {}),
