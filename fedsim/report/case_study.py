@@ -51,7 +51,8 @@ def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> Re
         claims.add_row(
             Text(verdict, style=_STYLES.get(verdict, "dim")), finding["claim"], finding["evidence"]
         )
-    return Group(accuracy, Text(), _side_by_side(study), Text(), claims)
+    heading = Text("Side by side: a client and round, r = 8 and the largest data", style="italic")
+    return Group(accuracy, Text(), heading, _side_by_side(study), Text(), claims)
 
 
 def _side_by_side(study: Mapping[str, Any]) -> Table:
@@ -59,11 +60,7 @@ def _side_by_side(study: Mapping[str, Any]) -> Table:
 
     Each framework with as much data as it was run with; FedLLM at the rank of the others.
     """
-    table = Table(
-        title="The frameworks side by side (a client and round; r = 8, the largest data)",
-        title_justify="left",
-        box=None,
-    )
+    table = Table(box=None)
     table.add_column("metric")
     chosen = {name: _main_value(study, name) for name in _FRAMEWORKS}
     names = [name for name, value in chosen.items() if value is not None]

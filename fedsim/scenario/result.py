@@ -143,7 +143,7 @@ def result_table(
     notes = list(_notes(framework, settings, found))
     learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
     if absent := learned.pop("absent"):
-        notes.append(f"no accuracy: {absent}")
+        notes.append(f"no accuracy: {absent.rstrip('.')}")
     return table | learned | {"exactness": _exactness(framework, settings, found), "notes": notes}
 
 

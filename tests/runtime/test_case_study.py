@@ -64,7 +64,7 @@ def test_the_study_from_command_to_verdict(tmp_path: Path) -> None:
     assert {cost["framework"] for cost in found["costs"]} == {"fedllm", "kd_fedllm"}
     for name in ("accuracy", "costs", "curves"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5_000
-    assert "The frameworks side by side" in first.output
+    assert "Side by side: a client and round" in first.output
     before = (tmp_path / "curves.json").read_bytes()
     again = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert again.exit_code == 0, again.output

@@ -14,7 +14,7 @@ from typing import Final
 
 from fedsim.study.case_study.findings import Finding, Verdict
 from fedsim.study.case_study.plan import SERIES, StudyRun
-from fedsim.study.training.folder import METRICS
+from fedsim.study.training.folder import METRICS, SUMMARY
 from fedsim.units import format_bytes, format_flop
 
 __all__ = ["CostPoint", "cost_findings", "cost_points"]
@@ -52,9 +52,9 @@ def cost_points(runs: Sequence[StudyRun], out: Path) -> list[CostPoint]:
     """Costs of every run that is done."""
     points = []
     for run in runs:
-        path = out / run.name / METRICS
-        if not path.is_file():
+        if not (out / run.name / SUMMARY).is_file():
             continue
+        path = out / run.name / METRICS
         last = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
         num = len(last["client_train_loss"])
         points.append(
@@ -176,4 +176,4 @@ def _pair(
 
 
 def _named(point: CostPoint) -> str:
-    return f"{_MAIN[point.series]} at {point.value:,} {SERIES[point.series][2]}"
+    return f"{_MAIN[point.series]} ({SERIES[point.series][2]} {point.value:,})"
