@@ -122,6 +122,21 @@ def test_rounds_are_those_of_the_reference(framework: str, num_clients: int) -> 
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_clients_that_drop_out(framework: str) -> None:
+    """Whoever is absent computes, sends and receives nothing; averages are over the others."""
+    options = RunOptions(learning_rate=0.05, dropout_probability=0.5, seed=2)
+    one = federation(framework, options=options)
+    present = [one.participants(round_index) for round_index in (1, 2)]
+    assert min(len(ids) for ids in present) < 3
+    assert_same(framework, options=options)
+    runner = round_runner("cohort", one)
+    runner.run_setup()
+    outcome = runner.run_round(1)
+    parties = {key.party for key in outcome.ledger.rows} - {"server"}
+    assert parties == set(present[0])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_an_optimizer_that_is_kept(framework: str) -> None:
     """Its state is in the trainers between rounds, as in the reference."""
     assert_same(framework, options=RunOptions(learning_rate=0.05, optimizer_state="keep"))

@@ -92,15 +92,20 @@ def test_a_run_that_is_killed_in_the_middle_of_a_round_goes_on_to_the_same_bits(
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("optimizer_state", ["reset", "keep"])
+@pytest.mark.parametrize("mode", ["sequential", "cohort"])
 def test_a_run_can_be_continued_with_more_rounds(
-    framework: str, optimizer_state: str, tmp_path: Path
+    mode: str, framework: str, optimizer_state: str, tmp_path: Path
 ) -> None:
-    """Two rounds and then two more are four."""
+    """Two rounds and then two more are four; with LoRA dropout, and clients that drop out."""
     file = training_file(tmp_path)
     keys: dict[str, Any] = {
         "train__framework": framework,
+        "train__mode": mode,
+        "train__dropout_probability": 0.3,
         "learning__optimizer_state": optimizer_state,
     }
+    if mode == "cohort":
+        keys["model__dropout"] = 0.0
     ok(train(file, tmp_path / "parts", workload__num_rounds=2, **keys))
     ok(train(file, tmp_path / "parts", **keys))
     ok(train(file, tmp_path / "whole", **keys))

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.draws import generator, turn_order, visiting_order
+from fedsim.draws import generator, participants, turn_order, visiting_order
 
 seeds = st.integers(0, 2**63)
 names = st.text("abcdefgh", min_size=1, max_size=6)
@@ -98,3 +98,15 @@ def test_the_draws_of_a_release_stay_the_draws() -> None:
 
     assert order.dtype == np.int64
     assert order.tolist() == [3, 2, 5, 7, 4, 6, 1, 0]
+
+
+def test_drop_outs_are_drawn_by_name_and_somebody_stays() -> None:
+    """Each client's draw is its own: the others' presence changes nothing; one always stays."""
+    ids = tuple(f"client-{number}" for number in range(200))
+    present = participants(3, 5, ids, 0.3)
+    assert abs(len(present) - 140) <= 4 * (200 * 0.3 * 0.7) ** 0.5
+    assert participants(3, 5, ids[:50], 0.3) == tuple(cid for cid in present if cid in ids[:50])
+    assert participants(3, 5, ids, 0.0) == ids
+    assert participants(3, 6, ids, 0.3) != present
+    (alone,) = participants(3, 5, ids[:3], 1.0 - 1e-12)
+    assert alone in ids[:3]
