@@ -35,6 +35,7 @@ class StagedModel:
     def __init__(self, module: nn.Module, training: TrainingSpec) -> None:
         self.module = module
         self.training = training
+        self._trained: dict[Part, dict[str, nn.Parameter]] = {}
         self.is_peft = training.lora is not None
         wrapper: Any = module
         network: Any = wrapper.base_model.model if self.is_peft else wrapper
@@ -152,11 +153,14 @@ class StagedModel:
 
     def trained(self, part: Part) -> dict[str, nn.Parameter]:
         """Trained parameters of a part, by the name under which they are sent."""
-        return {
-            self._sent_name(name): parameter
-            for name, parameter in self._named(part)
-            if parameter.requires_grad
-        }
+        # Asked for several times a round; which parameters are trained never changes.
+        if part not in self._trained:
+            self._trained[part] = {
+                self._sent_name(name): parameter
+                for name, parameter in self._named(part)
+                if parameter.requires_grad
+            }
+        return dict(self._trained[part])
 
     def frozen(self, part: Part) -> dict[str, nn.Parameter]:
         """Frozen parameters of a part, by their name in the checkpoint."""

@@ -14,6 +14,7 @@ All four end with the same parameters, which the benchmark does assert.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from fedsim.runtime.cohort.objective import target_rows, training_losses
 from fedsim.runtime.cohort.packing import pack
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.federation import FederationData, RoundSettings, build_federation
+from fedsim.runtime.meter import synchronize
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.runtime.text_batch import TextBatch, TextSource
@@ -47,7 +49,8 @@ from fedsim.spec.model_catalogue import model
 from fedsim.spec.plan import TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 
-CPU = torch.device("cpu")
+#: ``FEDSIM_BENCH_DEVICE=cuda make bench`` measures a GPU.
+DEVICE = torch.device(os.environ.get("FEDSIM_BENCH_DEVICE", "cpu"))
 NUM_CLIENTS, BATCH, MAX_TOKENS, PAD = 8, 16, 80, 0
 OPTIONS = RunOptions(learning_rate=1e-3)
 REPEATS = 5
@@ -77,7 +80,7 @@ class Work:
     def __init__(self, name: str, num_steps: int) -> None:
         self.spec = training(name)
         self.base = build_model(
-            self.spec, weights="random", pad_token_id=PAD, seed=0, device=CPU, attention="sdpa"
+            self.spec, weights="random", pad_token_id=PAD, seed=0, device=DEVICE, attention="sdpa"
         )
         texts = [rows(self.spec, BATCH * num_steps, seed) for seed in range(NUM_CLIENTS)]
         self.num_samples = BATCH * num_steps * NUM_CLIENTS
@@ -93,7 +96,7 @@ class Work:
 
 
 def _batches(texts: EncodedDataset, places: list[range], padding: Any) -> list[TextBatch]:
-    return [TextSource(texts, padding, PAD).batch(own, CPU) for own in places]
+    return [TextSource(texts, padding, PAD).batch(own, DEVICE) for own in places]
 
 
 def _lora(spec: TrainingSpec) -> LoraTuning:
@@ -108,7 +111,7 @@ def padded_loop(work: Work) -> list[dict[str, Tensor]]:
     """transformers' forward with its own loss, a client at a time."""
 
     def loss(module: Any, batch: TextBatch) -> Tensor:
-        positions = torch.arange(batch.token_ids.shape[1])
+        positions = torch.arange(batch.token_ids.shape[1], device=DEVICE)
         mask = (positions <= batch.last_index[:, None]).long()
         result: Tensor = module(
             input_ids=batch.token_ids, attention_mask=mask, labels=batch.labels
@@ -123,14 +126,15 @@ def packed_loop(work: Work) -> list[dict[str, Tensor]]:
 
     def loss(module: Any, batch: TextBatch) -> Tensor:
         lengths = batch.last_index + 1
-        places = torch.arange(batch.token_ids.shape[1])
+        places = torch.arange(batch.token_ids.shape[1], device=DEVICE)
         ids = batch.token_ids[places <= batch.last_index[:, None]]
-        owner = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-        positions = torch.arange(len(ids)) - torch.repeat_interleave(
+        owner = torch.repeat_interleave(torch.arange(len(lengths), device=DEVICE), lengths)
+        positions = torch.arange(len(ids), device=DEVICE) - torch.repeat_interleave(
             torch.cumsum(lengths, 0) - lengths, lengths
         )
         allowed = (owner[:, None] == owner[None, :]).tril()
-        mask = torch.zeros(allowed.shape).masked_fill_(~allowed, torch.finfo(torch.float32).min)
+        mask = torch.zeros(allowed.shape, device=DEVICE)
+        mask.masked_fill_(~allowed, torch.finfo(torch.float32).min)
         network = module.base_model.model
         hidden = network.transformer(
             input_ids=ids[None], position_ids=positions[None], attention_mask=mask[None, None]
@@ -204,6 +208,7 @@ def test_training_against_plain_loops(name: str, num_steps: int, repeats: int) -
         for way, run in WAYS.items():
             start = time.perf_counter()
             ends[way] = run(work)
+            synchronize(DEVICE)
             if repeat:  # the first is a warm-up
                 seconds[way].append(time.perf_counter() - start)
     for way, found in ends.items():
@@ -224,9 +229,39 @@ def test_training_against_plain_loops(name: str, num_steps: int, repeats: int) -
             f"| {(max(own) - min(own)) / medians[way]:.0%} "
             f"| {medians['padded'] / medians[way]:.2f} | {medians['packed'] / medians[way]:.2f} |"
         )
+    rate, product = _model_flop(work) / medians["cohort"], _product_flop_per_s()
+    print(
+        f"model FLOP of the cohort {rate / 1e9:,.0f} GFLOP/s; a product of large float32 matrices "
+        f"{product / 1e9:,.0f} GFLOP/s: {rate / product:.0%}"
+    )
 
 
-@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 12)])
+def _model_flop(work: Work) -> float:
+    """Matrix FLOP of the work by the closed form of an adapted GPT-2 (docs/cost_model.md)."""
+    spec, head = work.spec.model, work.spec.head.num_classes
+    width, rank, total = spec.hidden_size, _lora(work.spec).r, 0.0
+    for own in work.unpadded:
+        for batch in own:
+            for length in (batch.last_index + 1).tolist():
+                block = 48 * length * width**2 + 12 * length**2 * width + 24 * length * width * rank
+                saved = 6 * length * width**2 + 2 * length * width * rank
+                total += spec.num_layers * block - saved + 6 * length * width * head
+    return total
+
+
+def _product_flop_per_s() -> float:
+    one, other = (torch.randn(4096, 4096, device=DEVICE) for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        synchronize(DEVICE)
+        start = time.perf_counter()
+        one @ other
+        synchronize(DEVICE)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 4096**3 / statistics.median(seconds)
+
+
+@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 36)])
 def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
     """A whole round of FedLLM against forward and backward of the same packed batches alone."""
     spec = training(name)
@@ -238,7 +273,7 @@ def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
         FederationData(data, None, PAD),
         options=OPTIONS,
         weights="random",
-        device=CPU,
+        device=DEVICE,
     )
     runner = round_runner("cohort", federation)
     runner.run_setup()
@@ -248,8 +283,10 @@ def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
         packed = _packed_batches(federation, round_index)
         start = time.perf_counter()
         runner.run_round(round_index)
+        synchronize(DEVICE)
         middle = time.perf_counter()
         _bare_passes(bare_trainer, packed)
+        synchronize(DEVICE)
         whole.append(middle - start)
         bare.append(time.perf_counter() - middle)
     ratios = [one / other for one, other in zip(whole[1:], bare[1:], strict=True)]
@@ -268,7 +305,7 @@ def _packed_batches(federation: Any, round_index: int) -> list[Any]:
     for client_id, client in federation.clients.items():
         order = [row for epoch in federation._orders(client_id, round_index) for row in epoch]
         own[client_id] = [
-            client.private.batch(order[start : start + BATCH], CPU)
+            client.private.batch(order[start : start + BATCH], DEVICE)
             for start in range(0, len(order), BATCH)
         ]
     return [pack(list(enumerate(batches))) for batches in zip(*own.values(), strict=True)]
@@ -291,4 +328,5 @@ def _bare_passes(trainer: CohortTrainer, packed: list[Any]) -> None:
 
 
 def _threads() -> str:
-    return f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
+    return f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"

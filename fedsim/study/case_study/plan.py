@@ -60,10 +60,10 @@ _OF_SCALE: Final[Mapping[Scale, dict[str, Any]]] = {
     },
     "quick": {
         "model": {"name": "gpt2-mini"},
-        "workload": {"num_rounds": 5, "public_samples": 800, "samples_per_client": 600},
+        "workload": {"num_rounds": 4, "public_samples": 800, "samples_per_client": 600},
         "split": {"cut_layer": 2},
         "data": {"test_samples": 1000},
-        "train": {"seeds": [0, 1], "evaluate_every": 5},
+        "train": {"seeds": [0, 1], "evaluate_every": 2},
     },
 }
 
