@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -13,6 +14,7 @@ import torch
 
 from fedsim.agreement import check_agreement
 from fedsim.errors import ScenarioError
+from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.federation import Federation, RoundSettings
 from fedsim.runtime.options import FedAdamOptions, RunOptions
 from fedsim.runtime.training import RoundOutcome, RoundRunner, round_runner
@@ -246,3 +248,121 @@ def test_masks_that_are_not_drawn_by_name_are_seen() -> None:
     one = outcomes(round_runner("sequential", reference), 1)
     other = outcomes(round_runner("cohort", federation("fedllm")), 1)
     assert distance(one[1].global_parameters, other[1].global_parameters) > 1e-4
+
+
+# --- identities of the frameworks, on the fast path ----------------------------------------------
+
+PLAIN = {"tuning": LoraTuning(r=2, alpha=8.0)}
+
+
+def one_round(found: Federation) -> RoundOutcome:
+    return outcomes(round_runner("cohort", found), 1)[1]
+
+
+def test_the_average_of_one_client_is_its_own_work() -> None:
+    """F1, bit by bit: it was sent in 32 bits."""
+    outcome = one_round(federation("fedllm", clients=1))
+    sent = {n: t.float().double() for n, t in outcome.own_parameters["client-0"].items()}
+    assert distance(outcome.global_parameters, sent) == 0
+
+
+@pytest.mark.parametrize("framework", ["fedllm", "split_fedllm"])
+def test_the_average_of_equal_clients_is_any_one_s(framework: str) -> None:
+    """F2: the same texts in one batch, without dropout, whoever is computed beside whom."""
+    found = federation(framework, training=PLAIN, settings={"batch_size": 20})
+    texts = found.data.clients["client-2"]
+    found.data.clients.update(dict.fromkeys(found.data.clients, texts))
+    for client in found.clients.values():
+        client.private = replace(client.private, data=texts)
+    outcome = one_round(found)
+    # Each visits its texts in an order of its own, which a mean over all of them rounds away.
+    for tensors in outcome.own_parameters.values():
+        assert distance(outcome.global_parameters, tensors) <= tolerance(framework)
+
+
+def test_one_full_gradient_step_each_is_a_step_on_all_texts() -> None:
+    """F3: averages weighted by samples, one batch a client, plain gradient descent."""
+    training = {**PLAIN, "optimizer": "sgd"}
+    settings = {"batch_size": 20}
+    apart = one_round(federation("fedllm", training=training, settings=settings))
+    joint = tiny_federation(
+        "fedllm",
+        tiny_training(**training),
+        RoundSettings(batch_size=20, padding="none"),
+        clients={"all": _joined(federation("fedllm", training=training))},
+        options=RunOptions(learning_rate=0.05),
+        draws_masks_by_name=True,
+    )
+    for model in models_of(joint):
+        model.module.to(torch.float64)
+    whole = one_round(joint)
+    assert distance(apart.global_parameters, whole.global_parameters) <= 1e-6
+
+
+def _joined(found: Federation) -> EncodedDataset:
+    rows = list(found.data.clients.values())
+    first = rows[0]
+    return replace(
+        first,
+        token_ids=tuple(text for own in rows for text in own.token_ids),
+        labels=np.concatenate([own.labels for own in rows]),
+    )
+
+
+def test_the_order_of_clients_changes_nothing() -> None:
+    """F4, bit by bit: clients stand in the order of their names."""
+    one = federation("fedllm")
+    other = federation("fedllm")
+    turned = dict(reversed(list(other.clients.items())))
+    other.clients.clear()
+    other.clients.update(turned)
+    assert distance(one_round(one).global_parameters, one_round(other).global_parameters) == 0
+
+
+def test_without_public_texts_everybody_trains_alone() -> None:
+    """K3: the server's model stands still, and each client has FedLLM's own local training."""
+    found = federation("kd_fedllm", training=PLAIN)
+    empty = replace(found.data.public, token_ids=(), labels=np.empty(0, np.int64))  # type: ignore[type-var]
+    alone = tiny_federation(
+        "kd_fedllm",
+        tiny_training(**PLAIN),
+        RoundSettings(batch_size=3, padding="none"),
+        clients=LENGTHS,
+        public=empty,
+        options=RunOptions(learning_rate=0.05),
+        draws_masks_by_name=True,
+    )
+    for model in models_of(alone):
+        model.module.to(torch.float64)
+    runner = round_runner("cohort", alone)
+    before = _kept(runner.run_setup()).global_parameters
+    outcome = _kept(runner.run_round(1))
+    assert distance(before, outcome.global_parameters) == 0
+    local = one_round(federation("fedllm", training=PLAIN))
+    for client_id, tensors in outcome.own_parameters.items():
+        assert distance(tensors, local.own_parameters[client_id]) <= EXACT
+
+
+@pytest.mark.parametrize("cut", [Cut(1), Cut(2), Cut(1, True)])
+def test_copies_for_each_client_are_fedllm(cut: Cut) -> None:
+    """S2: Split-FedLLM (V1) ends a round where FedLLM does, with LoRA dropout too."""
+    split = federation("split_fedllm", settings={"cut": cut})
+    for model in models_of(split):
+        model.module.to(torch.float64)
+    whole = one_round(federation("fedllm"))
+    assert distance(one_round(split).global_parameters, whole.global_parameters) <= EXACT
+
+
+def test_dropout_by_another_name_breaks_the_identity() -> None:
+    """S2, broken: a server whose copies drop something else ends elsewhere."""
+    split = federation("split_fedllm", settings={"cut": Cut(1)})
+    for model in models_of(split):
+        model.module.to(torch.float64)
+    for stream in split.masks:
+        stream.client_id += "-of-another-name"
+    sequential = outcomes(round_runner("sequential", federation("fedllm")), 1)[1]
+    runner = round_runner("cohort", split)
+    for stream in runner.executor._cohort._streams:  # type: ignore[attr-defined]
+        stream.client_id += "-of-another-name"
+    found = outcomes(runner, 1)[1]
+    assert distance(found.global_parameters, sequential.global_parameters) > 1e-4

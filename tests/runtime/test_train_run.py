@@ -150,6 +150,19 @@ def test_who_is_judged_and_how_often(tmp_path: Path) -> None:
     assert all(record["global"] is None for record in records)
 
 
+def test_what_half_precision_costs_is_said(tmp_path: Path) -> None:
+    """The global model is judged in float32 too, wherever it is judged; float32 runs are not."""
+    file = training_file(tmp_path)
+    result = train(file, tmp_path / "run", model__compute_dtype="bfloat16")
+    assert result.exit_code == 0, result.output
+    assert "in float32" in result.output
+    records = lines(tmp_path / "run" / "metrics.jsonl")
+    gaps = [abs(record["float32_loss"] - record["global"]["loss"]) for record in records]
+    assert 0 < max(gaps) < 0.05
+    finished(file, tmp_path / "whole")
+    assert {r["float32_loss"] for r in lines(tmp_path / "whole" / "metrics.jsonl")} == {None}
+
+
 def test_judging_changes_nothing_that_is_learned(tmp_path: Path) -> None:
     """Nor does counting."""
     file = training_file(tmp_path)
