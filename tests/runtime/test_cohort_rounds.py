@@ -14,10 +14,11 @@ import torch
 
 from fedsim.agreement import check_agreement
 from fedsim.errors import ScenarioError
+from fedsim.runtime.cohort import CohortExecutor
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.federation import Federation, RoundSettings
 from fedsim.runtime.options import FedAdamOptions, RunOptions
-from fedsim.runtime.training import RoundOutcome, RoundRunner, round_runner
+from fedsim.runtime.training import FederatedRounds, RoundOutcome, RoundRunner, round_runner
 from fedsim.spec.plan import Cut, Numerics
 from fedsim.spec.tuning import LoraTuning
 from tiny import LANGUAGE_MODEL, models_of, tiny_federation, tiny_training
@@ -168,6 +169,24 @@ def test_other_optimizers_of_the_server(framework: str, options: RunOptions) -> 
 def test_a_private_head(framework: str) -> None:
     """It stays with its client."""
     assert_same(framework, settings={"shares_head": False})
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_clients_in_several_passes(framework: str) -> None:
+    """How many go through the network at once changes no result and no row."""
+    whole = outcomes(round_runner("cohort", federation(framework)))
+    found = federation(framework)
+    executor = found.executor(counts_flop=False, kind=CohortExecutor)
+    assert isinstance(executor, CohortExecutor)
+    few = CohortExecutor(
+        executor.server, executor.clients, executor.channel, False, seed=executor.seed,
+        tokens_at_once=8,
+    )  # fmt: skip
+    parts = outcomes(FederatedRounds(found, few))
+    for one, other in zip(whole, parts, strict=True):
+        check_agreement(one.ledger, other.ledger)
+        gap = distance(one.global_parameters, other.global_parameters)
+        assert gap <= tolerance(framework)
 
 
 @pytest.mark.parametrize("cut", [Cut(1), Cut(2), Cut(2, True)])

@@ -51,12 +51,19 @@ Turn = Mapping[str, Compute]
 class CohortExecutor(Executor):
     """Runs protocols for a cohort of clients, many at once.
 
+    Attributes
+    ----------
+    tokens_at_once : int
+        Clients go through the network in groups of about so many tokens, which bounds the memory
+        and changes no result.
+
     Raises
     ------
     ScenarioError
         If something is asked that only one client at a time can do, or counted FLOP.
     """
 
+    tokens_at_once: int = 16_384
     _slots: dict[str, int] = field(init=False)
     _cohort: CohortTrainer = field(init=False)
     _global: CohortTrainer = field(init=False)
@@ -69,7 +76,7 @@ class CohortExecutor(Executor):
         assert training.lora is not None
         self._slots = {client_id: slot for slot, client_id in enumerate(sorted(self.clients))}
         members = [CohortClient(client_id, training.lora, options) for client_id in self._slots]
-        self._cohort = CohortTrainer(network, members)
+        self._cohort = CohortTrainer(network, members, tokens_at_once=self.tokens_at_once)
         self._global = CohortTrainer(network, [CohortClient(SERVER, training.lora, options)])
 
     def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
@@ -146,10 +153,26 @@ class CohortExecutor(Executor):
             case InferLogits():
                 self._infer(round_index, turn)
             case ForwardToCut():
-                _Exchange(self, round_index, turn, left).run()
+                for group in self._groups(turn):
+                    _Exchange(self, round_index, group, left).run()
             case _:
                 for client_id, step in turn.items():
                     self._steps(round_index, client_id, (step,))
+
+    def _groups(self, turn: Turn) -> Iterator[Turn]:
+        """Clients that cross a cut together."""
+        group: dict[str, Compute] = {}
+        num_tokens = 0
+        for client_id, step in turn.items():
+            assert isinstance(step.operation, ForwardToCut)
+            own = step.operation.batch.num_tokens
+            if group and num_tokens + own > self.tokens_at_once:
+                yield group
+                group, num_tokens = {}, 0
+            group[client_id] = step
+            num_tokens += own
+        if group:
+            yield group
 
     def _train(self, round_index: int, turn: Turn) -> None:
         batches = {
