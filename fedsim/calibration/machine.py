@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,8 +44,12 @@ def software_versions() -> dict[str, str]:
     }
 
 
+@cache
 def repository_commit() -> str:
-    """Commit of the checkout that fedsim runs from, or ``unknown`` for an installed wheel."""
+    """Commit of the checkout that fedsim runs from, or ``unknown`` for an installed wheel.
+
+    As it was when it was first asked for: a long run goes on with the code that it began with.
+    """
     folder = Path(__file__).resolve().parent
     try:
         result = subprocess.run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def finish_study(
 ) -> tuple[Curves, Laws, list[SeriesPoint], list[Finding]]:
     """Collect the curves, fit their laws and judge the claims; writes all three."""
     done = [out / run.name for run in runs if (out / run.name / SUMMARY).is_file()]
-    curves = collect_curves(done, {"command": command})
+    today = datetime.now(tz=UTC).date().isoformat()
+    curves = collect_curves(done, {"command": command, "date": today})
     write_curves(curves, out / "curves.json")
     laws = Laws(
         tuple(fit_group(group) for group in curves.groups),
