@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,10 +15,17 @@ from scipy.stats import t as student
 from fedsim.report.picture import write_picture
 from fedsim.units import format_bytes, format_flop
 
-__all__ = ["case_study_figure", "case_study_report", "cost_figure"]
+__all__ = [
+    "SIDE_BY_SIDE",
+    "case_study_figure",
+    "case_study_report",
+    "cost_figure",
+    "side_by_side_rows",
+]
 
 _STYLES = {"holds": "green", "holds under conditions": "yellow", "does not hold": "red"}
-_FRAMEWORKS = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
+#: Series that stand for the frameworks, and their names.
+SIDE_BY_SIDE: Final = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
 
 
 def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> RenderableType:
@@ -55,24 +62,45 @@ def case_study_report(study: Mapping[str, Any], labels: Mapping[str, str]) -> Re
     return Group(accuracy, Text(), heading, _side_by_side(study), Text(), claims)
 
 
-def _side_by_side(study: Mapping[str, Any]) -> Table:
+def side_by_side_rows(study: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, ...]]]:
     """The article's Table I with measured figures where it has stars.
 
     Each framework with as much data as it was run with; FedLLM at the rank of the others.
+
+    Parameters
+    ----------
+    study : mapping
+        What ``findings.json`` holds.
+
+    Returns
+    -------
+    list of str
+        Keys of :data:`SIDE_BY_SIDE` that were run.
+    list of tuple of str
+        A metric, and a figure for each of them.
     """
-    table = Table(box=None)
-    table.add_column("metric")
-    chosen = {name: _main_value(study, name) for name in _FRAMEWORKS}
+    chosen = {name: _main_value(study, name) for name in SIDE_BY_SIDE}
     names = [name for name, value in chosen.items() if value is not None]
-    for name in names:
-        table.add_column(_FRAMEWORKS[name], justify="right")
     points = {(p["series"], p["value"]): p for p in study["points"]}
     costs = {(c["series"], c["value"]): c for c in study["costs"]}
     own = [(name, chosen[name]) for name in names]
-    table.add_row("accuracy", *(_accuracy(points[key]["accuracy"]) for key in own))
-    table.add_row("communication", *(format_bytes(costs[key]["exchanged_bytes"]) for key in own))
-    table.add_row("client computation", *(format_flop(costs[key]["client_flop"]) for key in own))
-    table.add_row("server computation", *(format_flop(costs[key]["server_flop"]) for key in own))
+    rows = [
+        ("accuracy", *(_accuracy(points[key]["accuracy"]) for key in own)),
+        ("communication", *(format_bytes(costs[key]["exchanged_bytes"]) for key in own)),
+        ("client computation", *(format_flop(costs[key]["client_flop"]) for key in own)),
+        ("server computation", *(format_flop(costs[key]["server_flop"]) for key in own)),
+    ]
+    return names, rows
+
+
+def _side_by_side(study: Mapping[str, Any]) -> Table:
+    names, rows = side_by_side_rows(study)
+    table = Table(box=None)
+    table.add_column("metric")
+    for name in names:
+        table.add_column(SIDE_BY_SIDE[name], justify="right")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -107,7 +135,7 @@ def cost_figure(costs: Sequence[Mapping[str, Any]], labels: Mapping[str, str], p
     """
     from matplotlib.figure import Figure
 
-    series = [name for name in _FRAMEWORKS if any(c["series"] == name for c in costs)]
+    series = [name for name in SIDE_BY_SIDE if any(c["series"] == name for c in costs)]
     canvas = Figure(figsize=(4.0 * max(1, len(series)), 3.6), layout="constrained")
     left = None
     for place, name in enumerate(series):
@@ -116,7 +144,7 @@ def cost_figure(costs: Sequence[Mapping[str, Any]], labels: Mapping[str, str], p
         own = sorted((c for c in costs if c["series"] == name), key=lambda c: int(c["value"]))
         values = [c["value"] for c in own]
         ax.plot(values, [c["exchanged_bytes"] for c in own], "o-", color="#0072B2")
-        ax.set(xscale="log", yscale="log", xlabel=labels.get(name, name), title=_FRAMEWORKS[name])
+        ax.set(xscale="log", yscale="log", xlabel=labels.get(name, name), title=SIDE_BY_SIDE[name])
         ax.set_xticks(values, [f"{value:,}" for value in values])
         ax.minorticks_off()
         ax.grid(visible=True, color="0.9")
