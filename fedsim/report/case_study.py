@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _STYLES = {"holds": "green", "holds under conditions": "yellow", "does not hold": "red"}
+_COLUMNS: Final = 4
 #: Series that stand for the frameworks, and their names.
 SIDE_BY_SIDE: Final = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
 
@@ -178,9 +179,13 @@ def case_study_figure(
     from matplotlib.figure import Figure
 
     series = list(dict.fromkeys(point["series"] for point in points))
-    canvas = Figure(figsize=(4.0 * max(1, len(series)), 3.6), layout="constrained")
-    axes = canvas.subplots(1, len(series), squeeze=False, sharey=True)[0]
-    for ax, name in zip(axes, series, strict=True):
+    columns = max(1, min(len(series), _COLUMNS))
+    rows = -(-len(series) // columns)
+    canvas = Figure(figsize=(4.0 * columns, 3.4 * rows), layout="constrained")
+    axes = canvas.subplots(rows, columns, squeeze=False, sharey=True)
+    for ax in axes.flat[len(series) :]:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, series, strict=False):
         own = sorted((p for p in points if p["series"] == name), key=lambda p: int(p["value"]))
         values = [p["value"] for p in own]
         seeds = [list(p["accuracy"].values()) for p in own]
@@ -193,8 +198,9 @@ def case_study_figure(
         ax.set_xlabel(labels.get(name, name))
         ax.set_title(name)
         ax.grid(visible=True, color="0.9")
-    axes[0].set_ylabel("accuracy on the test set")
-    axes[0].set_ylim(bottom=0.0)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy on the test set")
+    axes[0, 0].set_ylim(bottom=0.0)
     rounds = max((point["rounds"] for point in points), default=0)
     canvas.suptitle(f"{weights}; after {rounds} rounds; each seed a dot")
     write_picture(canvas, path)

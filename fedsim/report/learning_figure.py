@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from fedsim.report.picture import write_picture
 
 __all__ = ["learning_figure"]
 
+_COLUMNS: Final = 3
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 
 
@@ -30,9 +32,11 @@ def learning_figure(curves: Curves, laws: Laws | None, path: Path) -> None:
     from matplotlib.figure import Figure
 
     num = len(curves.groups)
-    drawing = Figure(figsize=(4.6 * num, 3.8), layout="constrained")
+    columns = min(num, _COLUMNS)
+    rows = -(-num // columns)
+    drawing = Figure(figsize=(4.6 * columns, 3.8 * rows), layout="constrained")
     for number, group in enumerate(curves.groups):
-        axes = drawing.add_subplot(1, num, number + 1)
+        axes = drawing.add_subplot(rows, columns, number + 1)
         law = None
         if laws is not None:
             law = next((one for one in laws.laws if _is_same(one, group)), None)
@@ -48,13 +52,26 @@ def learning_figure(curves: Curves, laws: Laws | None, path: Path) -> None:
             axes.plot(rounds, [p.mean or 0.0 for p in found], color=color, label=label)
             low, high = [p.low or 0.0 for p in found], [p.high or 0.0 for p in found]
             axes.fill_between(rounds, low, high, color=color, alpha=0.12, linewidth=0)
-        axes.set_title(framework_label(group.framework))
+        axes.set_title(
+            "\n".join((framework_label(group.framework), _own_conditions(group, curves)))
+        )
         axes.set_xlabel("rounds")
         axes.set_ylabel("accuracy on the test set")
         axes.set_ylim(bottom=0.0)
         axes.grid(visible=True, color="0.9")
         axes.legend(frameon=False, fontsize="small")
     write_picture(drawing, path)
+
+
+def _own_conditions(group: CurveGroup, curves: Curves) -> str:
+    """What tells a group from others of its framework."""
+    others = [g for g in curves.groups if g.framework == group.framework and g is not group]
+    names = [
+        name
+        for name, value in group.conditions.items()
+        if any(other.conditions.get(name) != value for other in others)
+    ]
+    return ", ".join(f"{name} = {group.conditions[name]}" for name in names)
 
 
 def _is_same(law: LearningLaw, group: CurveGroup) -> bool:
