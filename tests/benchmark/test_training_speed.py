@@ -261,7 +261,7 @@ def _product_flop_per_s() -> float:
     return 2 * 4096**3 / statistics.median(seconds)
 
 
-@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 36)])
+@pytest.mark.parametrize(("name", "num_steps"), [("gpt2-mini", 36), ("gpt2", 1)])
 def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
     """A whole round of FedLLM against forward and backward of the same packed batches alone."""
     spec = training(name)
