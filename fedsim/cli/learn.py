@@ -42,20 +42,22 @@ def collect(summaries: tuple[Path, ...], out: Path) -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the bootstrap.")
 def fit(curves: Path, out: Path | None, seed: int) -> None:
     """Fit a law to each group of CURVES, with bootstrap intervals."""
-    from fedsim.learning import Laws, curves_hash, fit_group, read_curves, write_laws
+    from fedsim.learning import Laws, curves_hash, group_laws, read_curves, write_laws
     from fedsim.report.learning import laws_table
 
     measured = read_curves(curves)
     console = Console()
     with console.status("fitting ..."):
-        laws = tuple(fit_group(group, seed=seed) for group in measured.groups)
+        laws = tuple(law for group in measured.groups for law in group_laws(group, seed=seed))
     target = out if out is not None else curves.with_name("laws.json")
     try:
         write_laws(Laws(laws, measured.provenance, curves_hash(curves)), target)
     except OSError as error:
         raise ScenarioError(f"{target}: cannot be written ({error}).") from error
     console.print(laws_table(laws))
-    console.print(f"{target} holds the laws: name it in [learning] curves of a scenario.")
+    console.print(
+        f"{target} holds the laws: name it in [learning] curves of a scenario.", markup=False
+    )
 
 
 @command.command("check")

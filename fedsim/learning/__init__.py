@@ -1,9 +1,9 @@
 """How accuracy grows with rounds: curves that were measured, a law fitted to them, its errors."""
 
-from fedsim.learning.check import CurveErrors, check_curves
+from fedsim.learning.check import CurveErrors, check_curves, group_laws
 from fedsim.learning.curves import CurveGroup, Curves, Run, read_curves, write_curves
 from fedsim.learning.fit import fit_group
-from fedsim.learning.law import LearningLaw, Prediction
+from fedsim.learning.law import LearningLaw, Prediction, Unseen
 from fedsim.learning.store import Laws, curves_hash, read_laws, write_laws
 
 __all__ = [
@@ -14,9 +14,11 @@ __all__ = [
     "LearningLaw",
     "Prediction",
     "Run",
+    "Unseen",
     "check_curves",
     "curves_hash",
     "fit_group",
+    "group_laws",
     "read_curves",
     "read_laws",
     "write_curves",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fedsim.learning.curves import CurveGroup, Run
 from fedsim.learning.fit import fit_group
-from fedsim.learning.law import Prediction
+from fedsim.learning.law import LearningLaw, Prediction, Unseen
 
-__all__ = ["CurveErrors", "HeldOut", "check_curves"]
+__all__ = ["CurveErrors", "HeldOut", "check_curves", "group_laws"]
 
 #: Fits of the bootstrap in a check; there are as many checks as configurations.
 _NUM_DRAWS = 100
@@ -54,7 +54,8 @@ class CurveErrors:
     ----------
     framework : str
     configurations : tuple of HeldOut
-        Every run, by a fit to all other configurations; empty where there is but one.
+        Every run of a configuration that learns, by a fit to all others of those; empty where
+        there is but one.
     later : tuple of HeldOut
         Every run's last round, by a fit to the first half of the rounds of all runs.
     """
@@ -64,10 +65,56 @@ class CurveErrors:
     later: tuple[HeldOut, ...]
 
 
+def group_laws(group: CurveGroup, *, seed: int = 0) -> tuple[LearningLaw, ...]:
+    """The group's law, and one for each configuration of which several runs were measured.
+
+    The former interpolates, and says how well laws like it predict configurations that they have
+    not seen. Where a configuration was measured, its own law knows nothing of the others' shape.
+    Configurations that stay at chance (below twice of it) have their own laws only: how those that
+    learn differ cannot be read off those that do not.
+    """
+    configurations = group.configurations().values()
+    own = [runs for runs in configurations if len(runs) > 1 and len(configurations) > 1]
+    return (
+        _checked(_that_learn(group), seed),
+        *(
+            fit_group(
+                group.model_copy(update={"runs": tuple(runs)}), seed=seed, num_draws=_NUM_DRAWS
+            )
+            for runs in own
+        ),
+    )
+
+
+def _that_learn(group: CurveGroup) -> CurveGroup:
+    learning = [
+        run
+        for runs in group.configurations().values()
+        for run in runs
+        if np.mean([one.accuracy[-1] for one in runs]) >= 2 * group.chance
+    ]
+    return group.model_copy(update={"runs": tuple(learning)}) if learning else group
+
+
+def _checked(group: CurveGroup, seed: int) -> LearningLaw:
+    law, held_out = fit_group(group, seed=seed), _configurations(group, seed)
+    if not held_out:
+        return law
+    unseen = Unseen(
+        float(np.median([abs(one.error) for one in held_out])),
+        max(max(one.low - one.measured, one.measured - one.high, 0.0) for one in held_out),
+        sum(one.is_covered for one in held_out),
+        len(held_out),
+    )
+    return replace(law, unseen=unseen)
+
+
 def check_curves(group: CurveGroup, *, seed: int = 0) -> CurveErrors:
     """Fit without what is predicted, and compare."""
     return CurveErrors(
-        group.framework, tuple(_configurations(group, seed)), tuple(_later(group, seed))
+        group.framework,
+        tuple(_configurations(_that_learn(group), seed)),
+        tuple(_later(group, seed)),
     )
 
 

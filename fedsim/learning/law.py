@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["LearningLaw", "Prediction", "law_values"]
+__all__ = ["LearningLaw", "Prediction", "Unseen", "law_values"]
 
 Reals = NDArray[np.float64]
 
@@ -45,6 +45,26 @@ class Prediction:
     low: float | None
     high: float | None
     extrapolates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Errors of laws on runs that they have not seen.
+
+    Attributes
+    ----------
+    error : float
+        Median of the absolute differences of accuracy.
+    margin : float
+        The farthest that one lay outside its interval; intervals are widened by it.
+    num_covered, num_runs : int
+        Runs within their 95 % interval, of so many.
+    """
+
+    error: float
+    margin: float
+    num_covered: int
+    num_runs: int
 
 
 def law_values(parameters: Reals, rounds: Reals, logs: Reals, chance: float) -> Reals:
@@ -92,6 +112,9 @@ class LearningLaw:
         Rounds as shares of the longest run.
     scatter : ndarray, shape (b, q)
         How far one more run may be above its law there, one path for each draw.
+    unseen : Unseen or None
+        How well such laws predicted configurations that they were not fitted to; None where nobody
+        looked, or there is one configuration only.
     """
 
     framework: str
@@ -106,6 +129,7 @@ class LearningLaw:
     draws: Reals
     places: Reals
     scatter: Reals
+    unseen: Unseen | None = None
 
     def accuracy(self, rounds: float, **covariates: float) -> Prediction:
         """Accuracy of one more run after so many rounds.
@@ -118,7 +142,8 @@ class LearningLaw:
         logs = self._logs(covariates)
         mean = float(self._path(self.parameters, np.array([rounds]), logs)[0])
         paths = self._paths(np.array([float(rounds)]), logs)[:, 0]
-        low, high = np.quantile(paths, (_LOW, _HIGH))
+        low, high = np.quantile(paths, (_LOW, _HIGH)) + self._margin * np.array((-1.0, 1.0))
+        low, high = max(float(low), 0.0), min(float(high), 1.0)
         beyond = self._beyond(covariates)
         if rounds > self.last_round:
             beyond = (*beyond, f"{rounds:,.0f} rounds; measured up to {self.last_round:,}")
@@ -141,8 +166,15 @@ class LearningLaw:
         farthest = _FARTHEST * self.last_round
         grid = np.unique(np.concatenate(([0.0], np.geomspace(0.1, farthest, 2000))))
         mean = _first(grid, self._path(self.parameters, grid, logs), target)
-        times = np.array([_first(grid, path, target) for path in self._paths(grid, logs)])
-        low, high = np.quantile(times, (_LOW, _HIGH), method="inverted_cdf")
+        paths, margin = self._paths(grid, logs), self._margin
+        ends_of = {
+            share: np.array([_first(grid, path, target - shift) for path in paths])
+            for share, shift in ((_LOW, margin), (_HIGH, -margin))
+        }
+        low, high = (
+            float(np.quantile(times, share, method="inverted_cdf"))
+            for share, times in ends_of.items()
+        )
         beyond = self._beyond(covariates)
         ends = [min(low, mean), mean, max(high, mean)]
         if ends[1] > self.last_round:
@@ -150,6 +182,10 @@ class LearningLaw:
             beyond = (*beyond, f"{what} rounds; measured up to {self.last_round:,}")
         found = [float(end) if np.isfinite(end) else None for end in ends]
         return Prediction(found[1], found[0], found[2], beyond)
+
+    @property
+    def _margin(self) -> float:
+        return 0.0 if self.unseen is None else self.unseen.margin
 
     def _paths(self, rounds: Reals, logs: Reals) -> Reals:
         """Curves of further runs, shape (b, n): the law's own uncertainty and a run's scatter."""

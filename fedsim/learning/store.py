@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +12,20 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsim.errors import ScenarioError
-from fedsim.learning.law import LearningLaw
+from fedsim.learning.law import LearningLaw, Unseen
 
 __all__ = ["Laws", "curves_hash", "read_laws", "write_laws"]
 
 _Row = tuple[float, ...]
+
+
+class _Unseen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    error: Annotated[float, Field(ge=0, le=1)]
+    margin: Annotated[float, Field(ge=0, le=1)]
+    num_covered: Annotated[int, Field(ge=0)]
+    num_runs: Annotated[int, Field(ge=1)]
 
 
 class _Law(BaseModel):
@@ -36,6 +45,7 @@ class _Law(BaseModel):
     draws: tuple[_Row, ...]
     places: _Row
     scatter: tuple[_Row, ...]
+    unseen: _Unseen | None = None
 
     @classmethod
     def of(cls, law: LearningLaw) -> _Law:
@@ -45,6 +55,8 @@ class _Law(BaseModel):
             name: np.round(value, 7).tolist() if isinstance(value, np.ndarray) else value
             for name, value in table.items()
         }
+        if law.unseen is not None:
+            rounded["unseen"] = _Unseen(**asdict(law.unseen))
         return cls(**rounded)
 
     def law(self) -> LearningLaw:
@@ -69,6 +81,7 @@ class _Law(BaseModel):
             draws=np.array(self.draws),
             places=np.array(self.places),
             scatter=np.array(self.scatter),
+            unseen=None if self.unseen is None else Unseen(**self.unseen.model_dump()),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from fedsim.report.answer import Result
+from fedsim.report.answer import Result, framework_label
 from fedsim.report.cost_table import result_table
 from fedsim.units import format_bytes, format_joules, format_seconds
 
@@ -105,6 +105,13 @@ def _labels(results: Sequence[Result]) -> list[str]:
         lines.setdefault(f"curves of {named or 'one set of conditions'}, measured{machine}.")
         if entry["differs"]:
             lines.setdefault(f"not this scenario's own conditions: {'; '.join(entry['differs'])}.")
+    for result in results:
+        if unseen := result.table["accuracy"].get("unseen"):
+            lines.setdefault(
+                f"{framework_label(result.framework)}: other settings than the measured ones were "
+                f"missed by {100 * unseen['error']:.0f} points (median), "
+                f"{unseen['num_covered']} of {unseen['num_runs']} within the interval."
+            )
     beyond: dict[str, list[str]] = {}
     for result in results:
         target = result.table.get("to_target") or {}

@@ -8,6 +8,7 @@ silently accepted. Nothing is invented: without a law both entries are null, wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from fedsim.errors import ScenarioError
@@ -76,7 +77,7 @@ def accuracy_tables(
         return {**none, "absent": ""}
     framework = str(table["framework"])
     try:
-        law = _law(laws, framework, settings)
+        law = _law(laws, framework, settings, num_asked, num_used)
         covariates = _covariates(law, settings, num_asked, num_used)
         accuracy = law.accuracy(float(settings.workload.num_rounds), **covariates)
     except ScenarioError as error:
@@ -84,6 +85,7 @@ def accuracy_tables(
     label = {
         "measured_with": dict(law.conditions),
         "machine": laws.provenance.get("machine", ""),
+        "unseen": None if law.unseen is None else asdict(law.unseen),
         "differs": _differences(law, settings),
     }
     entry = {"after_rounds": settings.workload.num_rounds, **_entry(accuracy), **label}
@@ -136,7 +138,10 @@ def _cost_of_a_round(table: Mapping[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _law(laws: Laws, framework: str, settings: Settings) -> LearningLaw:
+def _law(
+    laws: Laws, framework: str, settings: Settings, num_asked: int, num_used: float
+) -> LearningLaw:
+    """The law of the nearest conditions; among those, the measured configuration's own."""
     own = [law for law in laws.laws if law.framework == framework]
     if not own:
         known = ", ".join(sorted({law.framework for law in laws.laws}))
@@ -149,13 +154,20 @@ def _law(laws: Laws, framework: str, settings: Settings) -> LearningLaw:
             f"learning curves of {framework} were measured on {found}, not on "
             f"'{dataset}': [workload] dataset says which data it is"
         )
-    return min(fitting, key=lambda law: len(_differences(law, settings)))
+    fewest = min(len(_differences(law, settings)) for law in fitting)
+    nearest = [law for law in fitting if len(_differences(law, settings)) == fewest]
+    values = _values(settings, num_asked, num_used)
+    knowing = [
+        law for law in nearest if all(values[name] == fixed for name, fixed in law.fixed.items())
+    ]
+    # Those that interpolate in less know more of it; the others' errors say what is missing.
+    if knowing:
+        return min(knowing, key=lambda law: len(law.covariates))
+    return max(nearest, key=lambda law: len(law.covariates))
 
 
-def _covariates(
-    law: LearningLaw, settings: Settings, num_asked: int, num_used: float
-) -> dict[str, float]:
-    values: dict[str, float | None] = {
+def _values(settings: Settings, num_asked: int, num_used: float) -> dict[str, float | None]:
+    return {
         "r": None if settings.lora is None else float(settings.lora.r),
         "samples_per_client": float(settings.workload.samples_per_client),
         "public_samples": None
@@ -165,7 +177,12 @@ def _covariates(
         "participation": num_used / num_asked or None,
         "staleness": None,
     }
-    found = {}
+
+
+def _covariates(
+    law: LearningLaw, settings: Settings, num_asked: int, num_used: float
+) -> dict[str, float]:
+    values, found = _values(settings, num_asked, num_used), {}
     for name in (*law.covariates, *law.fixed):
         value = values[name]
         if value is None:

@@ -69,6 +69,13 @@ def test_the_study_from_command_to_verdict(tmp_path: Path) -> None:
     again = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert again.exit_code == 0, again.output
     assert (tmp_path / "curves.json").read_bytes() == before
+    # Another seed has only begun: costs are those of the rounds that are there.
+    metrics = tmp_path / "fedllm-8" / "metrics.jsonl"
+    begun = {**json.loads(metrics.read_text().splitlines()[0]), "seed": 9}
+    metrics.write_text(metrics.read_text() + json.dumps(begun) + "\n")
+    report = CliRunner().invoke(main, [*arguments, "--report"], catch_exceptions=False)
+    assert report.exit_code == 0, report.output
+    assert json.loads((tmp_path / "findings.json").read_text())["costs"] == found["costs"]
 
 
 def _point(series: str, value: int, *accuracy: float, rounds: int = 5) -> SeriesPoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from fedsim.learning import (
     Curves,
     LearningLaw,
     Run,
+    Unseen,
     check_curves,
     fit_group,
+    group_laws,
     read_curves,
     read_laws,
     write_curves,
@@ -163,7 +166,9 @@ def test_files_from_curves_to_a_law(tmp_path: Path, law: LearningLaw) -> None:
     runner = CliRunner()
     fitted = runner.invoke(main, ["learn", "fit", str(path)])
     assert fitted.exit_code == 0, fitted.output
-    (found,) = read_laws(tmp_path / "laws.json").laws
+    found, *own = read_laws(tmp_path / "laws.json").laws
+    assert len(own) == 6
+    assert found.unseen is not None
     assert found.accuracy(20, **where()).mean == pytest.approx(
         law.accuracy(20, **where()).mean, abs=1e-5
     )
@@ -228,3 +233,54 @@ def test_bad_runs(change: dict[str, object], expected: str, tmp_path: Path) -> N
     path.write_text(json.dumps(table), encoding="utf-8")
     with pytest.raises(ScenarioError, match=expected):
         read_curves(path)
+
+
+@pytest.fixture(scope="module")
+def laws() -> tuple[LearningLaw, ...]:
+    return group_laws(group())
+
+
+def test_a_measured_configuration_has_a_law_of_its_own(laws: tuple[LearningLaw, ...]) -> None:
+    """Beside the one that interpolates, which says how far such laws miss what is new to them."""
+    interpolating, *own = laws
+    assert set(interpolating.covariates) == {"r", "samples_per_client"}
+    assert interpolating.unseen is not None
+    assert interpolating.unseen.num_runs == 18
+    assert [law.fixed["r"] for law in own] == [1, 1, 4, 4, 16, 16]
+    assert all(law.covariates == () and law.unseen is None for law in own)
+
+
+def test_what_stays_at_chance_says_nothing_of_the_others(laws: tuple[LearningLaw, ...]) -> None:
+    """A rank that never learns has its own law, and is not interpolated over."""
+    flat = [
+        run.model_copy(
+            update={
+                "name": f"{run.name}-flat",
+                "covariates": {**run.covariates, "r": 0.5},
+                "accuracy": tuple(_CHANCE for _ in run.accuracy),
+            }
+        )
+        for run in group().runs[:3]
+    ]
+    mixed = group().model_copy(update={"runs": (*group().runs, *flat)})
+    interpolating, *own = group_laws(mixed)
+    assert interpolating.ranges["r"] == (1, 16)
+    assert min(law.fixed["r"] for law in own) == 0.5
+    assert interpolating.parameters == pytest.approx(laws[0].parameters)
+
+
+def test_an_interval_is_as_wide_as_what_was_missed(law: LearningLaw) -> None:
+    """By the farthest that an unseen run lay outside, for accuracies and for rounds to a target."""
+    wide = replace(law, unseen=Unseen(0.1, 0.2, 0, 6))
+    one, other = (each.accuracy(10.0, **where()) for each in (wide, law))
+    assert one.mean == other.mean
+    assert one.low is not None
+    assert other.low is not None
+    assert one.low == pytest.approx(other.low - 0.2)
+    one, other = (each.rounds_to(0.45, **where()) for each in (wide, law))
+    assert one.mean == other.mean
+    assert one.low is not None
+    assert other.low is not None
+    assert other.high is not None
+    assert one.low < other.low
+    assert one.high is None or one.high > other.high

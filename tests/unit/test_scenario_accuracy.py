@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from fedsim.errors import ScenarioError
-from fedsim.learning import CurveGroup, Laws, LearningLaw, Run, fit_group, write_laws
+from fedsim.learning import CurveGroup, Laws, LearningLaw, Run, Unseen, fit_group, write_laws
 from fedsim.learning.law import law_values
 from fedsim.report.scenario_report import scenario_report
 from fedsim.scenario import run_scenario
@@ -130,6 +131,29 @@ def test_quality_under_a_budget(folder: Path) -> None:
     assert results(folder, money)["fedllm"]["under_budget"]["rounds"] is None  # no prices are known
     nothing = asked(learning={"budget_time": f"{time / 2} s"})
     assert results(folder, nothing)["fedllm"]["under_budget"]["rounds"] == 0
+
+
+def test_a_measured_setting_is_told_by_its_own_curves(folder: Path) -> None:
+    """Not by the law that interpolates between it and others, whose errors are told with it."""
+    interpolating = replace(law(), unseen=Unseen(0.1, 0.05, 2, 6))
+    own = replace(
+        law(), covariates=(), middle=np.zeros(0), fixed={**law().fixed, "r": 4.0}, ranges={},
+        parameters=np.array([-3.0, 1.0, 0.3]), draws=np.tile([-3.0, 1.0, 0.3], (40, 1)),
+    )  # fmt: skip
+    other = folder / "both"
+    other.mkdir()
+    write_laws(Laws((interpolating, own), {}, "0" * 64), other / "laws.json")
+    learning = {"curves": "both"}
+    at_four = results(folder, asked(learning=learning))["fedllm"]["accuracy"]
+    assert at_four["mean"] == pytest.approx(own.accuracy(15.0, **own.fixed).mean, abs=1e-5)
+    assert at_four["unseen"] is None
+    at_six = results(folder, asked(learning=learning, lora={"r": 6}))["fedllm"]["accuracy"]
+    assert at_six["mean"] > at_four["mean"] + 0.1
+    assert at_six["unseen"] == {"error": 0.1, "margin": 0.05, "num_covered": 2, "num_runs": 6}
+    answer = run_scenario(written(folder, asked(learning=learning, lora={"r": 6})))
+    console = Console(file=io.StringIO(), width=160, record=True)
+    console.print(scenario_report(answer.table))
+    assert "missed by 10 points (median), 2 of 6 within" in console.export_text()
 
 
 def test_drop_outs_are_told_by_curves_that_had_some(folder: Path) -> None:

@@ -26,7 +26,7 @@ _MAIN: Final = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
 
 @dataclass(frozen=True)
 class CostPoint:
-    """What one run cost a client in its last round.
+    """What one run cost a client in the last of its rounds.
 
     Attributes
     ----------
@@ -54,8 +54,13 @@ def cost_points(runs: Sequence[StudyRun], out: Path) -> list[CostPoint]:
     for run in runs:
         if not (out / run.name / SUMMARY).is_file():
             continue
-        path = out / run.name / METRICS
-        last = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+        text = (out / run.name / METRICS).read_text(encoding="utf-8")
+        # Another seed may have begun since, of which only the set-up is there.
+        last = next(
+            record
+            for record in map(json.loads, reversed(text.splitlines()))
+            if record["client_train_loss"]
+        )
         num = len(last["client_train_loss"])
         points.append(
             CostPoint(

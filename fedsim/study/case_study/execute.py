@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedsim.learning import Curves, Laws, curves_hash, fit_group, write_curves, write_laws
+from fedsim.learning import Curves, Laws, curves_hash, group_laws, write_curves, write_laws
 from fedsim.learning.collect import collect_curves
 from fedsim.scenario.output import write_text
 from fedsim.spec.quantity import FROM_FILE
@@ -76,7 +76,7 @@ def finish_study(
     curves = collect_curves(done, {"command": command, "date": today})
     write_curves(curves, out / "curves.json")
     laws = Laws(
-        tuple(fit_group(group) for group in curves.groups),
+        tuple(law for group in curves.groups for law in group_laws(group)),
         curves.provenance,
         curves_hash(out / "curves.json"),
     )
