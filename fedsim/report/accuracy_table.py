@@ -35,10 +35,13 @@ class AccuracyTable:
         targets = [r.table.get("to_target") for r in known]
         table = result_table("Accuracy by measured learning curves")
         table.add_column("result", overflow="fold", min_width=16)
-        table.add_column("after all rounds", justify="right")
+        table.add_column("after all rounds", justify="right", no_wrap=True)
         target = next((t["target"] for t in targets if t), None)
         if target is not None:
-            for name in (f"rounds to {target:.0%}", "time", "bytes", "energy", "cost"):
+            names = [f"rounds to {target:.0%}", "time", "bytes", "energy", "cost"]
+            # Nobody named prices: the last column would be empty.
+            has_cost = any(t and t["money"] is not None for t in targets)
+            for name in names if has_cost else names[:-1]:
                 table.add_column(name, justify="right")
         has_budget = any(r.table.get("under_budget") for r in known)
         if has_budget:
@@ -46,7 +49,8 @@ class AccuracyTable:
         for result, found in zip(known, targets, strict=True):
             cells = [_range(result.table["accuracy"], _percent)]
             if target is not None:
-                cells += _costs(found, str(result.money.get("currency", "")))
+                costs = _costs(found, str(result.money.get("currency", "")))
+                cells += costs if has_cost else costs[:-1]
             if has_budget:
                 cells.append(_for_budget(result.table.get("under_budget")))
             table.add_row(Text(f"  {result.name}"), *cells)
