@@ -18,7 +18,7 @@ from fedsim.runtime.cohort import CohortExecutor
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.federation import Federation, RoundSettings
 from fedsim.runtime.options import FedAdamOptions, RunOptions
-from fedsim.runtime.training import FederatedRounds, RoundOutcome, RoundRunner, round_runner
+from fedsim.runtime.training import FederatedRounds, Mode, RoundOutcome, RoundRunner, round_runner
 from fedsim.spec.plan import Cut, Numerics
 from fedsim.spec.tuning import LoraTuning
 from tiny import LANGUAGE_MODEL, models_of, tiny_federation, tiny_training
@@ -137,6 +137,27 @@ def test_clients_that_drop_out(framework: str) -> None:
     outcome = runner.run_round(1)
     parties = {key.party for key in outcome.ledger.rows} - {"server"}
     assert parties == set(present[0])
+
+
+@pytest.mark.parametrize("mode", ["sequential", "cohort"])
+@pytest.mark.parametrize("framework", ["fedllm", "split_fedllm"])
+def test_an_average_is_over_those_who_were_there(framework: str, mode: Mode) -> None:
+    """Weighted by their samples; a server-side copy that served nobody has no say either."""
+    options = RunOptions(learning_rate=0.05, dropout_probability=0.5, seed=2)
+    found = federation(framework, options=options)
+    present = found.participants(1)
+    assert len(present) < 3
+    outcome = outcomes(round_runner(mode, found), 1)[1]
+    weights = {client_id: len(LENGTHS[client_id]) for client_id in present}
+    expected = {
+        name: sum(
+            weights[client_id] / sum(weights.values()) * outcome.own_parameters[client_id][name]
+            for client_id in present
+        )
+        for name in outcome.global_parameters
+    }
+    gap = distance(outcome.global_parameters, expected)  # type: ignore[arg-type]
+    assert gap <= 1e-6
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
