@@ -402,7 +402,7 @@ def test_dropout_by_another_name_breaks_the_identity() -> None:
         stream.client_id += "-of-another-name"
     sequential = outcomes(round_runner("sequential", federation("fedllm")), 1)[1]
     runner = round_runner("cohort", split)
-    for stream in runner.executor._cohort._streams:  # type: ignore[attr-defined]
+    for stream in runner.executor.cohort._streams:  # type: ignore[attr-defined]
         stream.client_id += "-of-another-name"
     found = outcomes(runner, 1)[1]
     assert distance(found.global_parameters, sequential.global_parameters) > 1e-4

@@ -10,41 +10,35 @@ in one pass. Counts of FLOP are not metered here, for a pass computes less than 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, LedgerRow, RowKey
 from fedsim.protocol.operation import (
-    BackwardFromCut,
     Content,
     Distill,
     ForwardToCut,
     InferLogits,
     Train,
-    TrainAboveCut,
 )
 from fedsim.protocol.step import Compute, Direction, Protocol, Repeat, Step, Transfer
 from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
-from fedsim.runtime.cohort.cut_tap import CutTap
+from fedsim.runtime.cohort.cut_batch import CutBatch, Steps, Turn
 from fedsim.runtime.cohort.network import CohortNetwork
 from fedsim.runtime.executor import Executor
-from fedsim.runtime.meter import metered, synchronize
+from fedsim.runtime.meter import metered
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
 
 __all__ = ["CohortExecutor"]
 
 _T = TypeVar("_T")
-Steps = deque[Compute | Transfer]
-Turn = Mapping[str, Compute]
 
 
 @dataclass
@@ -64,8 +58,8 @@ class CohortExecutor(Executor):
     """
 
     tokens_at_once: int = 16_384
-    _slots: dict[str, int] = field(init=False)
-    _cohort: CohortTrainer = field(init=False)
+    slots: dict[str, int] = field(init=False)
+    cohort: CohortTrainer = field(init=False)
     _global: CohortTrainer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,9 +68,9 @@ class CohortExecutor(Executor):
         training, options = trainer.model.training, trainer.options
         network = CohortNetwork(trainer.model)
         assert training.lora is not None
-        self._slots = {client_id: slot for slot, client_id in enumerate(sorted(self.clients))}
-        members = [CohortClient(client_id, training.lora, options) for client_id in self._slots]
-        self._cohort = CohortTrainer(network, members, tokens_at_once=self.tokens_at_once)
+        self.slots = {client_id: slot for slot, client_id in enumerate(sorted(self.clients))}
+        members = [CohortClient(client_id, training.lora, options) for client_id in self.slots]
+        self.cohort = CohortTrainer(network, members, tokens_at_once=self.tokens_at_once)
         self._global = CohortTrainer(network, [CohortClient(SERVER, training.lora, options)])
 
     def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
@@ -85,9 +79,9 @@ class CohortExecutor(Executor):
             self._fetch(client_id, with_optimizer=True)
         self._fetch_global()
         self._global.load_optimizer(0, self.server.trainer.optimizer_tensors())
-        for cohort in (self._cohort, self._global):
+        for cohort in (self.cohort, self._global):
             cohort.begin_round(round_index)
-        self._cohort.set_anchor()
+        self.cohort.set_anchor()
         super().run_round(round_index, protocols)
         if self.server.trainer.options.optimizer_state == "keep":
             self._return_optimizers()
@@ -106,7 +100,7 @@ class CohortExecutor(Executor):
         while any(left.values()):
             for client_id, steps in left.items():
                 while steps and isinstance(steps[0], Transfer):
-                    self._send(round_index, client_id, steps.popleft())
+                    self.send(round_index, client_id, steps.popleft())
             turn = _next_turn(left)
             if turn:
                 self._take_turn(round_index, turn, left)
@@ -130,7 +124,8 @@ class CohortExecutor(Executor):
             self._fetch_global()
         self._return_global()
 
-    def _send(self, round_index: int, client_id: str, step: Compute | Transfer) -> None:
+    def send(self, round_index: int, client_id: str, step: Compute | Transfer) -> None:
+        """Send a client's message, with parameters where its two ends look for them."""
         assert isinstance(step, Transfer)
         is_adapters = step.payload.content is Content.ADAPTERS
         if is_adapters:
@@ -139,7 +134,7 @@ class CohortExecutor(Executor):
         if is_adapters and step.direction is Direction.DOWN:
             self.clients[client_id].take_adapters()
             self._fetch(client_id)
-            self._cohort.set_anchor([self._slots[client_id]])
+            self.cohort.set_anchor([self.slots[client_id]])
 
     # --- passes ------------------------------------------------------------------------------
 
@@ -154,7 +149,7 @@ class CohortExecutor(Executor):
                 self._infer(round_index, turn)
             case ForwardToCut():
                 for group in self._groups(turn):
-                    _Exchange(self, round_index, group, left).run()
+                    CutBatch(self, round_index, group, left).run()
             case _:
                 for client_id, step in turn.items():
                     self._steps(round_index, client_id, (step,))
@@ -181,9 +176,9 @@ class CohortExecutor(Executor):
             if isinstance(step.operation, Train)
         }
         with metered(self.device) as reading:
-            self._cohort.train(self._by_slot(batches), is_update=self._updates(turn))
-        self._book(round_index, turn, batches, reading.seconds)
-        self._note(round_index, turn, batches, self._cohort)
+            self.cohort.train(self.by_slot(batches), is_update=self.updates(turn))
+        self.book(round_index, turn, batches, reading.seconds)
+        self.note_losses(round_index, turn, batches, self.cohort)
 
     def _distill(self, round_index: int, turn: Turn) -> None:
         batches, teachers = {}, {}
@@ -195,11 +190,11 @@ class CohortExecutor(Executor):
             )
             batches[client_id], teachers[client_id] = batch, teacher
         with metered(self.device) as reading:
-            self._cohort.distill(
-                self._shared(batches), self._by_slot(teachers), is_update=self._updates(turn)
+            self.cohort.distill(
+                self._shared(batches), self.by_slot(teachers), is_update=self.updates(turn)
             )
-        self._book(round_index, turn, batches, reading.seconds)
-        self._note(round_index, turn, batches, self._cohort)
+        self.book(round_index, turn, batches, reading.seconds)
+        self.note_losses(round_index, turn, batches, self.cohort)
 
     def _infer(self, round_index: int, turn: Turn) -> None:
         batches = {}
@@ -210,12 +205,12 @@ class CohortExecutor(Executor):
                 step.operation.batch.num_samples, self.device
             )
         with metered(self.device) as reading:
-            found = self._cohort.infer(self._shared(batches))
+            found = self.cohort.infer(self._shared(batches))
         for client_id in batches:
-            logits = found[self._slots[client_id]]
+            logits = found[self.slots[client_id]]
             assert logits is not None
             self.clients[client_id].knowledge.keep(logits)
-        self._book(round_index, turn, batches, reading.seconds)
+        self.book(round_index, turn, batches, reading.seconds)
 
     def _global_pass(self, round_index: int, step: Compute) -> None:
         """A pass of the global model over a public batch."""
@@ -232,9 +227,9 @@ class CohortExecutor(Executor):
             assert logits is not None
             knowledge.keep(logits)
         turn, batches = {SERVER: step}, {SERVER: batch}
-        self._book(round_index, turn, batches, reading.seconds)
+        self.book(round_index, turn, batches, reading.seconds)
         if isinstance(operation, Distill):
-            self._note(round_index, turn, batches, self._global)
+            self.note_losses(round_index, turn, batches, self._global)
 
     # --- books -------------------------------------------------------------------------------
 
@@ -243,7 +238,7 @@ class CohortExecutor(Executor):
         """Where the passes run."""
         return self.server.trainer.model.device
 
-    def _book(
+    def book(
         self, round_index: int, turn: Turn, batches: Mapping[str, TextBatch], seconds: float
     ) -> None:
         """A row for each party of a pass, which shares its seconds by tokens."""
@@ -260,39 +255,42 @@ class CohortExecutor(Executor):
             if self.on_step is not None:
                 self.on_step(round_index, party, step.label)
 
-    def _note(
+    def note_losses(
         self,
         round_index: int,
         turn: Turn,
         batches: Mapping[str, TextBatch],
         cohort: CohortTrainer,
     ) -> None:
+        """Note each party's loss of a pass that has just been made."""
         if self.losses is None:
             return
         found = cohort.last_losses.tolist()
         for party, step in turn.items():
-            loss = found[self._slots.get(party, 0)]
+            loss = found[self.slots.get(party, 0)]
             num_samples = batches[party].num_samples
             self.losses.note(round_index, party, step.label, loss, num_samples)
 
-    def _by_slot(self, values: Mapping[str, _T]) -> list[_T | None]:
-        return [values.get(client_id) for client_id in self._slots]
+    def by_slot(self, values: Mapping[str, _T]) -> list[_T | None]:
+        """Values by the clients' places in the cohort."""
+        return [values.get(client_id) for client_id in self.slots]
 
-    def _updates(self, turn: Turn) -> list[bool]:
+    def updates(self, turn: Turn) -> list[bool]:
+        """By place in the cohort, whether a client's step ends with an update."""
         return [
             client_id in turn and bool(getattr(turn[client_id].operation, "is_update", False))
-            for client_id in self._slots
+            for client_id in self.slots
         ]
 
     def _shared(self, batches: Mapping[str, TextBatch]) -> TextBatch | Sequence[TextBatch | None]:
         """One batch where all clients read the same, so that shared blocks see it once."""
         first = next(iter(batches.values()))
-        is_shared = len(batches) == len(self._slots) and all(
+        is_shared = len(batches) == len(self.slots) and all(
             torch.equal(first.token_ids, other.token_ids)
             and torch.equal(first.last_index, other.last_index)
             for other in batches.values()
         )
-        return first if is_shared else self._by_slot(batches)
+        return first if is_shared else self.by_slot(batches)
 
     # --- whose parameters are where ----------------------------------------------------------
 
@@ -306,15 +304,15 @@ class CohortExecutor(Executor):
 
     def _fetch(self, client_id: str, *, with_optimizer: bool = False) -> None:
         """Take a client's parameters from the trainers."""
-        slot = self._slots[client_id]
+        slot = self.slots[client_id]
         for trainer in self._trainers(client_id):
-            self._cohort.load(slot, trainer.adapters(with_head=True))
+            self.cohort.load(slot, trainer.adapters(with_head=True))
             if with_optimizer:
-                self._cohort.load_optimizer(slot, trainer.optimizer_tensors())
+                self.cohort.load_optimizer(slot, trainer.optimizer_tensors())
 
     def _return(self, client_id: str) -> None:
         """Put a client's parameters where everybody else looks for them."""
-        tensors = self._cohort.adapters(self._slots[client_id], with_head=True)
+        tensors = self.cohort.adapters(self.slots[client_id], with_head=True)
         for trainer in self._trainers(client_id):
             own = trainer.adapters(with_head=True)
             trainer.load({name: tensors[name] for name in own})
@@ -326,8 +324,8 @@ class CohortExecutor(Executor):
         self.server.trainer.load(self._global.adapters(0, with_head=True))
 
     def _return_optimizers(self) -> None:
-        for client_id, slot in self._slots.items():
-            state = self._cohort.optimizer_tensors(slot)
+        for client_id, slot in self.slots.items():
+            state = self.cohort.optimizer_tensors(slot)
             for trainer in self._trainers(client_id):
                 names = trainer.adapters(with_head=True)
                 trainer.load_optimizer(
@@ -351,119 +349,6 @@ class CohortExecutor(Executor):
                 f"cohort mode does not go with {'; '.join(wrong)}. Change that, or train one "
                 "client after the other (sequential mode)."
             )
-
-
-@dataclass
-class _Exchange:
-    """A mini-batch of all clients across the cut: steps c1 to c5 in one pass.
-
-    The pass stops at the cut on its way forward and on its way back, where messages are sent and
-    received for real; what goes on is what arrived, for a message's tensors are rounded ahead.
-    """
-
-    executor: CohortExecutor
-    round_index: int
-    forward: Turn
-    left: Mapping[str, Steps]
-    batches: dict[str, TextBatch] = field(default_factory=dict)
-    words: dict[str, list[Compute | Transfer]] = field(default_factory=dict)
-    _marks: list[float] = field(default_factory=list)
-
-    def run(self) -> None:
-        """Do all five steps, or the first three where a client trains nothing."""
-        executor = self.executor
-        for client_id, step in self.forward.items():
-            client = executor.clients[client_id]
-            assert isinstance(step.operation, ForwardToCut)
-            self.batches[client_id] = client.next_batch(step.operation.batch.num_samples)
-            self.words[client_id] = _words_behind(client_id, self.left[client_id])
-        plan = next(iter(executor.clients.values())).plan
-        assert plan.cut is not None
-        dtype: torch.dtype = getattr(torch, plan.training.numerics.payload_dtype)
-        cut = CutTap(plan.cut.position, dtype, self._send_up, self._send_down)
-        steps = {client_id: self._step(client_id, 1) for client_id in self.words}
-        self._mark()
-        executor._cohort.train(
-            executor._by_slot(self.batches), is_update=executor._updates(steps), cut=cut
-        )
-        self._mark()
-        self._book(steps)
-
-    def _step(self, client_id: str, place: int) -> Compute:
-        found = self.words[client_id][place]
-        assert isinstance(found, Compute)
-        return found
-
-    def _send_up(self, slot: int, activations: Tensor) -> None:
-        client_id = self._client_id(slot)
-        self._mark()
-        client = self.executor.clients[client_id]
-        client.show_activations(activations, self.batches[client_id])
-        self.executor._steps(self.round_index, client_id, (self.words[client_id][0],))
-        self.executor.server.take_activations(client_id)
-        self._mark()
-
-    def _send_down(self, slot: int, gradients: Tensor) -> None:
-        client_id = self._client_id(slot)
-        self._mark()
-        self.executor.server.show_gradients(client_id, gradients)
-        self.executor._steps(self.round_index, client_id, (self.words[client_id][2],))
-        self._mark()
-
-    def _client_id(self, slot: int) -> str:
-        return list(self.executor._slots)[slot]
-
-    def _mark(self) -> None:
-        synchronize(self.executor.device)
-        self._marks.append(time.perf_counter())
-
-    def _book(self, server_steps: Turn) -> None:
-        """Seconds between the messages: below the cut, above it, and below it again."""
-        executor, num = self.executor, len(self.words)
-        stretches = [
-            stop - start for start, stop in zip(self._marks[::2], self._marks[1::2], strict=True)
-        ]
-        # A stretch ahead of every message, of which only the first of each direction is long.
-        forward, above = sum(stretches[:num]), sum(stretches[num : 2 * num])
-        backward = sum(stretches[2 * num :])
-        executor._book(self.round_index, self.forward, self.batches, forward)
-        executor._book(self.round_index, server_steps, self.batches, above)
-        executor._note(self.round_index, server_steps, self.batches, executor._cohort)
-        if len(next(iter(self.words.values()))) > 2:
-            steps = {client_id: self._step(client_id, 3) for client_id in self.words}
-            executor._book(self.round_index, steps, self.batches, backward)
-        for client_id in self.words:
-            executor.clients[client_id].end_batch()
-
-
-def _words_behind(client_id: str, steps: Steps) -> list[Compute | Transfer]:
-    """The steps that follow a forward pass to the cut, taken off the client's list."""
-    found = [steps.popleft() for _ in range(min(2, len(steps)))]
-    is_known = (
-        len(found) == 2
-        and isinstance(found[0], Transfer)
-        and isinstance(found[1], Compute)
-        and isinstance(found[1].operation, TrainAboveCut)
-    )
-    following = steps[0] if steps else None
-    if (
-        is_known
-        and isinstance(following, Transfer)
-        and following.payload.content is Content.ACTIVATION_GRADIENTS
-    ):
-        found += [steps.popleft() for _ in range(min(2, len(steps)))]
-        is_known = (
-            len(found) == 4
-            and isinstance(found[3], Compute)
-            and isinstance(found[3].operation, BackwardFromCut)
-        )
-    if not is_known:
-        raise ProtocolError(
-            f"client {client_id}: a cohort crosses a cut as Split-FedLLM does (forward, "
-            "activations up, training above the cut; then gradients down and backward, or "
-            "neither); run this protocol in sequential mode."
-        )
-    return found
 
 
 def _next_turn(left: Mapping[str, Steps]) -> Turn:
