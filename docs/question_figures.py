@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from question_quotes import BASELINE
 
-from fedsim.report.answer import Result, framework_label
+from fedsim.comparison.result import Result, framework_label
 from fedsim.report.picture import write_picture
 from fedsim.scenario import read_scenario, run_scenario
 from fedsim.scenario.simulated import Simulated, simulate_result

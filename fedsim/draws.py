@@ -25,6 +25,7 @@ __all__ = [
     "normals",
     "participants",
     "purpose_key",
+    "replication_seeds",
     "turn_order",
     "uniforms",
     "visiting_order",
@@ -86,6 +87,12 @@ def participants(
     }
     present = tuple(cid for cid in client_ids if drawn[cid] >= dropout_probability)
     return present or (max(client_ids, key=lambda client_id: drawn[client_id]),)
+
+
+def replication_seeds(seed: int, num_seeds: int) -> tuple[int, ...]:
+    """Seeds of a run and of its replications: the run's own, then others that follow from it."""
+    others = (_hashed(f"{seed}/replication/{number}") >> 1 for number in range(1, num_seeds))
+    return (seed, *others)
 
 
 def purpose_key(seed: int, purpose: str) -> int:

@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from fedsim.analytic.count import count_client, count_server
 from fedsim.analytic.fitting import Suggestion, client_suggestions, server_suggestions
 from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
-from fedsim.analytic.round_time import RoundTime, Seconds, each_seconds, round_time
+from fedsim.analytic.round_time import RoundTime, Seconds, Timing, timing
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.step import (
-    Each,
-    Protocol,
-)
+from fedsim.protocol.step import Protocol
 from fedsim.spec.device import DeviceSpec
-from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
+from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["AnalyticResult", "ClassCost", "RoundTime", "evaluate"]
+__all__ = ["AnalyticResult", "ClassCost", "evaluate", "timed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,12 @@ class ClassCost:
     peak_memory_bytes: int
     energy_j: float | None
 
+    @property
+    def fits(self) -> bool:
+        """Whether the device has the memory, as far as that is known."""
+        memory = self.client_class.device.memory_bytes
+        return memory is None or self.peak_memory_bytes <= memory
+
 
 @dataclass(frozen=True, slots=True)
 class AnalyticResult:
@@ -70,6 +73,8 @@ class AnalyticResult:
     server_memory_bytes : int
     infeasible : str or None
         Why the federation cannot run as planned.
+    server_busy_s : float
+        Of the server's accelerators in a round, summed over them [s].
     suggestions : tuple of (str, Suggestion)
         What would fit, by who needs it: a class's name or ``server``.
     """
@@ -81,6 +86,7 @@ class AnalyticResult:
     round_time: RoundTime
     server_memory_bytes: int
     infeasible: str | None
+    server_busy_s: float = 0.0
     suggestions: tuple[tuple[str, Suggestion], ...] = ()
 
 
@@ -108,9 +114,10 @@ def evaluate(
         count_client(ledger, SETUP_ROUND, client_class.name, protocol.setup, training)
         count_client(ledger, 1, client_class.name, protocol.round, training)
     count_server(ledger, 1, server_protocol.round, federation.server_plan.training)
+    seconds = timing(federation, protocols, server_protocol)
     costs = tuple(
-        _class_cost(c, p, ledger, federation.server)
-        for c, p in zip(federation.classes, protocols, strict=True)
+        _class_cost(c, p, ledger, own)
+        for c, p, own in zip(federation.classes, protocols, seconds.classes, strict=True)
     )
     server_round = ledger.total(ledger.select(round_index=1, party=SERVER))
     server_memory_bytes = server_peak_bytes(
@@ -122,9 +129,10 @@ def evaluate(
         classes=costs,
         server_round=server_round,
         total=_total(federation, costs, server_round),
-        round_time=round_time(federation, protocols, server_protocol),
+        round_time=seconds.round_time,
         server_memory_bytes=server_memory_bytes,
         infeasible=infeasible,
+        server_busy_s=seconds.server_busy_s,
         suggestions=()
         if infeasible is None
         else tuple(
@@ -137,6 +145,19 @@ def evaluate(
             )
         ),
     )
+
+
+def timed(federation: FederationSpec, framework: Callable[[ClientPlan], Protocol]) -> Timing:
+    """The seconds of :func:`evaluate` alone, for devices and links that are moved.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    framework : callable
+        Plan to protocol.
+    """
+    protocols = [framework(c.plan) for c in federation.classes]
+    return timing(federation, protocols, framework(federation.server_plan))
 
 
 def _check_structure(
@@ -154,12 +175,8 @@ def _check_structure(
 
 
 def _class_cost(
-    client_class: ClientClass, protocol: Protocol, ledger: Ledger, server: ServerSpec
+    client_class: ClientClass, protocol: Protocol, ledger: Ledger, seconds: Seconds
 ) -> ClassCost:
-    seconds = Seconds()
-    for segment in protocol.round:
-        if isinstance(segment, Each):
-            seconds = seconds.plus(each_seconds(segment.steps, client_class, server))
     device, name = client_class.device, client_class.name
     energy = None if device.power_w is None else device.power_w * seconds.client_compute
     return ClassCost(
@@ -202,7 +219,7 @@ def _infeasible(
         )
     for cost in costs:
         memory = cost.client_class.device.memory_bytes
-        if memory is not None and cost.peak_memory_bytes > memory:
+        if not cost.fits:
             reasons.append(
                 f"class '{cost.client_class.name}' needs {cost.peak_memory_bytes:,} B of memory a "
                 f"client and '{cost.client_class.device.name}' has {memory:,} B"

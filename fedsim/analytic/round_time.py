@@ -31,7 +31,7 @@ from fedsim.protocol.step import (
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.link import LinkSpec
 
-__all__ = ["RoundTime", "Seconds", "each_seconds", "round_time"]
+__all__ = ["RoundTime", "Seconds", "Timing", "each_seconds", "round_time", "timing"]
 
 
 @dataclass(slots=True)
@@ -39,7 +39,8 @@ class Seconds:
     """A stretch of time by what it is spent on, and its 95 % interval [s].
 
     ``messages`` is writing messages into buffers and reading them out, at both ends: computing that
-    no link makes faster, and no accelerator's queue holds.
+    no link makes faster, and no accelerator's queue holds; ``client_messages`` is the client's part
+    of it. ``uplink`` is the part of ``transfer`` that goes up.
     """
 
     client_compute: float = 0.0
@@ -49,6 +50,8 @@ class Seconds:
     messages: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    uplink: float = 0.0
+    client_messages: float = 0.0
 
     @property
     def total(self) -> float:
@@ -82,6 +85,8 @@ class Seconds:
             self.messages + other.messages,
             self.low + other.low,
             self.high + other.high,
+            self.uplink + other.uplink,
+            self.client_messages + other.client_messages,
         )
 
 
@@ -120,12 +125,17 @@ def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: Ser
             one = transfer_seconds(step.payload.message_bytes, step.direction, link)
             seconds.transfer += seconds.spread(times * one)
             sender, receiver = client_class.device, server.device
-            if step.direction is not Direction.UP:
+            is_up = step.direction is Direction.UP
+            if is_up:
+                seconds.uplink += times * one
+            else:
                 sender, receiver = receiver, sender
-            for device, one in (
-                (sender, pack_seconds(step.payload, sender)),
-                (receiver, unpack_seconds(step.payload, receiver)),
-            ):
+            packing, unpacking = (
+                pack_seconds(step.payload, sender),
+                unpack_seconds(step.payload, receiver),
+            )
+            seconds.client_messages += times * (packing if is_up else unpacking)
+            for device, one in ((sender, packing), (receiver, unpacking)):
                 seconds.messages += seconds.spread(times * one, device.ratios_95("message"))
             continue
         is_client = step.site is Site.CLIENT
@@ -139,21 +149,64 @@ def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: Ser
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All seconds of a round in closed form.
+
+    Attributes
+    ----------
+    round_time : RoundTime
+    classes : tuple of Seconds
+        One client of each class alone, the server's work for it included, without waiting.
+    server_busy_s : float
+        Of the server's accelerators, summed over them: for every client, and once for all [s].
+    """
+
+    round_time: RoundTime
+    classes: tuple[Seconds, ...]
+    server_busy_s: float
+
+
 def round_time(
     federation: FederationSpec, protocols: list[Protocol], server_protocol: Protocol
 ) -> RoundTime:
     """Seconds of one round: the slowest client of each stretch, then the server."""
-    path = Seconds()
+    return timing(federation, protocols, server_protocol).round_time
+
+
+def timing(
+    federation: FederationSpec, protocols: list[Protocol], server_protocol: Protocol
+) -> Timing:
+    """Seconds of one round, of each class alone in it, and of the server's accelerators.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    protocols : list of Protocol
+        One a class.
+    server_protocol : Protocol
+    """
+    path, busy_s = Seconds(), 0.0
+    own = [Seconds() for _ in federation.classes]
     reasons: dict[str, None] = {}
     for index, segment in enumerate(server_protocol.round):
         if isinstance(segment, Gather):
             continue
         if isinstance(segment, Once):
-            path = path.plus(_once_seconds(segment, federation))
+            once = _once_seconds(segment, federation)
+            path, busy_s = path.plus(once), busy_s + once.server_compute
             continue
-        stretch = _each_time(federation, [_each(p.round[index]) for p in protocols], reasons)
-        path = path.plus(stretch)
-    return RoundTime(
+        steps = [_each(p.round[index]) for p in protocols]
+        stretches = [
+            each_seconds(each, client_class, federation.server)
+            for each, client_class in zip(steps, federation.classes, strict=True)
+        ]
+        own = [before.plus(stretch) for before, stretch in zip(own, stretches, strict=True)]
+        path = path.plus(_each_time(federation, steps, stretches, reasons))
+    busy_s += sum(
+        s.server_compute * c.num_clients for s, c in zip(own, federation.classes, strict=True)
+    )
+    found = RoundTime(
         mean_s=path.total,
         low_s=path.low,
         high_s=path.high,
@@ -163,6 +216,7 @@ def round_time(
         is_exact=not reasons,
         why="; ".join(reasons),
     )
+    return Timing(found, tuple(own), busy_s)
 
 
 def _each(segment: Segment) -> tuple[Step, ...]:
@@ -171,14 +225,12 @@ def _each(segment: Segment) -> tuple[Step, ...]:
 
 
 def _each_time(
-    federation: FederationSpec, steps: list[tuple[Step, ...]], reasons: dict[str, None]
+    federation: FederationSpec,
+    steps: list[tuple[Step, ...]],
+    stretches: list[Seconds],
+    reasons: dict[str, None],
 ) -> Seconds:
     """The stretch of the slowest client, or of all turns."""
-    server = federation.server
-    stretches = [
-        each_seconds(each, client_class, server)
-        for each, client_class in zip(steps, federation.classes, strict=True)
-    ]
     slowest = max(range(len(stretches)), key=lambda i: stretches[i].total)
     path = stretches[slowest]
     serves = path.server_compute > 0

@@ -46,6 +46,20 @@ __all__ = ["command"]
     help="Write every event of a single result as PATH.parquet and PATH.json (Perfetto), and draw "
     "its first round as PATH.png.",
 )
+@click.option(
+    "--show",
+    "shows",
+    metavar="PARTS",
+    default="",
+    help="Below the answer: counts, time, rounds, energy, accuracy, verdicts, claims, notes; "
+    "several with commas.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show all of these.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    help="How often clients and rounds are drawn for the 95 % interval.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files, and end.")
 def command(
     files: tuple[str, ...],
@@ -54,6 +68,9 @@ def command(
     plot_path: Path | None,
     engine: str | None,
     trace_path: Path | None,
+    shows: str,
+    everything: bool,
+    seeds: int | None,
     schema: bool,
 ) -> None:
     """Answer scenario files: what each framework costs, and which one wins on what.
@@ -70,6 +87,7 @@ def command(
         names = ", ".join(scenario.scenario_names())
         raise click.UsageError(f"name a scenario file, or one of those that ship: {names}.")
     _check_outputs(json_path, plot_path)
+    parts = _parts(shows)
     if trace_path is not None:
         _check_trace(files, trace_path, json_path, plot_path)
     questions, mistakes = [], []
@@ -82,7 +100,7 @@ def command(
         raise ScenarioError("\n".join(mistakes))
     if trace_path is not None:
         questions[0].check_traceable()
-    answers = _answered(questions)
+    answers = _answered(questions, seeds)
     if trace_path is not None:
         _trace(questions, trace_path)
     if json_path is not None:
@@ -96,13 +114,34 @@ def command(
     from fedsim.report.scenario_report import scenario_report
 
     for table in tables:
-        show(scenario_report(table))
+        show(scenario_report(table, parts, everything=everything))
 
 
-def _answered(questions: list[Question]) -> list[ScenarioResult]:
+def _parts(shows: str) -> list[str]:
+    """Names of what to show below the answer.
+
+    Raises
+    ------
+    ScenarioError
+        If one of them is none.
+    """
+    from fedsim.errors import nearest
+    from fedsim.report.scenario_report import PARTS
+
+    names = [name.strip() for name in shows.split(",") if name.strip()]
+    for name in names:
+        if name not in PARTS:
+            raise ScenarioError(
+                f"--show {name}: allowed: {', '.join(PARTS)}, several with commas, or --all."
+                f"{nearest(name, PARTS)}"
+            )
+    return names
+
+
+def _answered(questions: list[Question], seeds: int | None) -> list[ScenarioResult]:
     """All answers, with a line on the terminal for what is being computed."""
     if not sys.stderr.isatty():
-        return [question.answer() for question in questions]
+        return [question.answer(num_seeds=seeds) for question in questions]
     from rich.console import Console
     from rich.markup import escape
 
@@ -114,7 +153,7 @@ def _answered(questions: list[Question]) -> list[ScenarioResult]:
             def tell(name: str, number: int, num_results: int = num_results) -> None:
                 status.update(f"answering {escape(name)} ({number + 1} of {num_results}) ...")
 
-            answers.append(question.answer(tell))
+            answers.append(question.answer(tell, seeds))
     return answers
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
 from rich.text import Text
 
-from fedsim.report.answer import Result, framework_label
-from fedsim.report.cost_table import result_table
+from fedsim.comparison.result import Result, framework_label
 from fedsim.units import format_bytes, format_joules, format_seconds
 
 __all__ = ["AccuracyTable"]
@@ -33,7 +34,14 @@ class AccuracyTable:
         if not known:
             return
         targets = [r.table.get("to_target") for r in known]
-        table = result_table("Accuracy by measured learning curves")
+        table = Table(
+            title="Accuracy by measured learning curves",
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            header_style="bold",
+        )
         table.add_column("result", overflow="fold", min_width=16)
         table.add_column("after all rounds", justify="right", no_wrap=True)
         target = next((t["target"] for t in targets if t), None)

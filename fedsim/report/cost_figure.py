@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fedsim.report.answer import Result, framework_label, results_of
+from fedsim.comparison.result import Result, framework_label, results_of
 from fedsim.report.picture import write_picture
 
 __all__ = ["cost_figure"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsim.report.answer import results_of
+from fedsim.comparison.result import results_of
 from fedsim.report.cost_figure import cost_figure
 from fedsim.report.time_figure import time_figure
 

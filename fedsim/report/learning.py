@@ -7,9 +7,9 @@ from statistics import median
 
 from rich.table import Table
 
+from fedsim.comparison.result import framework_label
 from fedsim.learning import CurveErrors, Curves, LearningLaw
 from fedsim.learning.check import HeldOut
-from fedsim.report.answer import framework_label
 
 __all__ = ["curves_table", "errors_table", "laws_table"]
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from fedsim.comparison.result import framework_label
 from fedsim.learning import Curves, Laws
 from fedsim.learning.curves import CurveGroup
 from fedsim.learning.law import LearningLaw
-from fedsim.report.answer import framework_label
 from fedsim.report.picture import write_picture
 
 __all__ = ["learning_figure"]

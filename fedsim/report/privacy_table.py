@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
-
+from fedsim.comparison.result import Result
 from fedsim.ledger import SERVER
 from fedsim.protocol.privacy import PRIVACY_STEPS
-from fedsim.report.answer import Result
-from fedsim.report.cost_table import result_table
+from fedsim.report.adaptive_table import AdaptiveTable, Row
 from fedsim.units import format_bytes, format_flop
 
-__all__ = ["PrivacyTable"]
+__all__ = ["privacy_table"]
 
 #: More results would be pages of rows that hardly differ; the JSON holds them all.
 _MAX_SHOWN: Final = 6
 
 
-@dataclass(frozen=True)
-class PrivacyTable:
-    """Added steps of one client (of the largest class) and of the server, and their sum.
-
-    Attributes
-    ----------
-    results : sequence of Result
-        Those that hide nothing have no row.
-    """
-
-    results: Sequence[Result]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One block of rows a result."""
-        hidden = [result for result in self.results if result.privacy]
-        if not hidden:
-            return
-        table = result_table("What privacy adds: one client and the server, one round")
-        table.add_column("step", no_wrap=True)
-        table.add_column("what", overflow="fold", min_width=16)
-        for name in ("up", "down", "FLOP"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for result in hidden[:_MAX_SHOWN]:
-            table.add_row("", Text(f"{result.name}: {_scheme(result)}", style="bold cyan"))
-            for cells in _rows(result):
-                table.add_row(*cells)
-            table.add_section()
-        yield table
-        if len(hidden) > _MAX_SHOWN:
-            rest = f"... and {len(hidden) - _MAX_SHOWN} more results; --json has their steps."
-            yield Text(rest)
+def privacy_table(results: Sequence[Result]) -> AdaptiveTable | None:
+    """Added steps of one client (of the largest class) and of the server, and their sum."""
+    hidden = [result for result in results if result.privacy]
+    if not hidden:
+        return None
+    rows = []
+    for result in hidden[:_MAX_SHOWN]:
+        rows.append(Row(f"{result.name}: {_scheme(result)}", (), "bold cyan"))
+        rows.extend(Row(f"  {step} {what}".rstrip(), cells) for step, what, cells in _rows(result))
+    if len(hidden) > _MAX_SHOWN:
+        rows.append(Row(f"... and {len(hidden) - _MAX_SHOWN} more results; --json has their steps"))
+    title = "What privacy adds: one client and the server, one round"
+    return AdaptiveTable(title, ("up", "down", "FLOP"), rows)
 
 
 def _scheme(result: Result) -> str:
@@ -68,17 +46,17 @@ def _scheme(result: Result) -> str:
     return "; ".join(parts)
 
 
-def _rows(result: Result) -> Iterator[tuple[str, ...]]:
+def _rows(result: Result) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Steps in the order in which they happen, then what all of them and the masks come to."""
     largest = max(result.classes, key=lambda table: table["num_clients"])["name"]
     steps = {(row["party"], row["step"]): row for row in result.privacy["steps"]}
     for step, what in PRIVACY_STEPS.items():
         for party in (largest, SERVER):
             if (party, step) in steps:
-                yield step, what, *_cells(steps[party, step])
+                yield step, what, _cells(steps[party, step])
     for row in result.privacy["added"]:
         if row["party"] == largest:
-            yield "", "a client in all, its upload's masks with it", *_cells(row)
+            yield "", "a client in all, its upload's masks with it", _cells(row)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedsim.comparison.result import framework_label
 from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.step import (
     Compute,
@@ -19,7 +20,6 @@ from fedsim.protocol.step import (
     Transfer,
     leaf_steps,
 )
-from fedsim.report.answer import framework_label
 from fedsim.report.sequence_layout import words
 from fedsim.spec.plan import TrainingSpec
 from fedsim.units import format_bytes, format_flop

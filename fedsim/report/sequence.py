@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from fedsim.comparison.result import framework_label
 from fedsim.protocol.step import Direction, Protocol, Site
-from fedsim.report.answer import framework_label
 from fedsim.report.picture import write_picture
 from fedsim.report.sequence_layout import Frame, Layout, Mark, lay_out
 

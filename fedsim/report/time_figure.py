@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fedsim.report.answer import Result, results_of
+from fedsim.comparison.result import Result, results_of
 from fedsim.report.picture import write_picture
 from fedsim.units import SECONDS, format_seconds
 

@@ -127,7 +127,8 @@ def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
     """The policy that the settings describe, or the mistake that keeps it from being built."""
     table = settings.policy
     renamed = {"deadline": "deadline_s", "window": "window_s", "retry_after": "retry_after_s"}
-    values = {renamed.get(name, name): value for name, value in table}
+    # Whom the server never asks is no part of the federation, so no policy knows of them.
+    values = {renamed.get(n, n): value for n, value in table if n != "exclude_unfit"}
     try:
         return PolicySpec(**values), []
     except ScenarioError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +16,16 @@ from pydantic import BaseModel
 
 from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.resources import resource_dir
+from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.settings import ScenarioFile
 
 __all__ = [
     "Document",
+    "in_another_world",
+    "key_path",
     "merged",
+    "nested",
     "overridden",
     "parse_override",
     "read_document",
@@ -33,6 +37,10 @@ _MAX_FILE_BYTES: Final = 1_000_000
 #: A name alone stands for a table there.
 _NAMED_TABLES: Final = ("device", "link")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+#: A key of one class of clients, by the class's name; the shortest name that leaves a key of it.
+_CLASS_KEY: Final = re.compile(
+    rf"fleet\.class\.(?P<name>.+?)\.(?P<key>(?:{'|'.join(key_names(ClassTable))})(?:\.[a-z_0-9]+)*)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,30 @@ class Document:
         Where relative paths in it start.
     table : dict
         What it extends, overridden by the file and by ``--set``.
-    overridden : frozenset of str
-        Keys that ``--set`` gave.
+    overrides : mapping
+        Keys that ``--set`` gave, with their values.
+    plain : dict
+        The table without them.
     """
 
     file: str
     folder: Path
     table: dict[str, Any]
-    overridden: frozenset[str] = frozenset()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    plain: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        """Keys that ``--set`` gave."""
+        return frozenset(self.overrides)
+
+    def without(self, key: str) -> Document:
+        """The same without one of the keys that ``--set`` gave."""
+        rest = {name: value for name, value in self.overrides.items() if name != key}
+        table = self.plain
+        for name, value in rest.items():
+            table = merged(table, nested(name, value))
+        return replace(self, table=table, overrides=rest)
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -77,32 +101,54 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
         table = merged(_parent_table(path, parent, file), table)
     if "question" not in table:
         raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
-    table, keys = overridden(table, overrides)
-    return Document(file, path.parent, table, keys)
+    changed, values = overridden(table, overrides)
+    return Document(file, path.parent, changed, values, table)
+
+
+def in_another_world(document: Document, changes: Mapping[str, Any]) -> Document:
+    """The document with some keys changed, in every case that does not give them itself.
+
+    Parameters
+    ----------
+    document : Document
+    changes : mapping
+        Keys as for ``--set``, dotted or nested, with their values.
+    """
+    table = merged(document.table, _undotted(changes))
+    table.pop("goal", None)
+    return replace(document, table=table)
+
+
+def _undotted(changes: Mapping[str, Any]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for name, value in changes.items():
+        table = merged(table, nested(name, value))
+    return table
 
 
 def overridden(
     table: dict[str, Any], overrides: Iterable[str], file_type: type[BaseModel] = ScenarioFile
-) -> tuple[dict[str, Any], frozenset[str]]:
-    """A file's table with ``key=value`` texts on top, and the keys that they gave.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's table with ``key=value`` texts on top, and the keys that they gave with values.
 
     Raises
     ------
     ScenarioError
         With a line for each text that is no ``key=value`` or names no key of the file.
     """
-    keys, lines = [], []
+    values: dict[str, Any] = {}
+    lines = []
     for override in overrides:
         try:
             key, value = parse_override(override, file_type)
+            table = merged(table, nested(key, value))
         except ScenarioError as error:
             lines.append(str(error))
             continue
-        keys.append(key)
-        table = merged(table, _nested(key, value))
+        values[key] = value
     if lines:
         raise refusal(lines)
-    return table, frozenset(keys)
+    return table, values
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +160,45 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             old = {"like": old}
         if isinstance(old, Mapping) and isinstance(value, Mapping) and name != "lengths":
             result[name] = merged(old, value)
+        elif name == "class" and isinstance(old, list) and isinstance(value, Mapping):
+            result[name] = _classes_merged(old, value)
         else:
             result[name] = value
     return result
+
+
+def _classes_merged(classes: list[Any], changes: Mapping[str, Any]) -> list[Any]:
+    """Classes of clients, which a file lists, changed by their names."""
+    names = [entry.get("name") for entry in classes if isinstance(entry, Mapping)]
+    for name in changes:
+        if name not in names:
+            known = ", ".join(repr(n) for n in names if isinstance(n, str)) or "none"
+            raise ScenarioError(
+                f"fleet.class.{name}: no such class; there are {known}."
+                f"{nearest(name, [n for n in names if isinstance(n, str)])}"
+            )
+    return [
+        merged(entry, changes[entry["name"]])
+        if isinstance(entry, Mapping) and entry.get("name") in changes
+        else entry
+        for entry in classes
+    ]
+
+
+def key_path(key: str) -> tuple[str, ...]:
+    """A dotted key's parts; the name of a class may have dots: ``fleet.class.my.phones.r``."""
+    match = _CLASS_KEY.fullmatch(key)
+    if match is None:
+        return tuple(key.split("."))
+    return ("fleet", "class", match["name"], *match["key"].split("."))
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """The table that a dotted key and its value stand for."""
+    for part in reversed(key_path(key)):
+        value = {part: value}
+    table: dict[str, Any] = value
+    return table
 
 
 def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tuple[str, Any]:
@@ -133,7 +215,7 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     key, equals, value = text.partition("=")
     key, value = key.strip(), value.strip()
     where = f"--set {shown(text)[1:-1]}"
-    if not equals or not _KEY.fullmatch(key):
+    if not equals or not (_KEY.fullmatch(key) or _CLASS_KEY.fullmatch(key)):
         raise ScenarioError(f"{where}: write key=value, for example --set lora.r=4.")
     first = key.partition(".")[0]
     allowed = [name for name in key_names(file_type) if name not in ("case", "extends")]
@@ -158,13 +240,6 @@ def _value(text: str, where: str) -> Any:
     if not text or "\n" in text or text[0] in "\"'[{":
         raise ScenarioError(f'{where}: not a TOML value; write for example 4, true, "text" or [1].')
     return text
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    table: dict[str, Any] = value
-    return table
 
 
 def _scenario_path(file: str) -> Path:
@@ -217,8 +292,9 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
             f"{file}: extends = {shown(parent)}: that file extends another; only one level is "
             f"allowed. Extend {shown(table['extends'])} itself."
         )
-    # A question belongs to its own file.
-    table.pop("question", None)
+    # A question and its goal belong to their own file.
+    for name in ("question", "goal"):
+        table.pop(name, None)
     return table
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from fedsim.analytic import AnalyticResult
+from fedsim.analytic import Seconds
+from fedsim.fleet import SimulationResult
 from fedsim.fleet.energy import (
     Amounts,
     Energy,
@@ -15,55 +17,98 @@ from fedsim.fleet.energy import (
     server_energy_j,
 )
 from fedsim.ledger import LedgerRow
-from fedsim.protocol.duration import (
-    operation_seconds,
-    pack_seconds,
-    transfer_seconds,
-    unpack_seconds,
-)
-from fedsim.protocol.step import Compute, Direction, Each, Once, Protocol, Site, leaf_steps
 from fedsim.scenario.price_table import PriceTable
-from fedsim.scenario.simulated import Simulated
-from fedsim.spec.federation import ClientClass, FederationSpec
-from fedsim.spec.plan import ClientPlan
+from fedsim.spec.federation import FederationSpec
 from fedsim.spec.price import PriceSpec
 
-__all__ = ["economy_tables"]
+__all__ = ["Spent", "economy_tables", "spent_in_closed_form", "spent_in_simulation"]
 
 
-def economy_tables(
-    price: PriceTable,
+@dataclass(frozen=True, eq=False)
+class Spent:
+    """What a run took, from which its energy and money follow.
+
+    Attributes
+    ----------
+    amounts, wasted : mapping
+        Seconds and bytes of all clients of a class, by its name; of these, what was late or lost.
+    busy_s : float
+        Of the server's accelerators, summed over them [s].
+    makespan_s : float
+        All rounds [s].
+    total : LedgerRow
+        Bytes of everybody.
+    """
+
+    amounts: Mapping[str, Amounts]
+    busy_s: float
+    makespan_s: float
+    total: LedgerRow
+    wasted: Mapping[str, Amounts] = field(default_factory=dict)
+
+
+def spent_in_closed_form(
     federation: FederationSpec,
-    framework: Callable[[ClientPlan], Protocol],
-    answer: AnalyticResult,
-    simulated: Simulated | None,
+    seconds: Sequence[Seconds],
+    rows: Sequence[LedgerRow],
+    round_s: float,
+    busy_s: float,
     total: LedgerRow,
-) -> dict[str, Any]:
-    """``energy`` and ``money`` of a result, over all clients and rounds."""
-    if simulated is None:
-        makespan_s = federation.num_rounds * answer.round_time.mean_s
-        amounts = {
-            c.name: _alone(c, federation, framework, answer.round_time.mean_s)
-            for c in federation.classes
-        }
-        wasted: dict[str, Amounts] = {}
-        busy_s = _busy_seconds(federation, framework, answer)
-    else:
-        result = simulated.result
-        makespan_s, busy_s = result.makespan_s, result.accelerator_busy_s
-        amounts, wasted = {}, {}
-        for number, client_class in enumerate(federation.classes):
-            rows = [(k, r) for k, r in result.ledger.rows.items() if k.party == client_class.name]
-            name = client_class.name
-            amounts[name] = amounts_of((r for _, r in rows), result.idle_s[number])
-            wasted[name] = amounts_of(r for k, r in rows if k.outcome != "used")
-    energies = {c.name: class_energy(amounts[c.name], c) for c in federation.classes}
-    server_j = server_energy_j(federation.server, busy_s, makespan_s)
+) -> Spent:
+    """All rounds of a run that nobody simulated.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    seconds : sequence of Seconds
+        One client of each class in a round, alone.
+    rows : sequence of LedgerRow
+        What it sends in a round.
+    round_s, busy_s : float
+        A round; the server's accelerators in it [s].
+    total : LedgerRow
+        Of the run.
+    """
+    amounts = {}
+    for client_class, own, row in zip(federation.classes, seconds, rows, strict=True):
+        computing = own.client_compute + own.client_messages
+        one = Amounts(
+            compute_s=computing,
+            uplink_s=own.uplink,
+            downlink_s=own.transfer - own.uplink,
+            idle_s=max(0.0, round_s - computing - own.transfer),
+            uplink_bytes=float(row.uplink_message_bytes),
+            downlink_bytes=float(row.downlink_message_bytes),
+        )
+        times = client_class.num_clients * federation.num_rounds
+        amounts[client_class.name] = Amounts().plus(one, times)
+    num_rounds = federation.num_rounds
+    return Spent(amounts, num_rounds * busy_s, num_rounds * round_s, total)
+
+
+def spent_in_simulation(
+    federation: FederationSpec, result: SimulationResult, total: LedgerRow
+) -> Spent:
+    """All rounds of a simulated run, and of these what came to nothing."""
+    amounts, wasted = {}, {}
+    for number, client_class in enumerate(federation.classes):
+        name = client_class.name
+        rows = [(k, r) for k, r in result.ledger.rows.items() if k.party == name]
+        amounts[name] = amounts_of((r for _, r in rows), result.idle_s[number])
+        wasted[name] = amounts_of(r for k, r in rows if k.outcome != "used")
+    return Spent(amounts, result.accelerator_busy_s, result.makespan_s, total, wasted)
+
+
+def economy_tables(price: PriceTable, federation: FederationSpec, spent: Spent) -> dict[str, Any]:
+    """``energy`` and ``money`` of a run, over all clients and rounds."""
+    energies = {c.name: class_energy(spent.amounts[c.name], c) for c in federation.classes}
+    server_j = server_energy_j(federation.server, spent.busy_s, spent.makespan_s)
     missing = _missing(federation)
     known_j = sum(energy.known_j for energy in energies.values()) + (server_j or 0.0)
     has_any = server_j is not None or any(
         part is not None for e in energies.values() for part in (e.compute_j, e.radio_j, e.idle_j)
     )
+    total_j = known_j if has_any else None
     return {
         "energy": {
             "clients": {
@@ -72,15 +117,15 @@ def economy_tables(
                 "idle_j": _sum(energies, "idle_j"),
             },
             "server_j": server_j,
-            "total_j": known_j if has_any else None,
+            "total_j": total_j,
             "wasted_j": sum(
-                class_energy(wasted[c.name], c).known_j
+                class_energy(spent.wasted[c.name], c).known_j
                 for c in federation.classes
-                if c.name in wasted
+                if c.name in spent.wasted
             ),
             "missing": missing,
         },
-        "money": _money(price, total, federation, makespan_s, known_j if has_any else None),
+        "money": _money(price, spent.total, federation, spent.makespan_s, total_j),
     }
 
 
@@ -126,52 +171,3 @@ def _missing(federation: FederationSpec) -> list[str]:
     if server.idle_power_w is None:
         found.setdefault(f"idle power of '{server.name}'")
     return list(found)
-
-
-def _alone(
-    client_class: ClientClass,
-    federation: FederationSpec,
-    framework: Callable[[ClientPlan], Protocol],
-    round_s: float,
-) -> Amounts:
-    """All rounds of all clients of a class in closed form."""
-    one = Amounts()
-    training, device, link = client_class.plan.training, client_class.device, client_class.link
-    for segment in framework(client_class.plan).round:
-        for times, step in leaf_steps(segment.steps) if isinstance(segment, Each) else ():
-            if isinstance(step, Compute):
-                if step.site is Site.CLIENT:
-                    seconds = operation_seconds(step.operation, training, device)
-                    one = one.plus(Amounts(compute_s=seconds), times)
-                continue
-            size = step.payload.message_bytes
-            seconds = transfer_seconds(size, step.direction, link)
-            if step.direction is Direction.UP:
-                packing = pack_seconds(step.payload, device)
-                sent = Amounts(compute_s=packing, uplink_s=seconds, uplink_bytes=size)
-            else:
-                packing = unpack_seconds(step.payload, device)
-                sent = Amounts(compute_s=packing, downlink_s=seconds, downlink_bytes=size)
-            one = one.plus(sent, times)
-    own_s = one.compute_s + one.uplink_s + one.downlink_s
-    one = one.plus(Amounts(idle_s=max(0.0, round_s - own_s)))
-    return Amounts().plus(one, client_class.num_clients * federation.num_rounds)
-
-
-def _busy_seconds(
-    federation: FederationSpec, framework: Callable[[ClientPlan], Protocol], answer: AnalyticResult
-) -> float:
-    """Seconds of the server's accelerators: what each client asks for, and what all get once."""
-    each = sum(
-        cost.seconds.server_compute * cost.client_class.num_clients for cost in answer.classes
-    )
-    training, device = federation.server_plan.training, federation.server.device
-    num = federation.num_clients
-    once = sum(
-        times * operation_seconds(step.operation, training, device, num)
-        for segment in framework(federation.server_plan).round
-        if isinstance(segment, Once)
-        for times, step in leaf_steps(segment.steps)
-        if isinstance(step, Compute)
-    )
-    return federation.num_rounds * (each + once)

@@ -58,6 +58,8 @@ class Choice:
     reason : str
     share : float
         How large the run is, as a share of the largest that the engine takes.
+    work : float
+        The part of it that takes time: the share of the events, client-rounds or visits.
     num_sampled : int or None
         Clients whose mini-batches stand for all, where the engine samples.
     """
@@ -66,6 +68,7 @@ class Choice:
     reason: str
     share: float = 0.0
     num_sampled: int | None = None
+    work: float = 0.0
 
 
 def chosen_engine(
@@ -115,7 +118,7 @@ def chosen_engine(
         return _simulating(load, federation, policy, why)
     if settings.engine == "sampled":
         return _sampling(load, federation, policy, "asked for")
-    return Choice(settings.engine, "asked for", _checked_share(load, settings.engine))
+    return _choice(settings.engine, "asked for", load)
 
 
 def check_traceable(
@@ -224,10 +227,10 @@ def _steps(protocol: Protocol) -> tuple[int, int, bool]:
 def _simulating(load: _Load, federation: FederationSpec, policy: PolicySpec, what: str) -> Choice:
     if policy.overlap:
         reason = f"the only engine in which a client computes and sends at once ({what})"
-        return Choice("des", reason, _checked_share(load, "des"))
+        return _choice("des", reason, load)
     if load.events <= _SMALL_EVENTS:
         reason = f"small enough for the reference engine ({what})"
-        return Choice("des", reason, _checked_share(load, "des"))
+        return _choice("des", reason, load)
     reason = f"{load.client_rounds:,} client-rounds ({what})"
     if load.cycles and load.visits > _MAX_SCALE_VISITS:
         try:
@@ -235,7 +238,7 @@ def _simulating(load: _Load, federation: FederationSpec, policy: PolicySpec, wha
         except ScenarioError:
             # What cannot be sampled is told how much too large it is.
             pass
-    return Choice("scale", reason, _checked_share(load, "scale"))
+    return _choice("scale", reason, load)
 
 
 def _sampling(load: _Load, federation: FederationSpec, policy: PolicySpec, reason: str) -> Choice:
@@ -247,25 +250,36 @@ def _sampling(load: _Load, federation: FederationSpec, policy: PolicySpec, reaso
     num = min(max(possible, _LEAST_SAMPLE), _LARGEST_SAMPLE)
     share = min(1.0, num * load.num_rounds / load.client_rounds)
     smaller = replace(load, visits=round(load.visits * share))
-    return Choice("sampled", reason, _checked_share(smaller, "sampled"), num)
+    return _choice("sampled", reason, smaller, num)
 
 
-def _checked_share(load: _Load, engine: Engine) -> float:
-    """How large a run is, as a share of the largest; refused where it is larger."""
-    share = 0.0
-    for what, found, allowed in _limits(load, engine):
+def _choice(engine: Engine, reason: str, load: _Load, num_sampled: int | None = None) -> Choice:
+    """An engine for a run; refused where that is larger than the largest.
+
+    Raises
+    ------
+    ScenarioError
+        With what is too much, and what to make smaller.
+    """
+    share = work = 0.0
+    room = [
+        ("rounds", load.num_rounds, _MAX_ROUNDS),
+        ("clients", load.num_clients, _MAX_CLIENTS),
+        ("rows of the ledger (a step, class and round each)", load.ledger_rows, _MAX_LEDGER_ROWS),
+    ]
+    for what, found, allowed in (*room, *_work_limits(load, engine)):
         if found > allowed:
             raise ScenarioError(
                 f"about {found:,} {what} in all; engine '{engine}' takes {allowed:,}. {_LOWER}"
             )
         share = max(share, found / allowed)
-    return share
+    for _, found, allowed in _work_limits(load, engine):
+        work = max(work, found / allowed)
+    return Choice(engine, reason, share, num_sampled, work)
 
 
-def _limits(load: _Load, engine: Engine) -> Iterator[tuple[str, int, int]]:
-    yield "rounds", load.num_rounds, _MAX_ROUNDS
-    yield "clients", load.num_clients, _MAX_CLIENTS
-    yield "rows of the ledger (a step, class and round each)", load.ledger_rows, _MAX_LEDGER_ROWS
+def _work_limits(load: _Load, engine: Engine) -> Iterator[tuple[str, int, int]]:
+    """What takes the time of a run."""
     if engine == "des":
         yield "events", load.events, _MAX_DES_EVENTS
         return

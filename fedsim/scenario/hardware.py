@@ -189,6 +189,8 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
         )
         if value is not None
     }
+    # A rate that the user gives is the fleet's own.
+    figures |= {f"{way}_sigma": 0.0 for way in ("uplink", "downlink") if getattr(table, way)}
     if table.connection is not None:
         figures["handshake_round_trips"] = _HANDSHAKES[table.connection]
     if table.trace is not None:

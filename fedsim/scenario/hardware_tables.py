@@ -290,6 +290,12 @@ class PolicyTable(Table):
         description="How often a client that failed starts over",
     )
     retry_after: Seconds = key("cost", "time", default=0.0, description="Pause ahead of that")
+    exclude_unfit: bool = key(
+        "cost",
+        "time",
+        default=False,
+        description="Leave out classes whose clients cannot hold the plan, and name them",
+    )
     simulates_setup: bool = key(
         "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )

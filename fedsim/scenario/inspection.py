@@ -7,7 +7,8 @@ wrong is for the declarations, the checks and the specs to say.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -45,6 +46,8 @@ class Inspected:
         None where nothing is hidden.
     laws : Laws or None
         Of learning, where the scenario names some.
+    place : Place
+        Where relative paths start, and the profile.
     """
 
     variant: Variant
@@ -53,6 +56,16 @@ class Inspected:
     policy: PolicySpec
     protection: Protection | None = None
     laws: Laws | None = None
+    place: Place = field(default_factory=lambda: Place(Path()))
+
+    def federation_at(self, seed: int) -> FederationSpec:
+        """The same federation with the numbers of samples that another seed draws."""
+        settings = self.settings.model_copy(update={"seed": seed})
+        federation, mistakes = built_federation(settings, self.place)
+        # What was built with one seed is built with any.
+        assert federation is not None, mistakes
+        names = {c.name for c in self.federation.classes}
+        return replace(federation, classes=tuple(c for c in federation.classes if c.name in names))
 
 
 def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
@@ -183,13 +196,13 @@ def _built(
         return None
     protection = Protection.of(variant.protocol, settings, federation.num_clients, policy)
     if not protection.is_active:
-        return Inspected(variant, settings, federation, policy, laws=laws)
+        return Inspected(variant, settings, federation, policy, laws=laws, place=place)
     mistakes = _privacy_mistakes(variant, protection, federation)
     log.add(variant, mistakes)
     if mistakes:
         return None
     hidden = replace(variant, protocol=protection.framework())
-    return Inspected(hidden, settings, federation, policy, protection, laws)
+    return Inspected(hidden, settings, federation, policy, protection, laws, place)
 
 
 def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]:

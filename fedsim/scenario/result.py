@@ -7,38 +7,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from math import isinf
 from typing import Any, Final
 
 from fedsim import __version__
-from fedsim.analytic import AnalyticResult, ClassCost
+from fedsim.analytic import AnalyticResult
+from fedsim.comparison.interval import Interval, interval_95
 from fedsim.learning.store import Laws
-from fedsim.ledger import LedgerRow
-from fedsim.protocol.operation import Part
-from fedsim.protocol.parameters import parameters
-from fedsim.protocol.payload import adapter_payload
+from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.accuracy import accuracy_tables
-from fedsim.scenario.economy import economy_tables
-from fedsim.scenario.engine import Choice
-from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
-from fedsim.scenario.settings import Settings
-from fedsim.scenario.simulated import Simulated, simulated_tables, simulated_total
-from fedsim.spec.device import DeviceSpec
-from fedsim.spec.federation import ClientClass, FederationSpec
-from fedsim.spec.link import LinkSpec
-from fedsim.spec.plan import ClientPlan
-
-__all__ = ["SCHEMA", "Found", "ScenarioResult", "answer_json", "result_table"]
-
-SCHEMA: Final = 1
-_BYTES: Final = (
-    "uplink_payload_bytes",
-    "downlink_payload_bytes",
-    "uplink_message_bytes",
-    "downlink_message_bytes",
+from fedsim.scenario.class_table import BYTES, class_table, device_table, picked
+from fedsim.scenario.economy import (
+    Spent,
+    economy_tables,
+    spent_in_closed_form,
+    spent_in_simulation,
 )
-_TOTALS: Final = (*_BYTES, "messages", "client_flop", "server_flop")
+from fedsim.scenario.engine import Choice
+from fedsim.scenario.exactness import exactness, notes
+from fedsim.scenario.protection import Protection, privacy_entry
+from fedsim.scenario.settings import Settings
+from fedsim.scenario.simulated import (
+    Simulated,
+    idle_fractions,
+    simulated_tables,
+    simulated_total,
+)
+from fedsim.scenario.variant import Variant
+from fedsim.spec.federation import FederationSpec
+from fedsim.spec.plan import ClientPlan
+from fedsim.units import format_seconds
+
+__all__ = ["SCHEMA", "Excluded", "Found", "ScenarioResult", "answer_json", "result_table"]
+
+SCHEMA: Final = 2
+_TOTALS: Final = (*BYTES, "messages", "client_flop", "server_flop")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,22 @@ def answer_json(answers: list[ScenarioResult]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A class of clients that cannot take part and was left out.
+
+    Attributes
+    ----------
+    name : str
+    num_clients : int
+    reason : str
+    """
+
+    name: str
+    num_clients: int
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """What was found for one result.
@@ -86,10 +107,14 @@ class Found:
         Plan to protocol.
     simulated : Simulated or None
         None where the closed form answered, or nothing can run.
+    draws : dict or None
+        What a round takes in other draws, see :mod:`fedsim.scenario.replication`; None where
+        nothing can run.
     protection : Protection or None
         What ``[privacy]`` hides.
     laws : Laws or None
         Of learning, where the scenario names some.
+    excluded : tuple of Excluded
     """
 
     answer: AnalyticResult
@@ -97,13 +122,29 @@ class Found:
     choice: Choice
     framework: Callable[[ClientPlan], Protocol]
     simulated: Simulated | None = None
+    draws: dict[str, Any] | None = None
     protection: Protection | None = None
     laws: Laws | None = None
+    excluded: tuple[Excluded, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """``infeasible``, ``failed`` (every round), ``partly`` (some rounds) or ``ok``."""
+        if self.answer.infeasible:
+            return "infeasible"
+        if self.simulated is None or self.simulated.num_failed == 0:
+            return "ok"
+        return "failed" if self.num_succeeded == 0 else "partly"
+
+    @property
+    def num_succeeded(self) -> int:
+        """Rounds to which somebody contributed, where they were simulated."""
+        assert self.simulated is not None
+        return len(self.simulated.round_s) - self.simulated.num_failed
 
 
 def result_table(
-    name: str,
-    framework: str,
+    variant: Variant,
     settings: Settings,
     federation: FederationSpec,
     found: Found,
@@ -112,16 +153,16 @@ def result_table(
 
     Parameters
     ----------
-    name, framework : str
+    variant : Variant
     settings : Settings
         What the result was computed from; it comes back in every class's plan.
     federation : FederationSpec
     found : Found
     """
-    answer, simulated = found.answer, found.simulated
+    answer, framework = found.answer, variant.framework
     table = {
-        **_identity(name, framework, federation, found),
-        "classes": [_class_table(cost, settings) for cost in answer.classes],
+        **_identity(variant, federation, found),
+        "classes": _classes(settings, found),
         "setup": _setup(answer, _setup_seconds(found)),
         "server_per_round": {
             "flop": answer.server_round.server_flop,
@@ -129,22 +170,155 @@ def result_table(
         },
         "server": _server(federation),
         "privacy": privacy_entry(found.protection, federation, answer),
-        "totals": _picked(answer.total, _TOTALS),
-        "wasted": None,
-        "rounds": None,
-        "utilization": None,
-        **_closed_form_times(answer, federation.num_rounds),
+        **dict.fromkeys(("totals", "wasted", "rounds", "utilization", "round_time_s")),
+        **dict.fromkeys(("makespan_s", "energy", "money", "successful_round", "common_draws")),
     }
-    total = answer.total
+    none: dict[str, Any] = {"accuracy": None, "to_target": None, "under_budget": None}
+    lines = notes(framework, settings, found)
+    if answer.infeasible is None:
+        table |= _run_tables(settings, federation, found)
+        learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
+        if absent := learned.pop("absent"):
+            lines.append(f"no accuracy: {absent.rstrip('.')}")
+        none |= learned
+    return table | none | {"exactness": exactness(framework, settings, found), "notes": lines}
+
+
+def _run_tables(settings: Settings, federation: FederationSpec, found: Found) -> dict[str, Any]:
+    """Everything that only what can run has: totals, times, energy, money."""
+    answer, simulated = found.answer, found.simulated
+    if simulated is None:
+        tables = {
+            "totals": picked(answer.total, _TOTALS),
+            **_closed_form_times(answer, federation.num_rounds),
+        }
+    else:
+        tables = simulated_tables(simulated, answer, _TOTALS)
+    spent = _spent(federation, found)
+    tables |= economy_tables(settings.price, federation, spent)
+    money = tables["money"]
+    if money is not None:
+        rounds = economy_tables(settings.price, federation, replace(spent, total=_of_rounds(found)))
+        money["rounds"] = rounds["money"]["total"]
+        money["setup"] = _difference(money["total"], money["rounds"])
+    return _with_intervals(tables, federation.num_rounds, found)
+
+
+def _spent(federation: FederationSpec, found: Found) -> Spent:
+    answer, simulated = found.answer, found.simulated
     if simulated is not None:
-        table |= simulated_tables(simulated, answer, _TOTALS)
         total = simulated_total(simulated, answer)
-    table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
-    notes = list(_notes(framework, settings, found))
-    learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
-    if absent := learned.pop("absent"):
-        notes.append(f"no accuracy: {absent.rstrip('.')}")
-    return table | learned | {"exactness": _exactness(framework, settings, found), "notes": notes}
+        return spent_in_simulation(federation, simulated.result, total)
+    return spent_in_closed_form(
+        federation,
+        [cost.seconds for cost in answer.classes],
+        [cost.round for cost in answer.classes],
+        answer.round_time.mean_s,
+        answer.server_busy_s,
+        answer.total,
+    )
+
+
+def _of_rounds(found: Found) -> LedgerRow:
+    """What all rounds sent, without the set-up."""
+    if found.simulated is not None:
+        rows = found.simulated.result.ledger
+        return rows.total((k, r) for k, r in rows.rows.items() if k.round_index != SETUP_ROUND)
+    total = LedgerRow()
+    total.add(found.answer.total)
+    for name in BYTES:
+        setup = sum(
+            c.client_class.num_clients * getattr(c.setup, name) for c in found.answer.classes
+        )
+        setattr(total, name, getattr(total, name) - setup)
+    return total
+
+
+def _difference(total: float | None, part: float | None) -> float | None:
+    return None if total is None or part is None else max(0.0, total - part)
+
+
+def _with_intervals(tables: dict[str, Any], num_rounds: int, found: Found) -> dict[str, Any]:
+    """The tables with the intervals that the common draws give, and a successful round's cost."""
+    draws, time, makespan = found.draws, tables["round_time_s"], tables["makespan_s"]
+    assert draws is not None
+    num = num_rounds if found.simulated is None else found.num_succeeded
+    spread = found.simulated.round_s.sum() if found.simulated is not None else makespan["mean"]
+    successful = None
+    if num:
+        money = tables["money"]
+        successful = {
+            "num_rounds": num,
+            "time_s": _interval(draws, "round_s", float(spread) / num, num_rounds),
+            "energy_j": _interval(draws, "energy_j", _per(tables["energy"]["total_j"], num), num),
+            "money": _interval(draws, "money", _per(money and money["rounds"], num), num),
+        }
+    for entry in (time, makespan):
+        entry.update(_scaled(successful and successful["time_s"], entry["mean"]))
+    energy = tables["energy"]
+    if energy["total_j"] is not None:
+        energy["interval_95_j"] = list(
+            _scaled(successful and successful["energy_j"], energy["total_j"]).values()
+        )
+    holds = [*draws["ends"], *(["draws"] if len(draws["seeds"]) > 1 else [])]
+    return {
+        **tables,
+        "successful_round": successful,
+        "interval": {"level": 0.95, "holds": holds, "num_seeds": len(draws["seeds"])},
+        "common_draws": draws,
+    }
+
+
+def _per(total: float | None, num: int) -> float | None:
+    return None if total is None else total / num
+
+
+def _interval(
+    draws: dict[str, Any], quantity: str, mean: float | None, num_rounds: int
+) -> dict[str, float | None] | None:
+    """A quantity of one round with its interval; None where it is not known."""
+    if mean is None:
+        return None
+    found = interval_95(draws, quantity, mean, num_rounds) or Interval(mean, mean, mean)
+    return {
+        "mean": mean,
+        "middle": found.middle,
+        # The run itself is one of the draws, and may be an unusual one.
+        "low": min(mean, found.low),
+        "high": None if isinf(found.high) else max(mean, found.high),
+    }
+
+
+def _scaled(interval: dict[str, float | None] | None, mean: float) -> dict[str, float | None]:
+    """The interval of something else that is so much larger throughout."""
+    if interval is None or not interval["mean"]:
+        return {"low": mean, "high": mean}
+    low, high = interval["low"], interval["high"]
+    factor = mean / interval["mean"]
+    assert low is not None
+    # An exact figure stays what it is, to the last bit.
+    return {
+        "low": mean if low == interval["mean"] else low * factor,
+        "high": high if high is None else mean if high == interval["mean"] else high * factor,
+    }
+
+
+def _classes(settings: Settings, found: Found) -> list[dict[str, Any]]:
+    answer = found.answer
+    is_feasible = answer.infeasible is None
+    idle: list[float | None] = [None] * len(answer.classes)
+    if found.simulated is not None:
+        idle = list(idle_fractions(found.simulated))
+    elif is_feasible:
+        round_s = answer.round_time.mean_s
+        idle = [
+            max(0.0, 1 - cost.seconds.total / round_s) if round_s > 0 else 0.0
+            for cost in answer.classes
+        ]
+    return [
+        class_table(cost, settings, is_feasible=is_feasible, idle_fraction=fraction)
+        for cost, fraction in zip(answer.classes, idle, strict=True)
+    ]
 
 
 def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float]:
@@ -159,16 +333,16 @@ def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float
     return wanted, min(float(wanted), used)
 
 
-def _identity(
-    name: str, framework: str, federation: FederationSpec, found: Found
-) -> dict[str, Any]:
+def _identity(variant: Variant, federation: FederationSpec, found: Found) -> dict[str, Any]:
     return {
-        "name": name,
-        "framework": framework,
+        "name": variant.name,
+        "case": variant.case,
+        "axes": dict(variant.axes),
+        "framework": variant.framework,
         "engine_used": found.choice.engine,
         "engine_reason": found.choice.reason,
-        "status": "infeasible" if found.answer.infeasible else "ok",
-        "reason": found.answer.infeasible,
+        "status": found.status,
+        "reason": _reason(found),
         "suggestions": [
             {
                 "who": who,
@@ -177,8 +351,24 @@ def _identity(
             }
             for who, suggestion in found.answer.suggestions
         ],
+        "excluded": [asdict(each) for each in found.excluded],
         "num_rounds": federation.num_rounds,
     }
+
+
+def _reason(found: Found) -> str | None:
+    """Why a result cannot run, or why rounds of it failed."""
+    if found.status in ("infeasible", "ok"):
+        return found.answer.infeasible
+    assert found.simulated is not None
+    num = len(found.simulated.round_s)
+    policy = found.simulated.simulation.policy
+    waited = policy.deadline_s or policy.window_s
+    within = f" within {format_seconds(waited)}" if waited is not None else ""
+    return (
+        f"{found.simulated.num_failed:,} of {num:,} rounds failed: nobody's contribution came"
+        f"{within}"
+    )
 
 
 def _setup_seconds(found: Found) -> float:
@@ -191,7 +381,7 @@ def _setup_seconds(found: Found) -> float:
 def _server(federation: FederationSpec) -> dict[str, Any]:
     server = federation.server
     return {
-        "device": _device(server.device),
+        "device": device_table(server.device),
         "num_accelerators": server.num_accelerators,
         "uplink_bytes_per_s": server.uplink_bytes_per_s,
         "downlink_bytes_per_s": server.downlink_bytes_per_s,
@@ -207,92 +397,11 @@ def _closed_form_times(answer: AnalyticResult, num_rounds: int) -> dict[str, Any
             "p05": time.mean_s,
             "p50": time.mean_s,
             "p95": time.mean_s,
-            "low": time.low_s,
-            "high": time.high_s,
             "compute": time.compute_s,
             "transfer": time.transfer_s,
             "wait": time.wait_s,
         },
-        "makespan_s": {
-            "mean": num_rounds * time.mean_s,
-            "low": num_rounds * time.low_s,
-            "high": num_rounds * time.high_s,
-        },
-    }
-
-
-def _class_table(cost: ClassCost, settings: Settings) -> dict[str, Any]:
-    seconds = cost.seconds
-    return {
-        "name": cost.client_class.name,
-        "num_clients": cost.client_class.num_clients,
-        "plan": _plan_table(cost.client_class, settings),
-        "per_client_round": {
-            **_picked(cost.round, _BYTES),
-            "client_flop": cost.round.client_flop,
-            "server_flop": cost.round.server_flop,
-            "peak_memory_bytes": cost.peak_memory_bytes,
-            "energy_j": cost.energy_j,
-        },
-        "per_client_setup": _picked(cost.setup, _BYTES),
-        "own_round_s": {
-            "total": seconds.total,
-            "client_compute": seconds.client_compute,
-            "server_compute": seconds.server_compute,
-            "messages": seconds.messages,
-            "transfer": seconds.transfer,
-        },
-    }
-
-
-def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]:
-    """The settings of one class in the words of the file, with what a reader derives more from."""
-    plan = client_class.plan
-    training = plan.training
-    model = training.model
-    table = settings.model_dump(
-        mode="json",
-        include={"model", "lora", "workload", "split", "learning", "policy", "privacy"},
-    )
-    table["workload"]["samples_per_client"] = plan.train_epochs[0].num_samples
-    table["workload"]["batch_size"] = plan.batch_size
-    if training.lora is not None:
-        table["lora"]["r"] = training.lora.r
-    else:
-        table["lora"] = None
-    if plan.cut is not None:
-        table["split"]["cut_layer"] = plan.cut.layer
-    trained = [p for p in parameters(training) if p.is_trained]
-    return {
-        **table,
-        "device": _device(client_class.device),
-        "link": _link(client_class.link),
-        "num_trainable": sum(p.num_values for p in trained),
-        "num_adapter_values": sum(p.num_values for p in trained if ".lora_" in p.name),
-        "head_width": training.head.width(model.vocab_size),
-        "num_layers": model.num_layers,
-        "hidden_size": model.hidden_size,
-    }
-
-
-def _device(device: DeviceSpec) -> dict[str, Any]:
-    return {
-        "name": device.name,
-        "is_calibrated": device.is_calibrated,
-        "relative_sigma": device.relative_sigma,
-        "interval_95": list(device.ratios_95("model")),
-        "memory_bytes": device.memory_bytes,
-        "source": device.source,
-    }
-
-
-def _link(link: LinkSpec) -> dict[str, Any]:
-    return {
-        "name": link.name,
-        "uplink_bytes_per_s": link.uplink_bytes_per_s,
-        "downlink_bytes_per_s": link.downlink_bytes_per_s,
-        "round_trip_s": link.round_trip_s,
-        "source": link.source,
+        "makespan_s": {"mean": num_rounds * time.mean_s},
     }
 
 
@@ -302,98 +411,6 @@ def _setup(answer: AnalyticResult, setup_s: float) -> dict[str, Any]:
         name: sum(
             cost.client_class.num_clients * getattr(cost.setup, name) for cost in answer.classes
         )
-        for name in _BYTES
+        for name in BYTES
     }
     return {**sums, "transfer_s": setup_s}
-
-
-def _picked(row: LedgerRow, names: tuple[str, ...]) -> dict[str, int]:
-    return {name: getattr(row, name) for name in names}
-
-
-def _exactness(framework: str, settings: Settings, found: Found) -> dict[str, str]:
-    time = "simulated" if found.answer.round_time.is_exact else "lower_bound"
-    if found.simulated is not None:
-        time = "approximate" if found.simulated.result.approximation else "simulated"
-    workload = settings.workload
-    # Without padding to a fixed length, counts follow the texts: a distribution stands for them.
-    follows_texts = workload.padding != "max_tokens"
-    count = "approximate" if follows_texts else "exact"
-    sends_tokens = framework not in ("fedllm", "kd_fedllm") or (
-        framework == "kd_fedllm" and settings.model.head == "language_model"
-    )
-    payload = count if sends_tokens else "exact"
-    setup = "exact" if framework in ("fedllm", "split_fedllm") else count
-    if found.protection is not None:
-        # No real run masks or adds noise, so none reproduces what that takes.
-        count = "approximate"
-        if found.protection.hides_sums:
-            payload = "approximate"
-            if found.simulated is not None:
-                time = "approximate"
-            elif len(found.answer.classes) > 1:
-                # Its messages wait for the slowest client, which no segment of the round says.
-                time = "lower_bound"
-    return {
-        "uplink_payload_bytes": payload,
-        "downlink_payload_bytes": payload,
-        "uplink_message_bytes": payload,
-        "downlink_message_bytes": payload,
-        "client_flop": count,
-        "server_flop": count,
-        "peak_memory_bytes": "approximate",
-        "energy_j": "simulated",
-        "setup": setup,
-        "totals": count if found.simulated is None else "simulated",
-        "round_time_s": time,
-        "makespan_s": time,
-    }
-
-
-def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
-    notes: list[str] = []
-    answer = found.answer
-    if found.simulated is not None:
-        notes.extend(_simulation_notes(found, found.simulated))
-    elif not answer.round_time.is_exact:
-        notes.append(f"time is a lower bound: {answer.round_time.why}")
-    if settings.workload.padding != "max_tokens":
-        notes.append(
-            "lengths of texts are drawn from a distribution, and one order of them stands for all "
-            "rounds: counts that follow the texts are approximate"
-        )
-    if framework != "kd_fedllm" and _uploads_differ(answer):
-        notes.append(
-            "clients send adapters of different shapes: what they cost is counted, how the server "
-            "averages them is not said"
-        )
-    notes.extend(privacy_notes(framework, found.protection))
-    return notes
-
-
-def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
-    notes = [f"simulated by engine '{found.choice.engine}'"]
-    if simulated.result.approximation:
-        notes.append(simulated.result.approximation)
-    num_rounds = simulated.simulation.federation.num_rounds
-    if simulated.interval_rounds < num_rounds:
-        notes.append(
-            f"the 95 % interval was simulated over {simulated.interval_rounds:,} of "
-            f"{num_rounds:,} rounds"
-        )
-    if any(c.client_samples is not None for c in simulated.simulation.federation.classes):
-        notes.append(
-            "what one client costs is given for a client of middling data; totals are of all"
-        )
-    return notes
-
-
-def _uploads_differ(answer: AnalyticResult) -> bool:
-    adapters = set()
-    for cost in answer.classes:
-        plan = cost.client_class.plan
-        part = Part.whole(plan.training.model.num_layers)
-        if plan.cut is not None:
-            part = Part.below(plan.cut.position)
-        adapters.add(adapter_payload(plan.training, part, plan.shares_head))
-    return len(adapters) > 1

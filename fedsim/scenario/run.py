@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log
 from pathlib import Path
 from typing import Any
 
 from fedsim.analytic import AnalyticResult, evaluate
 from fedsim.calibration.profile import Profile
+from fedsim.comparison.result import Result
+from fedsim.comparison.verdict import label, verdicts
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.fleet.trace import TraceEvent
 from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Each, Transfer, leaf_steps
-from fedsim.scenario.document import Document, read_document
+from fedsim.scenario.blind import blind_settings
+from fedsim.scenario.compare import compared
+from fedsim.scenario.crossover import Side, crossovers
+from fedsim.scenario.document import Document, in_another_world, read_document
 from fedsim.scenario.engine import Choice, check_shares, check_traceable, chosen_engine
+from fedsim.scenario.goal_table import GoalTable
 from fedsim.scenario.inspection import Inspected, inspected
 from fedsim.scenario.mistake import refusal
-from fedsim.scenario.result import Found, ScenarioResult, result_table
-from fedsim.scenario.simulated import simulate_result, traced_events
+from fedsim.scenario.replication import Case, common_draws
+from fedsim.scenario.result import Excluded, Found, ScenarioResult, result_table
+from fedsim.scenario.simulated import Simulated, simulate_result, traced_events
 
 __all__ = ["Question", "Weighed", "read_scenario", "run_scenario"]
 
@@ -33,13 +41,17 @@ class Weighed:
     Attributes
     ----------
     inspected : Inspected
+        Without the classes that were left out.
     closed_form : AnalyticResult
     choice : Choice
+    excluded : tuple of Excluded
+        Classes whose clients cannot hold the plan, where the policy leaves them out.
     """
 
     inspected: Inspected
     closed_form: AnalyticResult
     choice: Choice
+    excluded: tuple[Excluded, ...] = ()
 
 
 class Question:
@@ -54,44 +66,98 @@ class Question:
     profile : Profile or None
     weighed : list of Weighed
         One a result.
+    world : list of Weighed, optional
+        The same in the world that ``goal.instead_of`` describes.
 
     Attributes
     ----------
     entries : list of Inspected
         Their inputs.
+    warnings : list of str
+        Settings that change nothing.
     """
 
-    def __init__(self, document: Document, profile: Profile | None, weighed: list[Weighed]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        profile: Profile | None,
+        weighed: list[Weighed],
+        world: list[Weighed] | None = None,
+    ) -> None:
         self.document = document
         self.profile = profile
         self.entries = [each.inspected for each in weighed]
+        self.warnings = blind_settings(document, self.entries)
         self._weighed = weighed
+        self._world = world
 
-    def answer(self, progress: Progress | None = None) -> ScenarioResult:
+    def answer(
+        self, progress: Progress | None = None, num_seeds: int | None = None
+    ) -> ScenarioResult:
         """Compute all results.
 
         Parameters
         ----------
         progress : callable, optional
             Called with each result's name and number ahead of its computation.
+        num_seeds : int, optional
+            Draws of each simulated result, instead of the number that its work allows.
         """
         first = self.entries[0].settings
+        results = [
+            _result(self.document.file, entry, number, progress, num_seeds)
+            for number, entry in enumerate(self._weighed)
+        ]
+        worlds = None
+        if self._world is not None:
+            worlds = {
+                entry.inspected.variant.name: _result(
+                    self.document.file, other, number, progress, num_seeds
+                )
+                for number, (entry, other) in enumerate(
+                    zip(self._weighed, self._world, strict=True), len(results)
+                )
+            }
         profile = self.profile
         return ScenarioResult(
             {
                 "file": self.document.file,
                 "question": first.question,
+                "goal": first.goal.model_dump(mode="json"),
                 "seed": first.seed,
                 "engine": first.engine,
                 "profile": None
                 if profile is None
                 else {"name": profile.file.name, "sha256": profile.sha256},
-                "results": [
-                    _result(self.document.file, entry, number, progress)
-                    for number, entry in enumerate(self._weighed)
-                ],
+                "warnings": self.warnings,
+                **compared(first.goal, results, worlds),
+                "would_change": self._crossovers(first.goal, results),
+                "results": results,
             }
         )
+
+    def _crossovers(self, goal: GoalTable, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What would turn the answer over, from the closed form where it answers."""
+        results = [Result(table) for table in tables]
+        key = goal.least[0]
+        verdict = next((v for v in verdicts(results) if v.metric.key == key), None)
+        if verdict is None or len(verdict.ranking) < 2 or goal.first or goal.instead_of:
+            return []
+        by_name = {entry.inspected.variant.name: entry for entry in self._weighed}
+        sides = []
+        for rank in verdict.ranking:
+            entry = by_name[rank.result.name]
+            if entry.choice.engine != "analytic" or not entry.closed_form.round_time.is_exact:
+                return []
+            target = rank.result.table["to_target"] if verdict.target is not None else None
+            rounds = target["rounds"]["mean"] if target else 1.0
+            sides.append(Side(entry.inspected, label(rank.result, results), rounds))
+        found = [
+            each
+            for more in sides[1:]
+            for each in crossovers(key, sides[0], more, to_target=verdict.target is not None)
+        ]
+        return sorted(found, key=lambda each: abs(log(each["factor"])))
 
     def check_traceable(self) -> None:
         """Refuse a trace of this question, if there cannot be one.
@@ -137,7 +203,10 @@ class Question:
 
 
 def run_scenario(
-    path: str | Path, overrides: Iterable[str] = (), engine: str | None = None
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    engine: str | None = None,
+    num_seeds: int | None = None,
 ) -> ScenarioResult:
     """Answer a scenario.
 
@@ -149,13 +218,15 @@ def run_scenario(
         ``section.key=value``, as for ``--set``.
     engine : str, optional
         Instead of the file's.
+    num_seeds : int, optional
+        Draws of each simulated result, instead of the number that its work allows.
 
     Raises
     ------
     ScenarioError
         With a line for every mistake in the file.
     """
-    return read_scenario(path, overrides, engine).answer()
+    return read_scenario(path, overrides, engine).answer(num_seeds=num_seeds)
 
 
 def read_scenario(
@@ -166,7 +237,29 @@ def read_scenario(
     if engine is not None:
         document.table["engine"] = engine
     entries, profile = inspected(document)
-    return Question(document, profile, _weighed(document.file, entries))
+    weighed = _weighed(document.file, entries)
+    return Question(document, profile, weighed, _world(document, entries))
+
+
+def _world(document: Document, entries: list[Inspected]) -> list[Weighed] | None:
+    """Every result in the world that ``goal.instead_of`` describes, where it does.
+
+    Raises
+    ------
+    ScenarioError
+        If that world makes a mistake, or has other results.
+    """
+    changes = entries[0].settings.goal.instead_of
+    if changes is None:
+        return None
+    other = in_another_world(document, changes)
+    try:
+        found, _ = inspected(other)
+        if [e.variant.case for e in found] != [e.variant.case for e in entries]:
+            raise ScenarioError("it has other results than this one: it may not change a sweep.")
+        return _weighed(document.file, found)
+    except ScenarioError as error:
+        raise ScenarioError(f"{document.file}: [goal] instead_of: {error}") from error
 
 
 def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
@@ -174,14 +267,18 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
     entries, lines = [], []
     for each in found:
         try:
-            answer = _closed_form(each)
+            fitting, answer, excluded = _without_unfit(each, _closed_form(each))
             choice = chosen_engine(
-                each.settings, each.federation, each.policy, each.variant.protocol, answer
+                fitting.settings,
+                fitting.federation,
+                fitting.policy,
+                fitting.variant.protocol,
+                answer,
             )
         except (ScenarioError, ProtocolError) as error:
             lines.append(f"{file}: '{each.variant.name}': {error}")
             continue
-        entries.append(Weighed(each, answer, choice))
+        entries.append(Weighed(fitting, answer, choice, excluded))
     if lines:
         raise refusal(lines)
     try:
@@ -191,37 +288,88 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
     return entries
 
 
-def _result(file: str, entry: Weighed, number: int, progress: Progress | None) -> dict[str, Any]:
+def _without_unfit(
+    entry: Inspected, answer: AnalyticResult
+) -> tuple[Inspected, AnalyticResult, tuple[Excluded, ...]]:
+    """The result without the classes that cannot hold the plan, where the policy says so.
+
+    Where nobody can, or the server cannot, everybody stays: then that is the answer.
+    """
+    unfit = {
+        cost.client_class.name: Excluded(
+            cost.client_class.name,
+            cost.client_class.num_clients,
+            f"needs {cost.peak_memory_bytes:,} B of memory a client and "
+            f"'{cost.client_class.device.name}' has {cost.client_class.device.memory_bytes:,} B",
+        )
+        for cost in answer.classes
+        if not cost.fits
+    }
+    if not entry.settings.policy.exclude_unfit or not unfit or len(unfit) == len(answer.classes):
+        return entry, answer, ()
+    federation = replace(
+        entry.federation,
+        classes=tuple(c for c in entry.federation.classes if c.name not in unfit),
+    )
+    fitting = replace(entry, federation=federation)
+    return fitting, _closed_form(fitting), tuple(unfit.values())
+
+
+def _result(
+    file: str, entry: Weighed, number: int, progress: Progress | None, num_seeds: int | None
+) -> dict[str, Any]:
     each, variant = entry.inspected, entry.inspected.variant
     if progress is not None:
         progress(variant.name, number)
-    simulated = None
-    if entry.choice.engine != "analytic":
-        try:
-            simulated = simulate_result(
-                entry.choice,
-                each.federation,
-                variant.protocol,
-                each.policy,
-                each.settings.seed,
-            )
-        except ScenarioError as error:
-            raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
+    try:
+        simulated, draws = _simulated(entry, num_seeds)
+    except ScenarioError as error:
+        raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
     return result_table(
-        variant.name,
-        variant.framework,
+        variant,
         each.settings,
         each.federation,
         Found(
-            entry.closed_form,
-            _setup_seconds(each),
-            entry.choice,
-            variant.protocol,
-            simulated,
-            each.protection,
-            each.laws,
+            answer=entry.closed_form,
+            setup_s=_setup_seconds(each),
+            choice=entry.choice,
+            framework=variant.protocol,
+            simulated=simulated,
+            draws=draws,
+            protection=each.protection,
+            laws=each.laws,
+            excluded=entry.excluded,
         ),
     )
+
+
+def _simulated(
+    entry: Weighed, num_seeds: int | None
+) -> tuple[Simulated | None, dict[str, Any] | None]:
+    """The run, where it is simulated, and what a round takes in other draws."""
+    each = entry.inspected
+    if entry.closed_form.infeasible is not None:
+        return None, None
+    simulated = None
+    if entry.choice.engine != "analytic":
+        simulated = simulate_result(
+            entry.choice,
+            each.federation,
+            each.variant.protocol,
+            each.policy,
+            each.settings.seed,
+        )
+    case = Case(
+        each.federation,
+        each.variant.protocol,
+        each.policy,
+        each.settings.price,
+        each.settings.seed,
+        entry.closed_form,
+        entry.choice,
+        each.federation_at,
+    )
+    return simulated, common_draws(case, simulated and simulated.result, num_seeds)
 
 
 def _closed_form(entry: Inspected) -> AnalyticResult:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from fedsim.scenario.goal_table import GoalTable
 from fedsim.scenario.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
 from fedsim.scenario.key import Table, key
 from fedsim.scenario.price_table import PriceTable
@@ -19,6 +20,9 @@ class Settings(Table):
     """Everything that one result is computed from, but for the framework."""
 
     question: str = key("label", description="What is asked", min_length=1, max_length=500)
+    goal: GoalTable = key(
+        "label", default=GoalTable(), description="The question, for the program that answers it"
+    )
     seed: int = key(
         "cost", "time", "learning", default=0, ge=0, lt=2**63, description="Of all that is drawn"
     )

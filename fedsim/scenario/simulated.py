@@ -7,7 +7,7 @@ simulation's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet import Simulation, SimulationResult, prepare
+from fedsim.fleet.energy import amounts_of
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER, SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.engine import Choice
-from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
 __all__ = [
     "Simulated",
+    "idle_fractions",
+    "run_engine",
     "simulate_result",
     "simulated_tables",
     "simulated_total",
     "traced_events",
 ]
 
-#: Client-rounds over which the interval is simulated again at both of its ends.
-_INTERVAL_CLIENT_ROUNDS: Final = 200_000
 _WASTED: Final = (
     "uplink_payload_bytes",
     "downlink_payload_bytes",
@@ -46,7 +46,7 @@ _WASTED: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """One simulation and its interval.
+    """One simulation.
 
     Attributes
     ----------
@@ -54,18 +54,16 @@ class Simulated:
     result : SimulationResult
     round_s : ndarray
         Each round from the end of the one before to its own [s].
-    low, high : float
-        Ends of the 95 % interval of the mean, as ratios to it.
-    interval_rounds : int
-        Rounds over which the ratios were found.
     """
 
     simulation: Simulation
     result: SimulationResult
     round_s: NDArray[np.float64]
-    low: float
-    high: float
-    interval_rounds: int
+
+    @property
+    def num_failed(self) -> int:
+        """Rounds to which nobody contributed."""
+        return int((self.result.rounds.num_used == 0).sum())
 
 
 def simulate_result(
@@ -75,24 +73,11 @@ def simulate_result(
     policy: PolicySpec,
     seed: int,
 ) -> Simulated:
-    """Simulate, and once more with all devices at both ends of their intervals.
-
-    The draws are the same, so the difference is the devices' alone.
-    """
+    """Draw a federation and simulate it."""
     simulation = prepare(federation, framework, policy, seed)
-    result = _run(choice, simulation)
+    result = run_engine(choice, simulation)
     round_s = np.diff(np.concatenate(([result.setup_s], result.rounds.end_s)))
-    asked = max(1, policy.num_asked(federation.num_clients))
-    num = min(federation.num_rounds, max(1, _INTERVAL_CLIENT_ROUNDS // asked))
-    middle = float(round_s[:num].mean())
-    ratios = []
-    for end in (0, 1):
-        other = _at_end(federation, end, num)
-        found = _run(choice, prepare(other, framework, policy, seed))
-        spent = float(found.rounds.end_s[-1]) - found.setup_s
-        ratios.append(spent / num / middle if middle > 0 else 1.0)
-    # Where waiting is for the clock or for absent clients, faster devices may change nothing.
-    return Simulated(simulation, result, round_s, min(1.0, *ratios), max(1.0, *ratios), num)
+    return Simulated(simulation, result, round_s)
 
 
 def traced_events(
@@ -108,7 +93,8 @@ def traced_events(
     return des.simulate(simulation, keeps_trace=True).trace or ()
 
 
-def _run(choice: Choice, simulation: Simulation) -> SimulationResult:
+def run_engine(choice: Choice, simulation: Simulation) -> SimulationResult:
+    """Run the engine that was chosen."""
     # Imported late: the closed form needs neither SimPy nor numba.
     if choice.engine == "des":
         from fedsim import des
@@ -117,22 +103,6 @@ def _run(choice: Choice, simulation: Simulation) -> SimulationResult:
     from fedsim import scale
 
     return scale.simulate(simulation, num_sampled=choice.num_sampled)
-
-
-def _at_end(federation: FederationSpec, end: int, num_rounds: int) -> FederationSpec:
-    """The same with every device at one end of its interval."""
-
-    def moved(device: DeviceSpec) -> DeviceSpec:
-        ratio = device.ratios_95("model")[end]
-        seconds = {name: ratio * value for name, value in device.seconds_per_unit.items()}
-        return replace(device, seconds_per_unit=seconds)
-
-    return replace(
-        federation,
-        classes=tuple(replace(c, device=moved(c.device)) for c in federation.classes),
-        server=replace(federation.server, device=moved(federation.server.device)),
-        num_rounds=num_rounds,
-    )
 
 
 def simulated_total(found: Simulated, answer: AnalyticResult) -> LedgerRow:
@@ -151,7 +121,6 @@ def simulated_tables(
     rounds, round_s = result.rounds, found.round_s
     mean = float(round_s.mean())
     compute, transfer = float(rounds.compute_s.mean()), float(rounds.transfer_s.mean())
-    makespan = result.makespan_s
     ledger = result.ledger
     total = simulated_total(found, answer)
     wasted = ledger.total((k, r) for k, r in ledger.rows.items() if k.outcome != "used")
@@ -164,7 +133,7 @@ def simulated_tables(
             "num_used": int(rounds.num_used.sum()),
             "num_late": int(rounds.num_late.sum()),
             "num_lost": int(rounds.num_lost.sum()),
-            "num_failed": int((rounds.num_used == 0).sum()),
+            "num_failed": found.num_failed,
         },
         "utilization": _utilization(found),
         "round_time_s": {
@@ -172,19 +141,25 @@ def simulated_tables(
             "p05": p05,
             "p50": p50,
             "p95": p95,
-            "low": mean * found.low,
-            "high": mean * found.high,
             "compute": compute,
             "transfer": transfer,
             # Where rounds overlap, the parts of one may be longer than the time between two.
             "wait": _rest(mean, compute + transfer),
         },
-        "makespan_s": {
-            "mean": makespan,
-            "low": makespan * found.low,
-            "high": makespan * found.high,
-        },
+        "makespan_s": {"mean": result.makespan_s},
     }
+
+
+def idle_fractions(found: Simulated) -> list[float]:
+    """By class: share of the time of its clients' rounds that they wait for others."""
+    fractions = []
+    for number, client_class in enumerate(found.simulation.federation.classes):
+        rows = (r for k, r in found.result.ledger.rows.items() if k.party == client_class.name)
+        busy = amounts_of(rows)
+        idle_s = found.result.idle_s[number]
+        spent_s = idle_s + busy.compute_s + busy.uplink_s + busy.downlink_s + busy.idle_s
+        fractions.append(idle_s / spent_s if spent_s > 0 else 0.0)
+    return fractions
 
 
 def _rest(mean: float, parts: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from fedsim.errors import ScenarioError, nearest
 from fedsim.protocol import FRAMEWORKS
-from fedsim.scenario.document import Document, merged
+from fedsim.scenario.document import Document, key_path, merged, nested
 from fedsim.scenario.framework import Framework, find_framework
+from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, shown, table_type, validation_mistakes
 from fedsim.scenario.settings import OVERRIDABLE, CaseTable, Settings
 
-__all__ = ["MAX_RESULTS", "Variant", "variants"]
+__all__ = ["MAX_RESULTS", "Variant", "reads", "variants"]
 
 #: A sweep of more results is a mistyped one; a scenario answers in seconds.
 MAX_RESULTS: Final = 10_000
@@ -44,6 +45,8 @@ class Variant:
         The framework's function.
     table : mapping
         Base, overridden by the case and its swept values.
+    axes : mapping
+        Swept keys with its values.
     """
 
     name: str
@@ -51,18 +54,31 @@ class Variant:
     framework: str
     protocol: Framework
     table: Mapping[str, Any]
+    axes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def variants(document: Document) -> tuple[list[Variant], list[str]]:
     """All variants of a file, and a line for each mistake in its cases."""
     cases, lines = _cases(document)
+    # A value on the command line takes the place of the values that a file sweeps.
+    cases = [
+        case.model_copy(
+            update={"sweep": {k: v for k, v in case.sweep.items() if k not in document.overridden}}
+        )
+        for case in cases
+    ]
     lines.extend(_blind_overrides(document, cases))
     num_results = sum(prod(len(axis) for axis in case.sweep.values()) for case in cases)
     if num_results > MAX_RESULTS:
         text = f"{num_results:,} results; allowed: at most {MAX_RESULTS:,}. Sweep fewer values."
         return [], [*lines, Mistake("[[case]] sweep", "", text).line(document.file)]
     base = {k: v for k, v in document.table.items() if k != "case"}
-    found = [variant for case in cases for variant in _unrolled(case, base, document.folder)]
+    found: list[Variant] = []
+    for case in cases:
+        try:
+            found.extend(_unrolled(case, base, document.folder))
+        except ScenarioError as error:
+            lines.append(f"{document.file}: [[case]] '{case.name}': {error}")
     if lines and not found:
         # Without a usable case the base tables are still checked: all mistakes are told at once.
         found = [Variant("", "", "fedllm", FRAMEWORKS["fedllm"], base)]
@@ -140,6 +156,8 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _unknown_axis(name: str) -> str:
     """What is wrong with the key that an axis changes; empty if nothing is."""
+    if name.startswith("fleet.class."):
+        return _unknown_class_key(name)
     *path, last = name.split(".")
     leaves = list(_leaf_keys())
     if name in leaves:
@@ -150,6 +168,18 @@ def _unknown_axis(name: str) -> str:
         (f" Did you mean {key!r}?" for key in leaves if key.rpartition(".")[2] == last), ""
     )
     return f"no such key to sweep; allowed: {', '.join(allowed)}.{hint}"
+
+
+def _unknown_class_key(name: str) -> str:
+    """What is wrong with the key of a class; which classes there are is for the file to say."""
+    path = key_path(name)
+    allowed = list(key_names(ClassTable))
+    if len(path) < 4:
+        return (
+            "name a class and a key of it: fleet.class.NAME.KEY with one of "
+            f"{', '.join(allowed)}.{nearest(path[-1], allowed)}"
+        )
+    return ""
 
 
 def _leaf_keys() -> Iterator[str]:
@@ -179,17 +209,11 @@ def _unrolled(case: CaseTable, base: Mapping[str, Any], folder: Path) -> Iterato
     for values in itertools.product(*axes.values()):
         swept = table
         for name, value in zip(axes, values, strict=True):
-            swept = merged(swept, _nested(name, value))
+            swept = merged(swept, nested(name, value))
         texts = [f"{label}={_text(v)}" for label, v in zip(labels, values, strict=True)]
         name = f"{case.name} {', '.join(texts)}".rstrip()
-        yield Variant(name, case.name, case.framework, protocol, swept)
-
-
-def _nested(name: str, value: Any) -> dict[str, Any]:
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    table: dict[str, Any] = value
-    return table
+        at = dict(zip(axes, values, strict=True))
+        yield Variant(name, case.name, case.framework, protocol, swept, at)
 
 
 def _labels(names: list[str]) -> list[str]:
@@ -208,17 +232,17 @@ def _text(value: object) -> str:
 def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str]:
     """A ``--set`` that would change nothing is refused, or nobody would notice."""
     for key in sorted(document.overridden):
-        readers = [case for case in cases if _reads(case.framework, key)]
+        readers = [case for case in cases if reads(case.framework, key)]
         if cases and not readers:
             yield f"{document.file}: --set {key}: no case of this file reads it."
-        elif cases and all(_covers(case, key.split(".")) for case in readers):
+        elif cases and all(_covers(case, list(key_path(key))) for case in readers):
             yield (
                 f"{document.file}: --set {key}: every case that reads {key} gives it itself, so "
                 "this would change nothing; edit the cases instead."
             )
 
 
-def _reads(framework: str, key: str) -> bool:
+def reads(framework: str, key: str) -> bool:
     """Whether a framework's costs can depend on a key; a user's own may depend on any."""
     if key.startswith("split."):
         return framework not in ("fedllm", "kd_fedllm")
@@ -228,8 +252,6 @@ def _reads(framework: str, key: str) -> bool:
 
 
 def _covers(case: CaseTable, path: list[str]) -> bool:
-    if ".".join(path) in case.sweep:
-        return True
     value: Any = case.model_dump()
     for part in path:
         if not isinstance(value, Mapping) or value.get(part) is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import exp, inf, sqrt
 
 from fedsim.errors import ScenarioError
+from fedsim.spec.device import Z95
 
-__all__ = ["LinkSpec", "RateTrace", "loss_limited_bytes_per_s"]
+__all__ = ["LinkSpec", "RateTrace", "loss_limited_bytes_per_s", "rates_at_end"]
 
 _SEGMENT_BYTES = 1448
 #: sqrt(3/2): every segment acknowledged, losses periodic.
@@ -84,6 +85,9 @@ class LinkSpec:
         not known.
     uplink_j_per_byte, downlink_j_per_byte : float or None
         Energy that goes with every message byte, beside that [J/B]; None where it is not known.
+    uplink_sigma, downlink_sigma : float
+        Standard deviation of the logarithm of a fleet's typical rate around this one: 0 where the
+        user gave or measured it.
     source : str
     """
 
@@ -101,6 +105,8 @@ class LinkSpec:
     receive_power_w: float | None = None
     uplink_j_per_byte: float | None = None
     downlink_j_per_byte: float | None = None
+    uplink_sigma: float = 0.0
+    downlink_sigma: float = 0.0
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -120,6 +126,11 @@ class LinkSpec:
                 raise ScenarioError(
                     f"link '{self.name}': {field} = {getattr(self, field)}; allowed: 0 or more."
                 )
+        for field in ("uplink_sigma", "downlink_sigma"):
+            if not 0 <= getattr(self, field) <= 5:
+                raise ScenarioError(
+                    f"link '{self.name}': {field} = {getattr(self, field)}; allowed: 0 to 5."
+                )
         if not 0 <= self.loss_probability < 1:
             raise ScenarioError(
                 f"link '{self.name}': loss_probability = {self.loss_probability}; allowed: 0 to "
@@ -130,6 +141,19 @@ class LinkSpec:
                 f"link '{self.name}': payload_fraction = {self.payload_fraction}; "
                 "allowed: above 0, up to 1."
             )
+
+
+def rates_at_end(link: LinkSpec, end: int) -> tuple[float, float]:
+    """Factors on both rates, up and down, at one end of their 95 % interval.
+
+    Parameters
+    ----------
+    link : LinkSpec
+    end : int
+        0 for the fastest, 1 for the slowest.
+    """
+    sign = Z95 if end == 0 else -Z95
+    return exp(sign * link.uplink_sigma), exp(sign * link.downlink_sigma)
 
 
 def loss_limited_bytes_per_s(loss_probability: float, round_trip_s: float) -> float:

@@ -1,7 +1,8 @@
 """Access links by name: published typical rates and round trips.
 
 Decides what a published rate means to the transfer model, which adds headers and slow start
-itself. One value stands for each link; how links spread around it is not here.
+itself. One value stands for each link, with how far a fleet's own typical rate may be from it; how
+the clients of one fleet spread is not here.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def link(name: str) -> LinkSpec:
         downlink_bytes_per_s=parse_bytes_per_s(rate["downlink"]),
         round_trip_s=(parse_seconds(round_trip["low"]) + parse_seconds(round_trip["high"])) / 2,
         payload_fraction=_PAYLOAD_FRACTION[rate["counts"]],
+        uplink_sigma=entry["spread"]["sigma"],
+        downlink_sigma=entry["spread"]["sigma"],
         source=(
             f"{entry['description']}; {rate['statistic']} rates ({rate['mark']}: {rate['source']});"
             f" round trip ({round_trip['mark']}: {round_trip['source']})"

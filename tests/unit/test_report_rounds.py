@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pytest
 from rich.console import Console
 
-from fedsim.report.answer import Result
+from fedsim.comparison.result import Result
 from fedsim.report.figure import figure
 from fedsim.report.scenario_report import scenario_report
 from fedsim.scenario import run_scenario

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fedsim.report.answer import Result
-from fedsim.report.verdict import Verdict, verdicts
+from fedsim.comparison.result import Result
+from fedsim.comparison.verdict import Verdict, verdicts
 from scenarios import SMALL, answered, changed
 
 

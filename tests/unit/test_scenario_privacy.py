@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from fedsim.errors import ScenarioError
-from fedsim.report.answer import results_of
-from fedsim.report.claim import break_even_ranks, claims
+from fedsim.comparison.result import results_of
+from fedsim.comparison.claim import break_even_ranks, claims
 from fedsim.report.scenario_report import scenario_report
 from fedsim.scenario import read_scenario, run_scenario
 from fedsim.scenario.document import merged

@@ -5,6 +5,7 @@ Reads the published JSON and nothing else, so an answer written yesterday is sho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,9 +49,55 @@ class Result:
         return str(self.table["framework"])
 
     @property
+    def status(self) -> str:
+        """``ok``, ``partly`` (some rounds failed), ``failed`` (all did) or ``infeasible``."""
+        return str(self.table["status"])
+
+    @property
     def is_feasible(self) -> bool:
-        """Whether it can run as planned."""
-        return bool(self.table["status"] == "ok")
+        """Whether it can run as planned, successfully or not."""
+        return self.status != "infeasible"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether it takes part in comparisons: what never succeeds wins nothing."""
+        return self.status in ("ok", "partly")
+
+    @property
+    def case(self) -> str:
+        """Name of its case."""
+        return str(self.table.get("case") or self.name.partition(" ")[0])
+
+    @property
+    def axes(self) -> Mapping[str, Any]:
+        """Swept keys with this result's values."""
+        axes: Mapping[str, Any] = self.table.get("axes") or {}
+        return axes
+
+    def values_without(self, keys: tuple[str, ...] = ()) -> str:
+        """Its swept values but for some keys: ``r=8, cut_layer=4``."""
+        return ", ".join(
+            f"{key.rpartition('.')[2]}={value if isinstance(value, str) else json.dumps(value)}"
+            for key, value in self.axes.items()
+            if key not in keys
+        )
+
+    @property
+    def successful_round(self) -> Mapping[str, Any]:
+        """What a round that succeeds takes: ``time_s``, ``energy_j``, ``money``, with intervals."""
+        found: Mapping[str, Any] = self.table.get("successful_round") or {}
+        return found
+
+    @property
+    def draws(self) -> Mapping[str, Any]:
+        """What a round takes in the draws that all results share."""
+        draws: Mapping[str, Any] = self.table.get("common_draws") or {}
+        return draws
+
+    @property
+    def excluded(self) -> Sequence[Mapping[str, Any]]:
+        """Classes of clients that cannot take part and were left out."""
+        return list(self.table.get("excluded") or ())
 
     @property
     def is_lower_bound(self) -> bool:
@@ -141,6 +188,25 @@ class Result:
         return plan
 
     @property
+    def samples_per_client(self) -> float:
+        """Private samples of a client in a round, in the mean over clients."""
+        total = sum(
+            table["num_clients"] * table["plan"]["workload"]["samples_per_client"]
+            for table in self.classes
+        )
+        return float(total / self.num_clients)
+
+    @property
+    def memory_margin(self) -> float:
+        """How far predicted peaks of its clients may be off, as a share of them."""
+        return float(max(table.get("memory_margin") or 0.0 for table in self.classes))
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether it fits into memory only as long as the predicted peak is not too low."""
+        return bool(self.table.get("memory_fit") == "tight")
+
+    @property
     def num_clients(self) -> int:
         """All clients."""
         return sum(table["num_clients"] for table in self.classes)
@@ -185,21 +251,9 @@ class Result:
         return max(int(table["per_client_round"]["peak_memory_bytes"]) for table in self.classes)
 
     @property
-    def case(self) -> str:
-        """The name without swept values."""
-        return self.name.partition(" ")[0] if self.swept else self.name
-
-    @property
-    def swept(self) -> dict[str, str]:
-        """Swept keys with their values, read from the name: ``split r=1, cut_layer=4``."""
-        values = self.name.partition(" ")[2]
-        pairs = [part.partition("=") for part in values.split(", ")] if "=" in values else []
-        return {key: value for key, _, value in pairs}
-
-    @property
     def round_time(self) -> Mapping[str, float]:
         """Seconds of a round, by part and with their interval."""
-        time: Mapping[str, float] = self.table["round_time_s"]
+        time: Mapping[str, float] = self.table["round_time_s"] or {}
         return time
 
     def _mean(self, group: str, quantity: str) -> float:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedsim.report.answer import Result
+from fedsim.comparison.result import Result
 from fedsim.units import format_bytes, format_flop
 
-__all__ = ["driver"]
+__all__ = ["bottleneck", "reason"]
 
 _VALUE_BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
-def driver(result: Result, metric: str) -> str:
+def reason(result: Result, metric: str) -> str:
     """Why a result costs what it costs, or an empty text where nothing is known.
 
     Parameters
@@ -35,9 +35,14 @@ def driver(result: Result, metric: str) -> str:
     sentence: str = _DRIVERS[result.framework](table["plan"], metric)
     if metric in ("bytes", "flop") and sentence and result.privacy:
         sentence += f", and {_hiding(result, metric, table['name'])}"
-    if sentence and len({repr(c["plan"]) for c in result.classes}) > 1:
+    if sentence and len({repr(_work(c["plan"])) for c in result.classes}) > 1:
         return f"{sentence} (class '{table['name']}'; other classes have other plans)"
     return sentence
+
+
+def _work(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan trains and sends, whoever does it."""
+    return {name: value for name, value in plan.items() if name not in ("device", "link")}
 
 
 def _explaining_class(result: Result, metric: str) -> Mapping[str, Any]:
@@ -56,13 +61,52 @@ def _hiding(result: Result, metric: str, name: str) -> str:
     return f"privacy {'adds' if num_bytes >= 0 else 'saves'} {format_bytes(abs(num_bytes))}"
 
 
+#: A shared resource that is busy for more than this share of the rounds' time sets their pace.
+_BUSY: Final = 0.8
+#: Clients that wait for more than this share of a round wait for somebody.
+_IDLE: Final = 0.2
+_RESOURCES: Final = {
+    "uplink": "the server's uplink",
+    "downlink": "the server's downlink",
+    "accelerators": "the server's accelerators",
+}
+
+
+def bottleneck(result: Result) -> str:
+    """What sets the pace of a result's rounds, in words; empty where nothing stands out.
+
+    A resource of the server that is nearly always busy; else the class that the others wait for;
+    else clients that are slower than most of their class.
+    """
+    known = {name: share for name, share in result.utilization.items() if share}
+    if known:
+        busiest = max(known, key=lambda name: known[name])
+        if known[busiest] >= _BUSY:
+            verb = "are" if busiest == "accelerators" else "is"
+            return f"{_RESOURCES[busiest]} {verb} {100 * known[busiest]:.0f} % busy"
+    idle = {table["name"]: table.get("idle_fraction") or 0.0 for table in result.classes}
+    waiting = sum(t["num_clients"] * idle[t["name"]] for t in result.classes) / result.num_clients
+    if waiting < _IDLE or result.num_clients < 2:
+        return ""
+    slowest = min(idle, key=lambda name: idle[name])
+    who = "its slowest clients set"
+    if len(idle) > 1:
+        is_all = idle[slowest] < _IDLE
+        who = f"class '{slowest}' sets" if is_all else f"the slowest of class '{slowest}' set"
+    return f"{who} the pace, and in the mean a client waits {100 * waiting:.0f} % of a round"
+
+
 def _time(result: Result) -> str:
     time = result.round_time
-    part = max(("compute", "transfer", "wait"), key=lambda name: time[name])
-    if time["mean"] <= 0:
+    if not time or time["mean"] <= 0:
         return ""
+    part = max(("compute", "transfer", "wait"), key=lambda name: time[name])
     words = {"compute": "computing", "transfer": "sending", "wait": "waiting"}
-    return f"{100 * time[part] / time['mean']:.0f} % of its round is {words[part]}"
+    share = f"{100 * time[part] / time['mean']:.0f} % of its round is {words[part]}"
+    what = bottleneck(result)
+    if part == "wait" and what:
+        return f"{what} ({share})"
+    return f"{share}; {what}" if what else share
 
 
 #: Parts of a sum in words.

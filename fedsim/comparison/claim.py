@@ -15,8 +15,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-from fedsim.report.answer import Result, framework_label
+from fedsim.comparison.result import Result, framework_label
 
 __all__ = ["Claim", "break_even_ranks", "claims"]
 
@@ -37,6 +38,10 @@ class Claim:
     text: str
     holds: bool | None
     evidence: str
+
+    def table(self) -> dict[str, Any]:
+        """As in the JSON."""
+        return {"claim": self.text, "holds": self.holds, "evidence": self.evidence}
 
 
 def claims(results: Sequence[Result]) -> list[Claim]:

@@ -1,0 +1,114 @@
+"""What each figure of an answer claims to be, and what a reader must know of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedsim.analytic import AnalyticResult
+from fedsim.protocol.operation import Part
+from fedsim.protocol.payload import adapter_payload
+from fedsim.scenario.protection import privacy_notes
+from fedsim.scenario.replication import is_drawn
+from fedsim.scenario.settings import Settings
+from fedsim.scenario.simulated import Simulated
+
+if TYPE_CHECKING:
+    from fedsim.scenario.result import Found
+
+__all__ = ["exactness", "notes"]
+
+
+def exactness(framework: str, settings: Settings, found: Found) -> dict[str, str]:
+    """What each quantity claims to be."""
+    time = "simulated" if found.answer.round_time.is_exact else "lower_bound"
+    if found.simulated is not None:
+        time = "approximate" if found.simulated.result.approximation else "simulated"
+    workload = settings.workload
+    # Without padding to a fixed length, counts follow the texts: a distribution stands for them.
+    follows_texts = workload.padding != "max_tokens"
+    count = "approximate" if follows_texts else "exact"
+    sends_tokens = framework not in ("fedllm", "kd_fedllm") or (
+        framework == "kd_fedllm" and settings.model.head == "language_model"
+    )
+    payload = count if sends_tokens else "exact"
+    setup = "exact" if framework in ("fedllm", "split_fedllm") else count
+    if found.protection is not None:
+        # No real run masks or adds noise, so none reproduces what that takes.
+        count = "approximate"
+        if found.protection.hides_sums:
+            payload = "approximate"
+            if found.simulated is not None:
+                time = "approximate"
+            elif len(found.answer.classes) > 1:
+                # Its messages wait for the slowest client, which no segment of the round says.
+                time = "lower_bound"
+    return {
+        "uplink_payload_bytes": payload,
+        "downlink_payload_bytes": payload,
+        "uplink_message_bytes": payload,
+        "downlink_message_bytes": payload,
+        "client_flop": count,
+        "server_flop": count,
+        "peak_memory_bytes": "approximate",
+        "energy_j": "simulated",
+        "setup": setup,
+        "totals": count if found.simulated is None else "simulated",
+        "round_time_s": time,
+        "makespan_s": time,
+    }
+
+
+def notes(framework: str, settings: Settings, found: Found) -> list[str]:
+    """What a reader must know of one result, as sentences without their full stop."""
+    lines: list[str] = []
+    answer = found.answer
+    if found.simulated is not None:
+        lines.extend(_simulation_notes(found, found.simulated))
+    elif not answer.round_time.is_exact:
+        lines.append(f"time is a lower bound: {answer.round_time.why}")
+    if settings.workload.padding != "max_tokens":
+        lines.append(
+            "lengths of texts are drawn from a distribution, and one order of them stands for all "
+            "rounds: counts that follow the texts are approximate"
+        )
+    if framework != "kd_fedllm" and _uploads_differ(answer):
+        lines.append(
+            "clients send adapters of different shapes: what they cost is counted, how the server "
+            "averages them is not said"
+        )
+    lines.extend(privacy_notes(framework, found.protection))
+    return lines
+
+
+def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
+    notes = [f"simulated by engine '{found.choice.engine}'"]
+    if simulated.result.approximation:
+        notes.append(simulated.result.approximation)
+    simulation, draws = simulated.simulation, found.draws or {}
+    num_rounds = simulation.federation.num_rounds
+    replicated = draws.get("num_rounds", num_rounds)
+    if replicated < num_rounds:
+        notes.append(
+            f"the 95 % interval was simulated over {replicated:,} of {num_rounds:,} rounds"
+        )
+    if is_drawn(simulation.federation, simulation.policy) and len(draws.get("seeds", ())) < 2:
+        notes.append(
+            "one draw of the clients: the 95 % interval does not hold what other draws would "
+            "give; --seeds 5 draws it five times"
+        )
+    if any(c.client_samples is not None for c in simulated.simulation.federation.classes):
+        notes.append(
+            "what one client costs is given for a client of middling data; totals are of all"
+        )
+    return notes
+
+
+def _uploads_differ(answer: AnalyticResult) -> bool:
+    adapters = set()
+    for cost in answer.classes:
+        plan = cost.client_class.plan
+        part = Part.whole(plan.training.model.num_layers)
+        if plan.cut is not None:
+            part = Part.below(plan.cut.position)
+        adapters.add(adapter_payload(plan.training, part, plan.shares_head))
+    return len(adapters) > 1
