@@ -188,6 +188,7 @@ def _policy(draw: st.DrawFn, mode: str, num_clients: int) -> PolicySpec:
         "clients_per_round": working,
         "retries": draw(st.integers(0, 2)),
         "retry_after_s": draw(st.sampled_from([0.0, 0.5, 3.0])),
+        "failure_timeout_s": draw(st.sampled_from([None, None, 0.0, 0.5, 9.0])),
         "selection": draw(st.sampled_from(["random", "resource"])),
         "simulates_setup": draw(st.booleans()),
     }

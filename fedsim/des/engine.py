@@ -11,7 +11,7 @@ import numpy as np
 import simpy
 
 from fedsim.des.agenda import SERVER, HorizonPassed
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.attendance import Attendance
 from fedsim.des.buffered import BufferedMode
 from fedsim.des.free_running import FreeRunning

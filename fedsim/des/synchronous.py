@@ -10,7 +10,7 @@ import simpy
 from numpy.typing import NDArray
 
 from fedsim.des.agenda import SERVER
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.attendance import PATIENCE_S
 from fedsim.des.gathering import Gathering
 from fedsim.des.luck import Luck

@@ -88,7 +88,7 @@ class Client:
     def leave(self, _: simpy.Event) -> None:
         """Stop whatever it is at: it is not available any more."""
         if self.worker is not None:
-            self.worker.lose()
+            self.worker.leave()
 
 
 class World:
@@ -171,6 +171,10 @@ class World:
             self._parts[segment] = segment_parts(self.simulation, segment)
         return self._parts[segment]
 
+    def client_id(self, index: int) -> str:
+        """What a client is called."""
+        return self.simulation.population.client_id(index)
+
     def startup_s(self, client: Client, message: Message) -> float:
         """Delay ahead of a message's flow that starts up now [s]."""
         rates = self.rates[client.class_index]
@@ -188,6 +192,20 @@ class World:
         seconds = startup_seconds(message.message_bytes, goodput, client.round_trip_s, link)
         client.startup_s[key] = seconds
         return seconds
+
+    def alone_s(self, client: Client, message: Message) -> tuple[float, float]:
+        """Startup and flow of a message at factor 1, with nobody else there [s]."""
+        link = self.simulation.federation.classes[client.class_index].link
+        rate, side = (
+            (client.uplink, self.uplink) if message.is_up else (client.downlink, self.downlink)
+        )
+        goodput = min(rate, side.capacity) * link.payload_fraction
+        startup_s = startup_seconds(message.message_bytes, goodput, client.round_trip_s, link)
+        return startup_s, message.message_bytes / goodput
+
+    def transfer_s(self, client: Client, message: Message) -> float:
+        """All of a message's way at factor 1, with nobody else there [s]."""
+        return sum(self.alone_s(client, message)) + client.round_trip_s / 2
 
     def once(
         self, round_index: int, book_index: int, segment: int, num_used: int

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on
-from fedsim.fleet.parts import failure_offsets, startup_times
+from fedsim.fleet.parts import startup_times, work_until_failure
 from fedsim.fleet.simulation import Simulation
 from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
 from fedsim.scale.stages import Kind, Program, Stage
@@ -169,7 +169,7 @@ class SampledSegment:
         extra_s = _extra(task, sample, found)
         done_s, stop_s = task.alone_s + extra_s, np.full(num, np.inf)
         if task.can_fail:
-            stop_s = failure_offsets(
+            stop_s = work_until_failure(
                 self._simulation, task.round_index, task.clients, 0, task.alone_s
             )
         closed_s, outcome, last_used = _gathered(
