@@ -118,7 +118,7 @@ class FreeRunning(ABC):
         line.num_asked, line.num_lost = self._num_asked, self._num_lost
         line.num_late = self._num_late
         self._num_asked = self._num_late = self._num_lost = 0
-        self.log.lines.append(line)
+        self.log.add(line)
 
     def follow_up(self, taken: list[Iteration]) -> None:
         """Let the clients of an aggregated buffer go on."""

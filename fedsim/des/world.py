@@ -143,6 +143,7 @@ class World:
         self.once_busy_s = 0.0
         self._tasks: dict[int, list[Task]] = {}
         self._parts: dict[int, Parts] = {}
+        self._seconds: dict[tuple[str, int], float] = {}
 
     def tasks(self, segment: int) -> list[Task]:
         """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
@@ -207,23 +208,28 @@ class World:
         """All of a message's way at factor 1, with nobody else there [s]."""
         return sum(self.alone_s(client, message)) + client.round_trip_s / 2
 
+    def _server_s(self, step: Compute, num_used: int) -> float:
+        """What the server's work takes for so many contributions; worked out once [s]."""
+        key = step.label, num_used
+        if key not in self._seconds:
+            federation = self.simulation.federation
+            training, device = federation.server_plan.training, federation.server.device
+            self._seconds[key] = operation_seconds(step.operation, training, device, num_used)
+        return self._seconds[key]
+
     def once(
         self, round_index: int, book_index: int, segment: int, num_used: int
     ) -> Generator[simpy.Event, Any, float]:
         """Let the server work once for what was gathered; the seconds that it takes."""
         each = self.round[segment]
         assert isinstance(each, Once)
-        plan, device = (
-            self.simulation.federation.server_plan,
-            self.simulation.federation.server.device,
-        )
-        total_s = 0.0
+        plan, total_s = self.simulation.federation.server_plan, 0.0
         for times, step in leaf_steps(each.steps):
             start_s = self.agenda.now
             tally = Tally(start_s)
             tally.executions = times
             if isinstance(step, Compute):
-                one_s = operation_seconds(step.operation, plan.training, device, num_used)
+                one_s = self._server_s(step, num_used)
                 tally.compute_s = tally.server_s = times * one_s
             if tally.compute_s > 0:
                 yield Timeout(self.agenda, tally.compute_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsim.fleet.endless import LAST_S
 from fedsim.scale.agenda_kernel import Agenda, pop, push, with_room
 from fedsim.scale.attempt_kernel import enter_sums, notice_s, try_again
 from fedsim.scale.compiled import borrowed, compiled
@@ -80,8 +81,9 @@ def run_events(
         entries, times, size = agenda
         what, c, stamp = entries[0, 2], entries[0, 3], entries[0, 4]
         now = times[0]
-        if now > setting.horizon_s:
-            sums.totals[HORIZON] = 1.0
+        if now > setting.horizon_s or now > LAST_S:
+            sums.totals[HORIZON] = 2.0 if now > LAST_S else 1.0
+            sums.totals[CLOSED] = now
             return
         if what == DEADLINE:
             break

@@ -137,7 +137,7 @@ class Sums(NamedTuple):
     executions, cut_bytes, cut_payload : ndarray of int64, shape (V, S, 3)
     totals : ndarray, shape (4,)
         When the gathering closed [s]; seconds of service; seconds of the accelerators that are
-        over [s]; 1 if the horizon was passed.
+        over [s]; 1 if the horizon was passed, 2 if clocks run off.
     numbers : ndarray of int64, shape (5,)
         Pending clients, contributions, the last of them, events, visits.
     visit_numbers : ndarray of int64, shape (?, 6)

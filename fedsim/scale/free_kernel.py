@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsim.fleet.endless import LAST_S
 from fedsim.scale.agenda_kernel import Agenda, pop, push, ticks, with_room
 from fedsim.scale.attempt_kernel import enter_sums, notice_s, try_again
 from fedsim.scale.candidate_kernel import add, discard, pick
@@ -80,6 +81,7 @@ from fedsim.scale.walk_kernel import (
 __all__ = [
     "DRAWS",
     "EMPTY",
+    "ENDLESS",
     "HORIZON_PASSED",
     "MAX_LOSSES",
     "ROOM",
@@ -93,7 +95,7 @@ __all__ = [
 ]
 
 #: Why the loop came back.
-SERVER_EVENT, DRAWS, ROOM, EMPTY, HORIZON_PASSED, STUCK = range(6)
+SERVER_EVENT, DRAWS, ROOM, EMPTY, HORIZON_PASSED, STUCK, ENDLESS = range(7)
 #: After this many clients in a row that were lost, no contribution is hoped for any more.
 MAX_LOSSES = 10_000
 
@@ -132,6 +134,8 @@ def run_free(
             return EMPTY, 0, agenda
         what, c, stamp = entries[0, 2], entries[0, 3], entries[0, 4]
         now = times[0]
+        if now > LAST_S:
+            return ENDLESS, 0, agenda
         if now > setting.horizon_s:
             return HORIZON_PASSED, 0, agenda
         pop(agenda)

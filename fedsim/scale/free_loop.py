@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fedsim.draws import purpose_key
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals
+from fedsim.fleet.endless import endless
 from fedsim.fleet.parts import Parts, round_factors, work_until_failure
 from fedsim.fleet.simulation import VISIT, Simulation
 from fedsim.scale.agenda_kernel import empty_agenda, push, with_room
@@ -20,6 +21,7 @@ from fedsim.scale.event_state import CLOSED, EVENTS, LATE, NUM_VISITS, SERVED_S,
 from fedsim.scale.free_kernel import (
     DRAWS,
     EMPTY,
+    ENDLESS,
     HORIZON_PASSED,
     MAX_LOSSES,
     ROOM,
@@ -200,6 +202,8 @@ class FreeLoop:
                 self._make_room()
             elif reason == HORIZON_PASSED:
                 raise HorizonError
+            elif reason == ENDLESS:
+                raise endless(float(self._agenda[1][0]))
             else:
                 raise ScenarioError(_nobody(self.now) if reason == EMPTY else _STUCK)
 

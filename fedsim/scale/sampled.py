@@ -81,7 +81,7 @@ class _Sample:
     task : SegmentTask
         The smaller network's.
     order : ndarray of int64, shape (m,)
-        All rows by rank: by how many mini-batches, then by what they take alone.
+        All rows by rank: by what they take alone.
     ranks : ndarray of int64, shape (n,)
         Of the sample, ascending.
     rows : ndarray of int64, shape (n,)
@@ -167,13 +167,11 @@ class SampledSegment:
         sample = self._sample(task)
         found = run_segment(sample.task)
         extra_s = _extra(task, sample, found)
-        done_s, stop_s = task.alone_s + extra_s, np.full(num, np.inf)
+        done_s, stop_s, noticed_s = task.alone_s + extra_s, np.full(num, np.inf), np.zeros(num)
         if task.can_fail:
-            stop_s = work_until_failure(
-                self._simulation, task.round_index, task.clients, 0, task.alone_s
-            )
+            stop_s, noticed_s = self._failures(task, done_s)
         closed_s, outcome, last_used = _gathered(
-            task, np.where(done_s > stop_s, np.inf, done_s), stop_s
+            task, np.where(stop_s < np.inf, np.inf, done_s), stop_s, noticed_s
         )
         end_s = np.minimum(np.minimum(done_s, stop_s), closed_s - task.start_s)
         # Who takes no time at all is through.
@@ -191,12 +189,25 @@ class SampledSegment:
             closed_s, outcome, task.start_s + end_s, last_used, tally, busy_s, found.num_events
         )
 
+    def _failures(self, task: SegmentTask, done_s: Reals) -> tuple[Reals, Reals]:
+        """When clients fail, who wait evenly over their work, and when that is noticed [s].
+
+        From the segment's start; infinite for those who do not fail.
+        """
+        simulation, alone_s = self._simulation, task.alone_s
+        work_s = work_until_failure(simulation, task.round_index, task.clients, 0, alone_s)
+        # Who takes no time at all is through.
+        fails = np.isfinite(work_s) & (alone_s > 0)
+        stop_s = np.full(len(work_s), np.inf)
+        stop_s[fails] = work_s[fails] / alone_s[fails] * done_s[fails]
+        timeout_s = simulation.policy.failure_timeout_s
+        return stop_s, np.maximum(stop_s, alone_s) if timeout_s is None else stop_s + timeout_s
+
     def _sample(self, task: SegmentTask) -> _Sample:
         """Every so many clients by rank, in a network that is smaller by as much."""
         simulation, num = self._simulation, self._num_sampled
         weight = len(task.clients) / num
-        variant = simulation.population.variant_index[task.clients]
-        order = np.lexsort((task.alone_s, variant, self._num_visits[variant]))
+        order = np.argsort(task.alone_s, kind="stable")
         # Both ends are among them: the slowest client ends the round.
         ranks = np.linspace(0, len(order) - 1, num).astype(np.int64)
         rows = np.sort(order[ranks])
@@ -381,12 +392,15 @@ def _extra(task: SegmentTask, sample: _Sample, found: SegmentOutcome) -> Reals:
     return extra_s
 
 
-def _gathered(task: SegmentTask, done_s: Reals, stop_s: Reals) -> tuple[float, Integers, int]:
+def _gathered(
+    task: SegmentTask, done_s: Reals, stop_s: Reals, noticed_s: Reals
+) -> tuple[float, Integers, int]:
     """When the gathering closed, everybody's outcome, and who was the last that counted."""
     num = len(done_s)
     done = task.start_s + done_s
     settled = np.where(np.isfinite(done), done, task.start_s + stop_s)
-    closed = float(settled.max(initial=task.start_s))
+    known = np.where(np.isfinite(done), done, task.start_s + noticed_s)
+    closed = float(known.max(initial=task.start_s))
     if task.awaited < num and int(np.isfinite(done).sum()) >= task.awaited:
         closed = min(closed, float(np.partition(done, task.awaited - 1)[task.awaited - 1]))
     closed = min(closed, task.deadline_s)

@@ -126,8 +126,8 @@ def built_federation(
 def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
     """The policy that the settings describe, or the mistake that keeps it from being built."""
     table = settings.policy
-    renamed = {"deadline": "deadline_s", "window": "window_s", "retry_after": "retry_after_s"}
-    values = {renamed.get(name, name): value for name, value in table}
+    times = ("deadline", "window", "retry_after", "failure_timeout")
+    values = {f"{name}_s" if name in times else name: value for name, value in table}
     try:
         return PolicySpec(**values), []
     except ScenarioError as error:

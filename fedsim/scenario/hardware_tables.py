@@ -290,6 +290,13 @@ class PolicyTable(Table):
         description="How often a client that failed starts over",
     )
     retry_after: Seconds = key("cost", "time", default=0.0, description="Pause ahead of that")
+    failure_timeout: Seconds | None = key(
+        "cost",
+        "time",
+        default=None,
+        description="From a failure to the server's noticing it; when the work would have ended "
+        "without it",
+    )
     simulates_setup: bool = key(
         "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult, ClassCost
+from fedsim.fleet.detection import detection_note
 from fedsim.learning.store import Laws
 from fedsim.ledger import LedgerRow
 from fedsim.protocol.operation import Part
@@ -381,6 +382,7 @@ def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
             f"the 95 % interval was simulated over {simulated.interval_rounds:,} of "
             f"{num_rounds:,} rounds"
         )
+    notes.extend(filter(None, [detection_note(simulated.simulation)]))
     if any(c.client_samples is not None for c in simulated.simulation.federation.classes):
         notes.append(
             "what one client costs is given for a client of middling data; totals are of all"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet import Simulation, SimulationResult, prepare
+from fedsim.fleet.progress import ProgressCallback
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER, SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
@@ -74,13 +75,15 @@ def simulate_result(
     framework: Callable[[ClientPlan], Protocol],
     policy: PolicySpec,
     seed: int,
+    progress: ProgressCallback | None = None,
 ) -> Simulated:
     """Simulate, and once more with all devices at both ends of their intervals.
 
-    The draws are the same, so the difference is the devices' alone.
+    The draws are the same, so the difference is the devices' alone. ``progress`` is told of the
+    first of the three runs' rounds.
     """
     simulation = prepare(federation, framework, policy, seed)
-    result = _run(choice, simulation)
+    result = _run(choice, simulation, progress)
     round_s = np.diff(np.concatenate(([result.setup_s], result.rounds.end_s)))
     asked = max(1, policy.num_asked(federation.num_clients))
     num = min(federation.num_rounds, max(1, _INTERVAL_CLIENT_ROUNDS // asked))
@@ -108,15 +111,17 @@ def traced_events(
     return des.simulate(simulation, keeps_trace=True).trace or ()
 
 
-def _run(choice: Choice, simulation: Simulation) -> SimulationResult:
+def _run(
+    choice: Choice, simulation: Simulation, progress: ProgressCallback | None = None
+) -> SimulationResult:
     # Imported late: the closed form needs neither SimPy nor numba.
     if choice.engine == "des":
         from fedsim import des
 
-        return des.simulate(simulation)
+        return des.simulate(simulation, progress=progress)
     from fedsim import scale
 
-    return scale.simulate(simulation, num_sampled=choice.num_sampled)
+    return scale.simulate(simulation, num_sampled=choice.num_sampled, progress=progress)
 
 
 def _at_end(federation: FederationSpec, end: int, num_rounds: int) -> FederationSpec:

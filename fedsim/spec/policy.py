@@ -14,6 +14,8 @@ __all__ = ["Mode", "PolicySpec", "Selection"]
 Mode = Literal["synchronous", "buffered", "windowed"]
 Selection = Literal["random", "resource", "utility"]
 
+_CENTURY_S = 100 * 365.25 * 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
@@ -115,6 +117,13 @@ class PolicySpec:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ScenarioError(f"policy.{name.removesuffix('_s')}: a positive time is needed.")
+        for name in ("deadline_s", "window_s", "retry_after_s", "failure_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value > _CENTURY_S:
+                raise ScenarioError(
+                    f"policy.{name.removesuffix('_s')} = {value:.3g}; allowed: up to "
+                    f"{_CENTURY_S:,.0f} s, a century."
+                )
 
     def _check_mode(self) -> None:
         needs = {"buffered": "buffer_size", "windowed": "window_s"}
