@@ -17,8 +17,8 @@ class Note(NamedTuple):
     Attributes
     ----------
     kind : str
-    index : int
-        Of the step.
+    place : int
+        Of the step in the task.
     start_s, end_s : float
         [s].
     num_bytes : int
@@ -26,7 +26,7 @@ class Note(NamedTuple):
     """
 
     kind: TraceKind
-    index: int
+    place: int
     start_s: float
     end_s: float
     num_bytes: int
@@ -45,7 +45,7 @@ class Note(NamedTuple):
             round_index=round_index,
             party=party,
             client_index=client_index,
-            step=steps[self.index].label,
+            step=steps[self.place].label,
             attempt=attempt,
             kind=self.kind,
             start_s=self.start_s,

@@ -188,12 +188,13 @@ class Worker:
         self._since_s = self._agenda.now
         if not self._is_there():
             return _Cause.LEFT
+        cause: _Cause
         try:
             yield from self._attempt.go_through(self._task.actions)
         except Failed:
             cause = _Cause.FAILED
         except Interrupt as interrupt:
-            cause = interrupt.cause
+            cause = interrupt.cause  # type: ignore[assignment]
         else:
             return None
         self._attempt.cut()

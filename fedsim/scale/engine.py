@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedsim.fleet.progress import Progress, ProgressCallback
 from fedsim.fleet.simulation import Simulation, SimulationResult
-from fedsim.scale.sampled import check_sampled
+from fedsim.scale.sample_limits import check_sampled
 from fedsim.scale.synchronous import SynchronousRun
 
 __all__ = ["simulate"]

@@ -20,16 +20,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.errors import ScenarioError
-from fedsim.fleet.availability import is_always_on
 from fedsim.fleet.parts import startup_times, work_until_failure
 from fedsim.fleet.simulation import Simulation
 from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
 from fedsim.scale.stages import Kind, Program, Stage
-from fedsim.spec.federation import FederationSpec
-from fedsim.spec.policy import PolicySpec
 
-__all__ = ["SampledSegment", "approximation", "check_sampled"]
+__all__ = ["SampledSegment", "approximation"]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -44,32 +40,6 @@ def approximation(num_sampled: int) -> str:
         f"mini-batches of {num_sampled:,} clients of a round stand for all, on links and "
         "accelerators made smaller by as much; what was cut off is the sample's share"
     )
-
-
-def check_sampled(federation: FederationSpec, policy: PolicySpec) -> None:
-    """Refuse what a sample does not know.
-
-    Raises
-    ------
-    ScenarioError
-        With the key and what to set.
-    """
-    server = federation.server
-    is_shared = federation.server_plan.server_variant == "v2"
-    beyond = {
-        f"policy.mode = '{policy.mode}'": policy.mode != "synchronous",
-        f"policy.retries = {policy.retries}": policy.retries > 0,
-        "availability": not is_always_on(federation),
-        "link.trace": any(c.link.trace is not None for c in federation.classes),
-        f"server.max_batch = {server.max_batch}": server.max_batch > 1,
-        "split.server_order = 'turns'": is_shared and server.order == "turns",
-    }
-    found = [what for what, is_there in beyond.items() if is_there]
-    if found:
-        raise ScenarioError(
-            f"engine = 'sampled' knows no {', '.join(found)}; set engine = \"scale\" with fewer "
-            "clients, rounds or mini-batches, or leave it out."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +111,6 @@ class SampledSegment:
             for s, stage in enumerate(programs[v].stages):
                 if stage.kind in (Kind.UP, Kind.DOWN):
                     self._transfer_s[members, s] = self._alone(v, stage, members)
-        visits = [sum(b.times * (b.stop - b.first) for b in p.blocks) for p in programs]
-        self._num_visits = np.array(visits, dtype=np.int64)
 
     def _alone(self, v: int, stage: Stage, members: Integers) -> Reals:
         """A message of each member of a variant with nobody else there [s]."""

@@ -130,7 +130,7 @@ class StraightSegment:
             # What was still going on then is cut off there; it had no part in who was in time.
             passage = self._pass(task, np.minimum(cut_s, closed_s), work_s)
             end_s = np.minimum(end_s, closed_s)
-        tally = self._tallied(task, passage, outcome)
+        tally = self._tallied(task, passage, outcome, closed_s == task.deadline_s)
         visits = self._visits(task, passage) if task.keeps_visits else None
         num_events = num * (2 + 4 * len(self._kinds))
         return SegmentOutcome(closed_s, outcome, end_s, last_used, tally, 0.0, num_events, visits)
@@ -190,14 +190,16 @@ class StraightSegment:
             done = np.where(_nanoseconds(done) <= _nanoseconds(stop_s), done, np.inf)
         return _Passage(join, leave, unsent, done, stop_s, weak.fails_s(stop_s))
 
-    def _tallied(self, task: SegmentTask, passage: _Passage, outcome: Integers) -> Tally:
+    def _tallied(
+        self, task: SegmentTask, passage: _Passage, outcome: Integers, is_deadline: bool
+    ) -> Tally:
         population = self._simulation.population
         tally = Tally.empty(len(population.variants), self._num_stages)
         tally_attempts(
             task.clients, np.full(len(task.clients), task.start_s), passage.stop_s,
             passage.join_s, passage.leave_s, passage.unsent_bytes, outcome,
             population.variant_index, population.slowdown, task.factors, population.round_trip,
-            self._size, self._table, tally,
+            self._size, self._table, tally, is_deadline,
         )  # fmt: skip
         return tally
 

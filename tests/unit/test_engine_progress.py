@@ -39,7 +39,7 @@ def test_a_run_that_starts_over_does_not_go_back(engine: Any) -> None:
     client = toy_class("c", 400.0, num=4, availability=OnOff(900.0, 900.0))
     simulation = toy_simulation(client, num_rounds=20)
     found = engine.simulate(simulation, progress=lambda done, _: told.append(done))
-    assert found.makespan_s > 4 * 3600, "there was reason to start over"
+    assert found.makespan_s > 3600, "there was reason to start over"
     assert told == list(range(1, 21))
 
 
