@@ -183,7 +183,8 @@ class Dimension:
         """
         units = ladder or self.ladder
         if not math.isfinite(value) or value == 0:
-            base = next(unit for unit in reversed(units) if self.factors[unit] <= 1)
+            small = (unit for unit in reversed(units) if self.factors[unit] <= 1)
+            base = next(small, units[0])
             return f"{float(value):g} {base}"
         magnitude = abs(Fraction(value))
         unit = units[0]

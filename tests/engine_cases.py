@@ -36,6 +36,10 @@ _TRAININGS = (
 )
 
 
+#: Slower for a while; without any rate for a while.
+_TRACES = (RateTrace((0.0, 1.5), (1.0, 0.25), 4.0), RateTrace((0.0, 1.5), (1.0, 0.0), 4.0))
+
+
 def _device(call_s: float) -> DeviceSpec:
     return DeviceSpec("toy", {"num_calls": call_s, "num_messages": call_s / 8}, relative_sigma=0.1)
 
@@ -127,7 +131,7 @@ def _client_class(draw: st.DrawFn, name: str, plan: ClientPlan, most: int) -> Cl
         initial_window_bytes=draw(st.sampled_from([0, 1000])),
         payload_fraction=draw(st.sampled_from([1.0, 0.9])),
         message_s=draw(st.sampled_from([0.0, 0.01])),
-        trace=draw(st.sampled_from([None, None, None, RateTrace((0.0, 1.5), (1.0, 0.25), 4.0)])),
+        trace=draw(st.sampled_from([None, None, None, *_TRACES])),
     )
     sizes: dict[str, Any] = {}
     if draw(st.integers(0, 3)) == 0:
@@ -188,6 +192,7 @@ def _policy(draw: st.DrawFn, mode: str, num_clients: int) -> PolicySpec:
         "clients_per_round": working,
         "retries": draw(st.integers(0, 2)),
         "retry_after_s": draw(st.sampled_from([0.0, 0.5, 3.0])),
+        "failure_timeout_s": draw(st.sampled_from([None, None, 0.0, 0.5, 9.0])),
         "selection": draw(st.sampled_from(["random", "resource"])),
         "simulates_setup": draw(st.booleans()),
     }

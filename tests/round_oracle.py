@@ -33,7 +33,7 @@ class ToyClient:
     startup_s, half_trip_s : float
         Ahead of a flow and behind it.
     failures : mapping
-        Share of the work's time alone at which it fails, by round and attempt.
+        Share of its work, measured by the time alone, at which it fails, by round and attempt.
     """
 
     work_s: float
@@ -64,6 +64,7 @@ class Toy:
     """Synchronous rounds of everybody: ``steps``, a gathering, one call, and ``behind``.
 
     A step is ``"work"``, ``"ask"``, ``"up"`` or ``"down"``; all messages are of one size.
+    ``failure_timeout_s`` is None where a failure is noticed when the work alone would have ended.
     """
 
     clients: Sequence[ToyClient]
@@ -77,6 +78,7 @@ class Toy:
     deadline_s: float | None = None
     retries: int = 0
     retry_after_s: float = 0.0
+    failure_timeout_s: float | None = None
 
 
 @dataclass
@@ -115,9 +117,11 @@ class _Way:
         self.stages = stages
         self.attempt = self.at = self.num_visits = 0
         self.state, self.outcome = "asleep", ""
-        #: When it goes on by itself or is told that it may, and when it fails.
+        #: When it goes on by itself or is told that it may, or is known to be gone.
         self.wakes: Fraction | None = start
-        self.fails: Fraction | None = None
+        #: Stage and share of it at which it fails.
+        self.fails: tuple[int, Fraction] | None = None
+        self.began = start
         self.joined = Fraction(0)
         self.did: list[tuple[str, int, int]] = []
 
@@ -146,7 +150,7 @@ class _Segment:
 
     def run(self, awaited: int, deadline: Fraction | None) -> None:
         """Handle whatever is first by nanosecond and rank until the server goes on."""
-        while len(self.those("used")) < awaited and self.those(""):
+        while len(self.those("used")) < awaited and self._pending():
             _, _, time, what, which = min(self._events(deadline))
             margin = abs(float(time * 10**9 % 1) - 0.5)
             self.answer.margin_ns = min(self.answer.margin_ns, margin)
@@ -162,11 +166,17 @@ class _Segment:
                     self._tell(c, time)
                 self._release(self.services[which], time)
             elif what == "fails":
-                self._stop(which, time, "lost")
+                self._fail(which, time)
+            elif self.ways[which].state == "gone":
+                self.ways[which].state, self.ways[which].wakes = "noticed", None
             else:
                 self._go_on(which, time)
         for c in self.those(""):
             self._stop(c, self.closed, "late")
+
+    def _pending(self) -> bool:
+        """Whether anybody is at work, for all that the server knows."""
+        return bool(self.those("")) or any(w.state == "gone" for w in self.ways.values())
 
     def those(self, outcome: str) -> list[int]:
         """Clients with an outcome; an empty one where nothing is decided."""
@@ -180,8 +190,9 @@ class _Segment:
         for c, way in self.ways.items():
             if way.wakes is not None:
                 found.append((way.wakes, c, "wakes", c))
-            if way.fails is not None:
-                found.append((way.fails, c + 0.5, "fails", c))
+            if way.fails is not None and way.fails[0] == way.at:
+                moment = self._failure(c, way.fails[1], rates)
+                found += [] if moment is None else [(moment, c + 0.5, "fails", c)]
         if deadline is not None:
             found.append((deadline, inf, "deadline", -1))
         return [(nanosecond(t), rank, t, what, c) for t, rank, what, c in found]
@@ -202,15 +213,41 @@ class _Segment:
             self.answer.busy_s += sent if resource == _RESOURCES["ask"] else 0
         self.clock = max(self.clock, time)
 
-    def _alone(self, c: int) -> Fraction:
-        """What the segment takes a client with nobody else there."""
+    def _failure(self, c: int, share: Fraction, rates: dict[int, Fraction]) -> Fraction | None:
+        """When a client has done a share of the stage in hand, as things stand."""
+        way = self.ways[c]
+        if way.state == "waiting":
+            assert way.wakes is not None
+            return way.wakes - (1 - share) * way.stages[way.at][1]
+        if c in self.flows:
+            left = self.flows[c][1] - (1 - share) * way.stages[way.at][1]
+            return self.clock + left / rates[c]
+        for service in self.services:
+            if c in service.members:
+                return service.start + share * (service.end - service.start)
+        return None
+
+    def _alone(self, c: int) -> list[Fraction]:
+        """What each stage takes a client with nobody else there."""
         server, client = self.toy.server, self.toy.clients[c]
         rates = {
             "up": min(client.up_bytes_per_s, server.up_bytes_per_s or inf),
             "down": min(client.down_bytes_per_s, server.down_bytes_per_s or inf),
         }
-        stages = self.ways[c].stages
-        return sum((n / Fraction(rates.get(what, 1)) for what, n, _ in stages), Fraction(0))
+        return [n / Fraction(rates.get(what, 1)) for what, n, _ in self.ways[c].stages]
+
+    def _weakness(self, c: int) -> tuple[int, Fraction] | None:
+        """Stage, and share of it, at which a client's attempt fails."""
+        way = self.ways[c]
+        share = self.toy.clients[c].failures.get((self.place[0], way.attempt))
+        if share is None or self.place[1] == BEHIND:
+            return None
+        left = Fraction(share) * sum(self._alone(c), Fraction(0))
+        for place, alone in enumerate(self._alone(c)):
+            if left < alone:
+                return place, left / alone
+            left -= alone
+        return None
 
     def _tell(self, c: int, now: Fraction) -> None:
         self.ways[c].state, self.ways[c].wakes = "told", now
@@ -219,10 +256,8 @@ class _Segment:
         """Through with one stage: the next ones, up to one that takes time."""
         way = self.ways[c]
         if way.state == "asleep":
-            way.at, way.num_visits, way.did = 0, 0, []
-            share = self.toy.clients[c].failures.get((self.place[0], way.attempt))
-            if share is not None and self.place[1] != BEHIND:
-                way.fails = now + Fraction(share) * self._alone(c)
+            way.at, way.num_visits, way.did, way.began = 0, 0, [], now
+            way.fails = self._weakness(c)
         else:
             self._finish(c, now)
         way.wakes = None
@@ -279,6 +314,20 @@ class _Segment:
         self.answer.visits.append((place, float(way.joined), float(now)))
         way.num_visits += 1
 
+    def _fail(self, c: int, now: Fraction) -> None:
+        """Lose an attempt; the server learns of it in time."""
+        way, toy = self.ways[c], self.toy
+        noticed = max(now, way.began + sum(self._alone(c), Fraction(0)))
+        if toy.failure_timeout_s is not None:
+            noticed = now + Fraction(toy.failure_timeout_s)
+        self._stop(c, now, "")
+        _enter(self.answer, way, "lost")
+        if way.attempt < toy.retries:
+            way.attempt += 1
+            way.wakes = noticed + Fraction(toy.retry_after_s)
+        else:
+            way.state, way.outcome, way.wakes = "gone", "lost", noticed
+
     def _stop(self, c: int, now: Fraction, outcome: str) -> None:
         """Cut a client off wherever it is."""
         way = self.ways[c]
@@ -289,13 +338,9 @@ class _Segment:
             self._withdraw(c, now)
         has_begun = way.state != "asleep"
         way.state, way.wakes, way.fails = "asleep", None, None
-        if has_begun:
+        if has_begun and outcome:
             _enter(self.answer, way, outcome)
-        if outcome == "lost" and way.attempt < self.toy.retries:
-            way.attempt += 1
-            way.wakes = now + Fraction(self.toy.retry_after_s)
-        else:
-            way.outcome = outcome
+        way.outcome = outcome
 
     def _withdraw(self, c: int, now: Fraction) -> None:
         way, size = self.ways[c], self.toy.message_bytes

@@ -24,7 +24,10 @@ class Request:
         Index, the rank of ``done``.
     own_s, shared_s : float
         What a batch pays for each request, and once [s].
+    share : float
+        Of its work after which its client fails; 1 for one that does not.
     done : Signal
+        Handled when its work is through, or its client fails.
     is_done : bool
         True from the moment at which the work was through.
     served_s : float
@@ -40,13 +43,17 @@ class Request:
         "own_s",
         "served_s",
         "service",
+        "share",
         "shared_s",
     )
 
-    def __init__(self, client: int, own_s: float, shared_s: float, done: Signal) -> None:
+    def __init__(
+        self, client: int, own_s: float, shared_s: float, done: Signal, share: float = 1.0
+    ) -> None:
         self.client = client
         self.own_s = own_s
         self.shared_s = shared_s
+        self.share = share
         self.done = done
         self.is_done = False
         self.is_cancelled = False
@@ -59,8 +66,8 @@ class Request:
 class Accelerators(Protocol):
     """What a client sees of them."""
 
-    def request(self, client: int, own_s: float, shared_s: float) -> Request:
-        """Ask for work from now on."""
+    def request(self, client: int, own_s: float, shared_s: float, share: float = 1.0) -> Request:
+        """Ask for work from now on, or for the share of it after which the client fails."""
         ...
 
     def cancel(self, request: Request) -> None:
@@ -109,9 +116,9 @@ class Queue:
         self._waiting: list[tuple[int, int, int, Request]] = []
         self._services: dict[_Service, None] = {}
 
-    def request(self, client: int, own_s: float, shared_s: float) -> Request:
+    def request(self, client: int, own_s: float, shared_s: float, share: float = 1.0) -> Request:
         """Ask for work; one that finds an accelerator free starts at once, alone."""
-        request = Request(client, own_s, shared_s, Signal(self._agenda))
+        request = Request(client, own_s, shared_s, Signal(self._agenda), share)
         if self._num_free:
             self._num_free -= 1
             self._serve([request])
@@ -144,9 +151,12 @@ class Queue:
     def _serve(self, requests: list[Request]) -> None:
         service = _Service(requests, self._agenda.now)
         self._services[service] = None
+        seconds = sum(r.own_s for r in requests) + max(r.shared_s for r in requests)
         for request in requests:
             request.service = service
-        seconds = sum(r.own_s for r in requests) + max(r.shared_s for r in requests)
+            if request.share < 1:
+                fails_s = service.start_s + request.share * seconds
+                request.done.fire(fails_s, request.client + 0.5)
         self._agenda.call_at(service.start_s + seconds, SERVER, partial(self._end, service))
 
     def _end(self, service: _Service, _: simpy.Event) -> None:
@@ -157,7 +167,8 @@ class Queue:
             if not request.is_cancelled:
                 request.is_done = True
                 request.served_s = now_s - service.start_s
-                request.done.fire(now_s, request.client)
+                if request.share == 1:
+                    request.done.fire(now_s, request.client)
         self._release(service)
 
     def _release(self, service: _Service) -> None:
@@ -194,11 +205,11 @@ class Sharing:
         self._num_present = self._num_arrivals = 0
         self._by_end: list[tuple[float, int, Request]] = []
 
-    def request(self, client: int, own_s: float, shared_s: float) -> Request:
-        """Ask for work from now on."""
-        request = Request(client, own_s, shared_s, Signal(self._agenda))
+    def request(self, client: int, own_s: float, shared_s: float, share: float = 1.0) -> Request:
+        """Ask for work from now on, or for the share of it after which the client fails."""
+        request = Request(client, own_s, shared_s, Signal(self._agenda), share)
         self._advance(self._agenda.now)
-        request.end = self._virtual + own_s + shared_s
+        request.end = self._virtual + share * (own_s + shared_s)
         self._num_arrivals += 1
         self._num_present += 1
         heappush(self._by_end, (request.end, self._num_arrivals, request))
@@ -210,7 +221,7 @@ class Sharing:
         if request.is_done:
             return
         self._advance(self._agenda.now)
-        alone_s = request.own_s + request.shared_s
+        alone_s = request.share * (request.own_s + request.shared_s)
         request.served_s = min(max(alone_s - (request.end - self._virtual), 0.0), alone_s)
         request.is_cancelled = True
         self._leave()
@@ -253,7 +264,7 @@ class Sharing:
             self._advance(end_s)
             request = heappop(self._by_end)[2]
             request.is_done = True
-            request.served_s = request.own_s + request.shared_s
+            request.served_s = request.share * (request.own_s + request.shared_s)
             request.done.fire(self._clock_s, request.client)
             self._leave()
             end_s = self._next_end_s()

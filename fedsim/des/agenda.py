@@ -16,6 +16,8 @@ import simpy
 from simpy.core import EmptySchedule
 from simpy.events import NORMAL, EventPriority
 
+from fedsim.fleet.endless import LAST_S, endless
+
 __all__ = ["SERVER", "Agenda", "Alarm", "HorizonPassed", "Signal", "nanoseconds"]
 
 #: Rank of the server's own events.
@@ -132,12 +134,14 @@ class Agenda(simpy.Environment):
         ------
         HorizonPassed
             At the first event beyond the horizon.
+        ScenarioError
+            At one for which there will never be time.
         """
-        entries, horizon_s = self._entries, self._horizon_s
+        entries, horizon_s = self._entries, min(self._horizon_s, LAST_S)
         while entries:
             _, self.rank, _, self._now, event = heappop(entries)
             if self._now > horizon_s:
-                raise HorizonPassed
+                raise endless(self._now) if self._now > LAST_S else HorizonPassed
             self.num_events += 1
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:

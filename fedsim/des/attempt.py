@@ -7,23 +7,25 @@ was finished.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from math import floor
+from functools import partial
+from math import floor, inf
 from typing import Any, Final, assert_never
 
 import simpy
 from simpy import Timeout
 
 from fedsim.des.accelerators import Request
+from fedsim.des.assignment import Assignment
 from fedsim.des.books import Tally
 from fedsim.des.link import Flow
-from fedsim.des.luck import Luck
+from fedsim.des.note import Note
+from fedsim.des.stamina import Failed, Stamina
 from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Stream, Task
 from fedsim.des.world import Client, World
-from fedsim.fleet.trace import TraceEvent, TraceKind
+from fedsim.fleet.trace import TraceKind
 from fedsim.ledger import Outcome
 
-__all__ = ["Assignment", "Attempt", "Events"]
+__all__ = ["Attempt", "Events"]
 
 Events = Generator[simpy.Event, Any, None]
 
@@ -41,30 +43,6 @@ _ACCELERATORS: Final = 2
 _ROUNDING: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What some clients are asked to do.
-
-    Attributes
-    ----------
-    round_index : int
-        The round, or the client's own iteration; 0 in the set-up.
-    book_index : int
-        Round under which it stands in the ledger.
-    segment : int
-    luck : Luck or None
-        None in the set-up, which nobody's luck touches.
-    may_fail : bool
-        Whether drop-outs are drawn.
-    """
-
-    round_index: int
-    book_index: int
-    segment: int
-    luck: Luck | None
-    may_fail: bool
-
-
 class Attempt:
     """A client on its way through a task.
 
@@ -78,6 +56,8 @@ class Attempt:
         From 0.
     slowness : float
         Slowdown times the round's factor, on the client's computing.
+    work_s : float
+        What it does until it fails, by what that takes alone; infinite if it does not [s].
     """
 
     __slots__ = (
@@ -96,6 +76,7 @@ class Attempt:
         "_sent_bytes",
         "_since_s",
         "_slowness",
+        "_stamina",
         "_tallies",
         "_task",
         "_world",
@@ -110,6 +91,7 @@ class Attempt:
         assignment: Assignment,
         number: int,
         slowness: float,
+        work_s: float = inf,
     ) -> None:
         self.number = number
         self._world = world
@@ -118,8 +100,9 @@ class Attempt:
         self._task = task
         self._assignment = assignment
         self._slowness = slowness
+        self._stamina = Stamina(work_s)
         self._tallies: list[Tally | None] = [None] * len(task.steps)
-        self._notes: list[tuple[TraceKind, int, float, float, int]] = []
+        self._notes: list[Note] = []
         self._num_visits = self._sent_bytes = 0
         self._doing = ""
         self._action: ClientWork | ServerWork | Message | None = None
@@ -141,25 +124,15 @@ class Attempt:
             self._tallies,
         )
         if world.trace is not None:
-            party = world.simulation.population.client_id(self._client.index)
+            steps, index = self._task.steps, self._client.index
             world.trace.extend(
-                TraceEvent(
-                    round_index=assignment.round_index,
-                    party=party,
-                    client_index=self._client.index,
-                    step=self._task.steps[index].label,
-                    attempt=self.number,
-                    kind=kind,
-                    start_s=start_s,
-                    end_s=end_s,
-                    num_bytes=num_bytes,
-                    outcome=outcome,
-                )
-                for kind, index, start_s, end_s, num_bytes in self._notes
-            )
+                note.event(assignment.round_index, world.client_id(index), index, steps,
+                           self.number, outcome)
+                for note in self._notes
+            )  # fmt: skip
 
     def go_through(self, actions: tuple[Action, ...]) -> Events:
-        """Events of some actions, one after the other."""
+        """Events of some actions, one after the other; raises :class:`Failed` in between."""
         for action in actions:
             match action:
                 case Message():
@@ -180,7 +153,7 @@ class Attempt:
         tally = self._enter(_COMPUTING, work)
         seconds = work.times * (work.one_s * self._slowness)
         if seconds > 0:
-            yield Timeout(self._agenda, seconds)
+            yield from self._spend(seconds)
             tally.compute_s += seconds
         tally.executions += work.times
         self._note("compute", work.index)
@@ -189,9 +162,12 @@ class Attempt:
         tally = self._enter(_ASKING, work)
         world = self._world
         self._joined_s = world.agenda.now
-        request = world.accelerators.request(self._client.index, work.own_s, work.shared_s)
+        share = self._stamina.share(work.own_s + work.shared_s)
+        request = world.accelerators.request(self._client.index, work.own_s, work.shared_s, share)
         self._request = request
         yield request.done
+        if share < 1:
+            raise Failed
         tally.executions += 1
         self._leave_accelerators(tally, request)
 
@@ -202,15 +178,24 @@ class Attempt:
 
     def _stream(self, stream: Stream) -> Events:
         """Pack, then compute and send at once, then let the server unpack."""
-        agenda = self._agenda
+        agenda, stamina = self._agenda, self._stamina
         yield from self._pack(stream.message)
         self._beside, self._beside_since_s = stream.works, agenda.now
-        seconds = [work.times * (work.one_s * self._slowness) for work in stream.works]
-        done_s = agenda.now + sum(seconds)
+        seconds = sum(work.times * (work.one_s * self._slowness) for work in stream.works)
+        done_s = agenda.now + seconds
         for work in stream.works:
             if self._tallies[work.index] is None:
                 self._tallies[work.index] = Tally(agenda.now)
+        if seconds > self._world.transfer_s(self._client, stream.message):
+            # The longer one is the work, and the other is hidden behind it.
+            share = stamina.share(seconds)
+            if share < 1:
+                worker, rank = self._client.worker, self._client.index + 0.5
+                assert worker is not None
+                agenda.call_at(agenda.now + share * seconds, rank, partial(worker.fail, self))
+            self._stamina = Stamina(inf)
         yield from self._send(stream.message)
+        self._stamina = stamina
         self._action = None
         if done_s > agenda.now:
             yield Timeout(agenda, done_s - agenda.now)
@@ -222,32 +207,47 @@ class Attempt:
         tally = self._enter(_PACKING, message)
         seconds = message.client_s * self._slowness if message.is_up else message.server_s
         if seconds > 0:
-            yield Timeout(self._agenda, seconds)
+            yield from self._spend(seconds)
             self._book_packing(tally, message, seconds, is_server=not message.is_up)
 
     def _unpack(self, message: Message) -> Events:
         seconds = message.server_s if message.is_up else message.client_s * self._slowness
         if seconds > 0:
             tally = self._enter(_UNPACKING, message)
-            yield Timeout(self._agenda, seconds)
+            yield from self._spend(seconds)
             self._book_packing(tally, message, seconds, is_server=message.is_up)
 
     def _send(self, message: Message) -> Events:
         agenda = self._agenda
         tally = self._enter(_TRANSFERRING, message)
         self._sent_bytes = 0
-        startup_s = self._world.startup_s(self._client, message)
-        if startup_s > 0:
-            yield Timeout(agenda, startup_s)
-        flow = self._join(message)
+        startup_s, share = self._world.startup_s(self._client, message), 1.0
+        if self._stamina.is_endless:
+            if startup_s > 0:
+                yield Timeout(agenda, startup_s)
+        else:
+            alone_startup_s, flow_s = self._world.alone_s(self._client, message)
+            yield from self._spend(startup_s, alone_startup_s)
+            share = self._stamina.share(flow_s)
+        flow = self._join(message, share)
         yield flow.done
+        if share < 1:
+            raise Failed
         tally.executions += 1
         self._sent_bytes = message.message_bytes
         self._leave_link(message, flow)
         if self._client.round_trip_s > 0:
-            yield Timeout(agenda, self._client.round_trip_s / 2)
+            yield from self._spend(self._client.round_trip_s / 2)
         tally.transfer_s += agenda.now - self._since_s
         self._note("transfer", message.index, message.message_bytes)
+
+    def _spend(self, seconds: float, alone_s: float | None = None) -> Events:
+        """Let time pass, or fail on the way; alone it may take something else [s]."""
+        share = self._stamina.share(seconds if alone_s is None else alone_s)
+        if share * seconds > 0:
+            yield Timeout(self._agenda, share * seconds)
+        if share < 1:
+            raise Failed
 
     def _enter(self, doing: str, action: ClientWork | ServerWork | Message) -> Tally:
         self._doing = doing
@@ -258,14 +258,15 @@ class Attempt:
             tally = self._tallies[action.index] = Tally(self._since_s)
         return tally
 
-    def _join(self, message: Message) -> Flow:
+    def _join(self, message: Message, share: float) -> Flow:
+        """Send a message, or the share of it after which the client fails."""
         world, client = self._world, self._client
         link = world.uplink if message.is_up else world.downlink
         rate = client.uplink if message.is_up else client.downlink
         rates = world.rates[client.class_index]
         own_rate = rate if rates is None else rate * rates.factor()
         self._joined_s = world.agenda.now
-        flow = self._flow = link.join(client.index, message.wire_bytes, own_rate)
+        flow = self._flow = link.join(client.index, share * message.wire_bytes, own_rate)
         if rates is not None:
             rates.add(flow, link, rate)
         return flow
@@ -289,8 +290,8 @@ class Attempt:
         if self._world.trace is not None and self._action is not None:
             index, taken_up_s = self._action.index, self._joined_s + waited_s
             if waited_s > 0:
-                self._notes.append(("wait", index, self._joined_s, taken_up_s, 0))
-            self._notes.append(("server", index, taken_up_s, self._agenda.now, 0))
+                self._notes.append(Note("wait", index, self._joined_s, taken_up_s, 0))
+            self._notes.append(Note("server", index, taken_up_s, self._agenda.now, 0))
 
     def _book_packing(
         self, tally: Tally, message: Message, seconds: float, *, is_server: bool
@@ -303,23 +304,14 @@ class Attempt:
     def _visit(self, resource: int) -> None:
         world, assignment = self._world, self._assignment
         assert world.visits is not None
-        world.visits.append(
-            (
-                assignment.round_index,
-                self._client.index,
-                assignment.segment,
-                self.number,
-                self._num_visits,
-                resource,
-                self._joined_s,
-                world.agenda.now,
-            )
-        )
+        place = assignment.round_index, self._client.index, assignment.segment
+        visit = self.number, self._num_visits, resource
+        world.visits.append((*place, *visit, self._joined_s, world.agenda.now))
         self._num_visits += 1
 
     def _note(self, kind: TraceKind, index: int, num_bytes: int = 0) -> None:
         if self._world.trace is not None:
-            self._notes.append((kind, index, self._since_s, self._agenda.now, num_bytes))
+            self._notes.append(Note(kind, index, self._since_s, self._agenda.now, num_bytes))
 
     def cut(self) -> None:
         """Book what was done of the step in hand up to now."""
@@ -355,7 +347,7 @@ class Attempt:
             tally.executions += min(done, work.times)
             tally.compute_s += seconds
             if self._world.trace is not None and seconds > 0:
-                self._notes.append(("compute", work.index, start_s, start_s + seconds, 0))
+                self._notes.append(Note("compute", work.index, start_s, start_s + seconds, 0))
             start_s += seconds
 
     def _cut_computing(self, tally: Tally, work: ClientWork, elapsed_s: float) -> None:
@@ -370,7 +362,7 @@ class Attempt:
             return
         self._world.accelerators.cancel(request)
         # It may be through in this very nanosecond, and nobody told the client yet.
-        tally.executions += int(request.is_done)
+        tally.executions += int(request.is_done and request.share == 1)
         self._leave_accelerators(tally, request)
 
     def _cut_message(self, tally: Tally, message: Message, elapsed_s: float) -> None:
@@ -388,11 +380,11 @@ class Attempt:
         link = self._world.uplink if message.is_up else self._world.downlink
         unsent = link.cancel(flow)
         self._leave_link(message, flow)
-        if flow.is_done:
+        if flow.is_done and flow.num_bytes == message.wire_bytes:
             tally.executions += 1
             self._sent_bytes = message.message_bytes
             return
-        share = 1.0 - unsent / message.wire_bytes
+        share = (flow.num_bytes - unsent) / message.wire_bytes
         num_segments = floor(share * message.message_bytes / _SEGMENT_BYTES + _ROUNDING)
         sent_bytes = min(num_segments * _SEGMENT_BYTES, message.message_bytes)
         tally.cut_bytes += sent_bytes

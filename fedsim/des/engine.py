@@ -11,7 +11,7 @@ import numpy as np
 import simpy
 
 from fedsim.des.agenda import SERVER, HorizonPassed
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.attendance import Attendance
 from fedsim.des.buffered import BufferedMode
 from fedsim.des.free_running import FreeRunning
@@ -21,6 +21,8 @@ from fedsim.des.windowed import WindowedMode
 from fedsim.des.world import SETUP_SEGMENT, World
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on, presence
+from fedsim.fleet.endless import check_ends
+from fedsim.fleet.progress import Progress, ProgressCallback
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import VISIT, Simulation, SimulationResult
 from fedsim.ledger import SETUP_ROUND
@@ -38,7 +40,11 @@ _MAX_STAYS: Final = 3_000_000
 
 
 def simulate(
-    simulation: Simulation, *, keeps_visits: bool = False, keeps_trace: bool = False
+    simulation: Simulation,
+    *,
+    keeps_visits: bool = False,
+    keeps_trace: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> SimulationResult:
     """Simulate a federation event by event.
 
@@ -50,6 +56,9 @@ def simulate(
         Whether to return every visit of a shared resource.
     keeps_trace : bool
         Whether to return every stretch of work.
+    progress : callable, optional
+        Called with the rounds that are done and all, at most once a round; versions or windows in
+        modes without common rounds.
 
     Raises
     ------
@@ -57,10 +66,11 @@ def simulate(
         If the run cannot come to an end: too few clients ever come, or nobody ever contributes.
     """
     horizon_s = _FIRST_HORIZON_S
+    told = Progress(progress, simulation.federation.num_rounds)
     while True:
         try:
             with _rare_collections():
-                return _Run(simulation, horizon_s, keeps_visits, keeps_trace).result()
+                return _Run(simulation, horizon_s, keeps_visits, keeps_trace, told).result()
         except HorizonPassed:
             # Intervals that begin before a horizon are the same for a later one.
             horizon_s *= _HORIZON_GROWTH
@@ -85,8 +95,14 @@ class _Run:
     """One run up to a horizon."""
 
     def __init__(
-        self, simulation: Simulation, horizon_s: float, keeps_visits: bool, keeps_trace: bool
+        self,
+        simulation: Simulation,
+        horizon_s: float,
+        keeps_visits: bool,
+        keeps_trace: bool,
+        progress: Progress,
     ) -> None:
+        self._progress = progress
         federation, population = simulation.federation, simulation.population
         intervals = None
         if not is_always_on(federation):
@@ -109,6 +125,7 @@ class _Run:
     def result(self) -> SimulationResult:
         """Run, and say what came out."""
         mode = self._mode()
+        mode.log.progress = self._progress
         self._run_to_the_end(mode)
         world = self._world
         rounds = mode.log.rounds()
@@ -129,10 +146,9 @@ class _Run:
 
     def _mode(self) -> Mode:
         world = self._world
-        alone_s = np.zeros(len(world.clients))
-        for number, segment in enumerate(world.round):
-            if isinstance(segment, Each):
-                alone_s += world.parts(number).total()
+        parts = [world.parts(i) for i, s in enumerate(world.round) if isinstance(s, Each)]
+        check_ends(world.simulation, parts)
+        alone_s = sum((p.total() for p in parts), start=np.zeros(len(world.clients)))
         match world.simulation.policy.mode:
             case "synchronous":
                 return SynchronousRounds(world, Selector(world.simulation, alone_s))

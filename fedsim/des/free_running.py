@@ -81,10 +81,9 @@ class FreeRunning(ABC):
         if not self.path.behind:
             self.ended(iteration)
 
-    def lost_for_good(self, iteration: Iteration) -> None:
-        """Note it; the slot is free."""
+    def lost_for_good(self, iteration: Iteration) -> None:  # noqa: ARG002 - one is like another
+        """Note it; the slot is free when the server notices it."""
         self._num_lost += 1
-        self.ended(iteration)
 
     def ended(self, iteration: Iteration) -> None:
         """The client is idle."""
@@ -119,7 +118,7 @@ class FreeRunning(ABC):
         line.num_asked, line.num_lost = self._num_asked, self._num_lost
         line.num_late = self._num_late
         self._num_asked = self._num_late = self._num_lost = 0
-        self.log.lines.append(line)
+        self.log.add(line)
 
     def follow_up(self, taken: list[Iteration]) -> None:
         """Let the clients of an aggregated buffer go on."""
@@ -130,7 +129,7 @@ class FreeRunning(ABC):
     def stop_all(self) -> None:
         """End of the run: everything in flight is late."""
         line = self.log.lines[-1]
-        waiting = [i for i in self.running.values() if not i.has_contributed]
+        waiting = [i for i in self.running.values() if not i.has_contributed and not i.is_lost]
         line.num_late += len(waiting) + len(self.buffer)
         for iteration in self.buffer:
             iteration.decide(is_used=False)

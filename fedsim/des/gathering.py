@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import simpy
 
 from fedsim.des.agenda import SERVER, Signal
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.worker import Worker
 from fedsim.des.world import Client, World
 
@@ -94,8 +94,11 @@ class Gathering:
         self._has_ended()
 
     def lost(self, worker: Worker) -> None:  # noqa: ARG002 - all that counts is that one is gone
-        """Somebody stopped for good."""
+        """Somebody stopped for good; it is waited for until that is noticed."""
         self.num_lost += 1
+
+    def noticed(self, worker: Worker) -> None:  # noqa: ARG002 - likewise
+        """Nobody waits for it any more."""
         self._has_ended()
 
     def _expect(self, deadline_s: float | None) -> None:

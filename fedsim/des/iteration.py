@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.luck import Luck
 from fedsim.des.worker import Worker
 from fedsim.des.world import Client, World
@@ -52,11 +52,11 @@ class IterationListener(Protocol):
         ...
 
     def lost_for_good(self, iteration: Iteration) -> None:
-        """There will be no contribution."""
+        """There will be no contribution; the server may not know yet."""
         ...
 
     def ended(self, iteration: Iteration) -> None:
-        """It is through with what follows its contribution, or was lost in it."""
+        """It is through with what follows its contribution, or known to be lost."""
         ...
 
 
@@ -78,7 +78,8 @@ class Iteration:
     ----------
     start_s, end_s : float
         Of its work up to its contribution [s].
-    has_contributed : bool
+    has_contributed, is_lost : bool
+        Whether its contribution is there, or never will be.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Iteration:
         self.client = client
         self.version = version
         self.start_s = self.end_s = world.agenda.now
-        self.has_contributed = False
+        self.has_contributed = self.is_lost = False
         here = np.array([client.index], dtype=np.int64)
         self._luck = Luck(world.simulation, number, here, world.parts(path.before[0]))
         self._world = world
@@ -158,9 +159,13 @@ class Iteration:
     def lost(self, worker: Worker) -> None:  # noqa: ARG002 - it is the one in hand
         """The client stopped for good."""
         if self.has_contributed:
-            self._listener.ended(self)
             return
+        self.is_lost = True
         for done in self._undecided:
             done.commit("lost")
         self._undecided.clear()
         self._listener.lost_for_good(self)
+
+    def noticed(self, worker: Worker) -> None:  # noqa: ARG002 - likewise
+        """The server knows it."""
+        self._listener.ended(self)

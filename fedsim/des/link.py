@@ -43,7 +43,8 @@ class Flow:
         self.done = done
         self.is_done = False
         self.is_capped = True
-        #: A time where it is capped [s], else a mark of virtual time [B].
+        #: A time where it is capped [s], else a mark of virtual time [B]; what is left where it has
+        #: no rate [B].
         self.end = inf
         #: Number of its last change; 0 when it is no longer on the link.
         self.stamp = 0
@@ -106,7 +107,9 @@ class SharedLink:
         flow = Flow(client, num_bytes, rate, Signal(self._agenda))
         now_s = self._agenda.now
         self._advance(now_s)
-        if rate > self._level:
+        if rate <= 0:
+            self._pause(flow, num_bytes)
+        elif rate > self._level:
             # One more only lowers the level, so it is above it for certain.
             self._enter_level(flow, self._virtual + num_bytes)
         else:
@@ -137,7 +140,10 @@ class SharedLink:
             remaining = self._remaining(flow)
             self._take_out(flow)
             flow.rate = min(rate, self.capacity)
-            self._enter_capped(flow, self._clock_s + remaining / flow.rate)
+            if flow.rate > 0:
+                self._enter_capped(flow, self._clock_s + remaining / flow.rate)
+            else:
+                self._pause(flow, remaining)
         self._settle()
 
     def _advance(self, to_s: float) -> None:
@@ -154,11 +160,18 @@ class SharedLink:
             self._clock_s = to_s
 
     def _remaining(self, flow: Flow) -> float:
+        if flow.rate <= 0:
+            return flow.end
         if flow.is_capped:
             remaining = (flow.end - self._clock_s) * flow.rate
         else:
             remaining = flow.end - self._virtual
         return min(max(remaining, 0.0), flow.num_bytes)
+
+    def _pause(self, flow: Flow, num_bytes: float) -> None:
+        """In an outage a flow is on neither side."""
+        self._num_changes += 1
+        flow.stamp, flow.end = self._num_changes, num_bytes
 
     def _enter_capped(self, flow: Flow, end_s: float) -> None:
         self._num_changes += 1
@@ -180,6 +193,8 @@ class SharedLink:
 
     def _take_out(self, flow: Flow) -> None:
         flow.stamp = 0
+        if flow.rate <= 0:
+            return
         if flow.is_capped:
             self._num_capped -= 1
             # Rounding errors of the sum do not outlive a moment with nobody there.

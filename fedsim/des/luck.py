@@ -1,4 +1,4 @@
-"""What is drawn for some clients in one round: their pace, and when they fail."""
+"""What is drawn for some clients in one round: their pace, and where in their work they fail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.fleet.parts import Parts, failure_offsets, round_factors
+from fedsim.fleet.parts import Parts, round_factors, work_until_failure
 from fedsim.fleet.simulation import Simulation
 
 __all__ = ["Luck"]
@@ -35,24 +35,30 @@ class Luck:
         self._clients = clients
         self._parts = parts
         self._can_fail = any(c.spread.dropout_probability > 0 for c in classes)
-        self._failures: dict[int, list[float]] = {}
+        self._work: dict[int, list[float]] = {}
+        self._alone: list[float] | None = None
         self.factors: list[float] = [1.0] * len(clients)
         if any(c.spread.round_sigma > 0 for c in classes):
             self.factors = round_factors(simulation, round_index, clients).tolist()
 
-    def failure_s(self, row: int, attempt: int) -> float:
-        """Seconds from the start of an attempt to its failure; infinite if it does not fail."""
+    def work_s(self, row: int, attempt: int) -> float:
+        """Work of an attempt up to its failure, alone; infinite if it does not fail [s]."""
         if not self._can_fail:
             return inf
-        failures = self._failures.get(attempt)
-        if failures is None:
-            failures = self._draw(attempt)
-            self._failures[attempt] = failures
-        return failures[row]
+        work = self._work.get(attempt)
+        if work is None:
+            work = self._work[attempt] = self._draw(attempt)
+        return work[row]
+
+    def alone_s(self, row: int) -> float:
+        """What the segment takes alone in this round [s]."""
+        if self._alone is None:
+            self._alone = self._parts.total(np.array(self.factors), self._clients).tolist()
+        return self._alone[row]
 
     def _draw(self, attempt: int) -> list[float]:
-        here = self._clients
-        alone_s = self._parts.total(np.array(self.factors), here)
-        offsets = failure_offsets(self._simulation, self._round_index, here, attempt, alone_s)
-        failures: list[float] = offsets.tolist()
-        return failures
+        alone_s = self._parts.total(np.array(self.factors), self._clients)
+        work: list[float] = work_until_failure(
+            self._simulation, self._round_index, self._clients, attempt, alone_s
+        ).tolist()
+        return work

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.des.world import World
+from fedsim.fleet.progress import Progress
 from fedsim.fleet.simulation import Rounds
 
 __all__ = ["RoundLine", "RoundsLog"]
@@ -36,10 +37,23 @@ class RoundLine:
 
 
 class RoundsLog:
-    """Lines in order."""
+    """Lines in order.
+
+    Attributes
+    ----------
+    lines : list of RoundLine
+    progress : Progress
+        Is told of each.
+    """
 
     def __init__(self) -> None:
         self.lines: list[RoundLine] = []
+        self.progress = Progress(None, 0)
+
+    def add(self, line: RoundLine) -> None:
+        """A round is over."""
+        self.lines.append(line)
+        self.progress.done(len(self.lines))
 
     def rounds(self) -> Rounds:
         """As arrays."""

@@ -10,7 +10,7 @@ import simpy
 from numpy.typing import NDArray
 
 from fedsim.des.agenda import SERVER
-from fedsim.des.attempt import Assignment
+from fedsim.des.assignment import Assignment
 from fedsim.des.attendance import PATIENCE_S
 from fedsim.des.gathering import Gathering
 from fedsim.des.luck import Luck
@@ -108,7 +108,7 @@ class _Round:
                 for _, client in self._members:
                     self._server.idle_s[client.class_index] += seconds
         line.end_s = world.agenda.now
-        self._server.log.lines.append(line)
+        self._server.log.add(line)
 
     def _each(self, segment: int) -> Events:
         world, policy = self._world, self._world.simulation.policy

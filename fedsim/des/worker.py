@@ -1,19 +1,22 @@
 """One client's way through one segment, attempt after attempt.
 
 An attempt ends in one of three ways: the client is through, it is lost (it fails or leaves), or it
-is late (the server goes on without it).
+is late (the server goes on without it). Who leaves says so; of a failure the server learns later.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from enum import Enum, auto
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import simpy
 from simpy import Interrupt
 
-from fedsim.des.attempt import Assignment, Attempt, Events
+from fedsim.des.assignment import Assignment
+from fedsim.des.attempt import Attempt, Events
+from fedsim.des.stamina import Failed
 from fedsim.des.task import Task
 from fedsim.des.world import Client, World
 from fedsim.ledger import Outcome
@@ -24,7 +27,8 @@ __all__ = ["Listener", "Worker"]
 class _Cause(Enum):
     """Why an attempt is stopped."""
 
-    LOST = auto()
+    LEFT = auto()
+    FAILED = auto()
     LATE = auto()
 
 
@@ -36,7 +40,11 @@ class Listener(Protocol):
         ...
 
     def lost(self, worker: Worker) -> None:
-        """It stopped for good."""
+        """It stopped for good, and the server may not know yet."""
+        ...
+
+    def noticed(self, worker: Worker) -> None:
+        """The server knows that it stopped for good."""
         ...
 
 
@@ -65,11 +73,11 @@ class Worker:
         "_agenda",
         "_assignment",
         "_attempt",
-        "_failure",
         "_has_begun",
         "_is_working",
         "_listener",
         "_process",
+        "_since_s",
         "_task",
         "_world",
         "client",
@@ -98,7 +106,7 @@ class Worker:
         self._listener = listener
         self._process: simpy.Process | None = None
         self._has_begun = self._is_working = False
-        self._failure: simpy.Event | None = None
+        self._since_s = 0.0
         self._attempt = self._new_attempt(0)
 
     def begin(self) -> None:
@@ -115,12 +123,20 @@ class Worker:
         else:
             self._agenda.interrupt(self._process, _Cause.LATE)
 
-    def lose(self) -> None:
-        """Stop as lost, if it is at work."""
+    def leave(self) -> None:
+        """Stop as lost, if it is at work: the client is not available any more."""
+        self._lose(_Cause.LEFT)
+
+    def fail(self, attempt: Attempt, _: simpy.Event) -> None:
+        """Stop as lost, if it is still at work on this attempt."""
+        if attempt is self._attempt:
+            self._lose(_Cause.FAILED)
+
+    def _lose(self, cause: _Cause) -> None:
         if self._is_working:
             self._is_working = False
             assert self._process is not None
-            self._agenda.interrupt(self._process, _Cause.LOST)
+            self._agenda.interrupt(self._process, cause)
 
     def commit(self, outcome: Outcome) -> None:
         """Enter in the books what the last attempt did and what became of it."""
@@ -129,34 +145,35 @@ class Worker:
     def _new_attempt(self, number: int) -> Attempt:
         luck, client = self._assignment.luck, self.client
         factor = 1.0 if luck is None else luck.factors[self.row]
-        slowness = client.slowdown * factor
-        return Attempt(self._world, client, self._task, self._assignment, number, slowness)
+        slowness, work_s = client.slowdown * factor, inf
+        if luck is not None and self._assignment.may_fail:
+            work_s = luck.work_s(self.row, number)
+        return Attempt(self._world, client, self._task, self._assignment, number, slowness, work_s)
 
     def _run(self) -> Events:
         if self.is_over:
             return
         self._has_begun = True
         while True:
-            if self._watch():
-                try:
-                    yield from self._attempt.go_through(self._task.actions)
-                except Interrupt as interrupt:
-                    self._attempt.cut()
-                    if interrupt.cause is _Cause.LATE:
-                        self.commit("late")
-                        self._end()
-                        return
-                else:
-                    self._end()
-                    self._listener.through(self)
-                    return
+            cause = yield from self._try()
             self._is_working = False
-            self._failure = None
+            if cause is None:
+                self._end()
+                self._listener.through(self)
+                return
+            if cause is _Cause.LATE:
+                self.commit("late")
+                self._end()
+                return
             self.commit("lost")
-            again_s = self._again_s()
+            noticed_s = self._noticed_s(cause)
+            again_s = self._again_s(noticed_s)
             if again_s is None:
                 self._end()
                 self._listener.lost(self)
+                if noticed_s > self._agenda.now:
+                    yield self._agenda.at(noticed_s, self.client.index)
+                self._listener.noticed(self)
                 return
             try:
                 yield self._agenda.at(again_s, self.client.index)
@@ -165,43 +182,59 @@ class Worker:
                 return
             self._attempt = self._new_attempt(self._attempt.number + 1)
 
+    def _try(self) -> Generator[simpy.Event, Any, _Cause | None]:
+        """One attempt; why it stopped, or None if it is through."""
+        self._is_working = True
+        self._since_s = self._agenda.now
+        if not self._is_there():
+            return _Cause.LEFT
+        cause: _Cause
+        try:
+            yield from self._attempt.go_through(self._task.actions)
+        except Failed:
+            cause = _Cause.FAILED
+        except Interrupt as interrupt:
+            cause = interrupt.cause  # type: ignore[assignment]
+        else:
+            return None
+        self._attempt.cut()
+        return cause
+
     def _end(self) -> None:
         self.is_over = True
         self._is_working = False
-        self._failure = None
         self.client.worker = None
         self.end_s = self._agenda.now
 
-    def _watch(self) -> bool:
-        """Set what will stop this attempt; False if the client is not even there."""
-        client, luck, agenda = self.client, self._assignment.luck, self._agenda
-        self._is_working = True
-        if luck is None:
+    def _is_there(self) -> bool:
+        """Whether the client is available; it is stopped when that ends."""
+        client, agenda = self.client, self._agenda
+        if self._assignment.luck is None:
             return True
-        now_s = agenda.now
-        # Whoever ends work at the nanosecond of its failure has ended it: half a rank behind.
-        rank = client.index + 0.5
-        leave_s = self._world.attendance.leave_s(client.index, now_s)
+        leave_s = self._world.attendance.leave_s(client.index, agenda.now)
         if leave_s is None:
             return False
         if leave_s < inf and leave_s != client.leaves_s:
             client.leaves_s = leave_s
-            agenda.call_at(leave_s, rank, client.leave)
-        if self._assignment.may_fail:
-            offset_s = luck.failure_s(self.row, self._attempt.number)
-            if offset_s < inf:
-                self._failure = agenda.call_at(now_s + offset_s, rank, self._fail)
+            # Whoever ends work at the nanosecond at which it leaves has ended it: half a rank
+            # behind.
+            agenda.call_at(leave_s, client.index + 0.5, client.leave)
         return True
 
-    def _fail(self, event: simpy.Event) -> None:
-        # One that was set for an attempt that left first is passed over.
-        if event is self._failure:
-            self.lose()
+    def _noticed_s(self, cause: _Cause) -> float:
+        """When the server knows that the attempt came to nothing [s]."""
+        now_s, luck = self._agenda.now, self._assignment.luck
+        if cause is _Cause.LEFT or luck is None:
+            return now_s
+        timeout_s = self._world.simulation.policy.failure_timeout_s
+        if timeout_s is not None:
+            return now_s + timeout_s
+        return max(now_s, self._since_s + luck.alone_s(self.row))
 
-    def _again_s(self) -> float | None:
+    def _again_s(self, noticed_s: float) -> float | None:
         """When the next attempt starts; None if there is none [s]."""
         policy = self._world.simulation.policy
         if self._attempt.number >= policy.retries:
             return None
-        after_s = self._agenda.now + policy.retry_after_s
+        after_s = noticed_s + policy.retry_after_s
         return self._world.attendance.next_s(self.client.index, after_s)

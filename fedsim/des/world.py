@@ -88,7 +88,7 @@ class Client:
     def leave(self, _: simpy.Event) -> None:
         """Stop whatever it is at: it is not available any more."""
         if self.worker is not None:
-            self.worker.lose()
+            self.worker.leave()
 
 
 class World:
@@ -143,6 +143,7 @@ class World:
         self.once_busy_s = 0.0
         self._tasks: dict[int, list[Task]] = {}
         self._parts: dict[int, Parts] = {}
+        self._seconds: dict[tuple[str, int], float] = {}
 
     def tasks(self, segment: int) -> list[Task]:
         """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
@@ -171,6 +172,10 @@ class World:
             self._parts[segment] = segment_parts(self.simulation, segment)
         return self._parts[segment]
 
+    def client_id(self, index: int) -> str:
+        """What a client is called."""
+        return self.simulation.population.client_id(index)
+
     def startup_s(self, client: Client, message: Message) -> float:
         """Delay ahead of a message's flow that starts up now [s]."""
         rates = self.rates[client.class_index]
@@ -189,23 +194,42 @@ class World:
         client.startup_s[key] = seconds
         return seconds
 
+    def alone_s(self, client: Client, message: Message) -> tuple[float, float]:
+        """Startup and flow of a message at factor 1, with nobody else there [s]."""
+        link = self.simulation.federation.classes[client.class_index].link
+        rate, side = (
+            (client.uplink, self.uplink) if message.is_up else (client.downlink, self.downlink)
+        )
+        goodput = min(rate, side.capacity) * link.payload_fraction
+        startup_s = startup_seconds(message.message_bytes, goodput, client.round_trip_s, link)
+        return startup_s, message.message_bytes / goodput
+
+    def transfer_s(self, client: Client, message: Message) -> float:
+        """All of a message's way at factor 1, with nobody else there [s]."""
+        return sum(self.alone_s(client, message)) + client.round_trip_s / 2
+
+    def _server_s(self, step: Compute, num_used: int) -> float:
+        """What the server's work takes for so many contributions; worked out once [s]."""
+        key = step.label, num_used
+        if key not in self._seconds:
+            federation = self.simulation.federation
+            training, device = federation.server_plan.training, federation.server.device
+            self._seconds[key] = operation_seconds(step.operation, training, device, num_used)
+        return self._seconds[key]
+
     def once(
         self, round_index: int, book_index: int, segment: int, num_used: int
     ) -> Generator[simpy.Event, Any, float]:
         """Let the server work once for what was gathered; the seconds that it takes."""
         each = self.round[segment]
         assert isinstance(each, Once)
-        plan, device = (
-            self.simulation.federation.server_plan,
-            self.simulation.federation.server.device,
-        )
-        total_s = 0.0
+        plan, total_s = self.simulation.federation.server_plan, 0.0
         for times, step in leaf_steps(each.steps):
             start_s = self.agenda.now
             tally = Tally(start_s)
             tally.executions = times
             if isinstance(step, Compute):
-                one_s = operation_seconds(step.operation, plan.training, device, num_used)
+                one_s = self._server_s(step, num_used)
                 tally.compute_s = tally.server_s = times * one_s
             if tally.compute_s > 0:
                 yield Timeout(self.agenda, tally.compute_s)

@@ -1,6 +1,6 @@
 """What a stretch of the protocol takes each client with nobody else there.
 
-The moment at which a client fails, the order of the fastest clients and the critical path's parts
+The place at which a client fails, the order of the fastest clients and the critical path's parts
 are measured by it. Waiting is what an engine finds beyond.
 """
 
@@ -21,7 +21,7 @@ from fedsim.spec.device import DeviceSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Parts", "failure_offsets", "round_factors", "segment_parts", "startup_times"]
+__all__ = ["Parts", "round_factors", "segment_parts", "startup_times", "work_until_failure"]
 
 Reals = NDArray[np.float64]
 
@@ -130,14 +130,17 @@ def round_factors(
     return np.asarray(np.exp(sigma * normals(key, round_index, population.keys[clients])))
 
 
-def failure_offsets(
+def work_until_failure(
     simulation: Simulation,
     round_index: int | NDArray[np.uint64],
     clients: NDArray[np.int64],
     attempt: int,
     alone_s: Reals,
 ) -> Reals:
-    """Seconds from the start of an attempt to its failure; infinite where it does not fail.
+    """How much of an attempt's work is done when it fails; infinite where it does not fail [s].
+
+    Work is measured by what it takes alone, so waiting for others neither saves nor costs any: a
+    share of the work is a place in it, and not a moment.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def startup_seconds(
     ----------
     message_bytes : int
     goodput_bytes_per_s : float
-        Of the path with nobody else on it [B/s].
+        Of the path with nobody else on it; 0 in an outage [B/s].
     round_trip_s : float
         Of this client [s].
     link : LinkSpec
@@ -178,7 +178,8 @@ def startup_seconds(
     seconds = link.message_s + link.handshake_round_trips * round_trip_s
     window = float(link.initial_window_bytes)
     sent = window
-    while 0 < sent < message_bytes:
+    # In an outage the window is not what it waits for.
+    while 0 < sent < message_bytes and goodput_bytes_per_s > 0:
         stall = round_trip_s - window / goodput_bytes_per_s
         if stall <= 0:
             break

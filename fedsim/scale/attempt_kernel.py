@@ -23,16 +23,20 @@ from fedsim.scale.walk_kernel import (
     BLOCK,
     CLASS,
     DOWN_RATE,
+    DUE,
+    FAILS,
     FIRST,
     GOOD_DOWN,
     GOOD_UP,
     JOINED,
     LAP,
     LEAVES,
+    LEFT,
     LEG,
     PAYLOAD,
     PHASE,
     SERIAL,
+    SHARE,
     SINCE,
     STAGE,
     STAMP,
@@ -46,7 +50,7 @@ from fedsim.scale.walk_kernel import (
     walk,
 )
 
-__all__ = ["begin", "enter_sums", "present_row", "set_out", "try_again"]
+__all__ = ["begin", "enter_sums", "notice_s", "present_row", "set_out", "try_again"]
 
 
 @inlined
@@ -59,8 +63,11 @@ def set_out(
     fraction = programs.links[which, 3]
     real[c, GOOD_UP] = min(real[c, UP_RATE] * factors[which], setting.capacity[0]) * fraction
     real[c, GOOD_DOWN] = min(real[c, DOWN_RATE] * factors[which], setting.capacity[1]) * fraction
-    end, _ = walk(c, np.inf, False, clients, programs)
-    push(agenda, end, 2 * c + 2, GO_ON, c, at[c, STAMP])
+    end, bound = walk(c, np.inf, False, clients, programs)
+    if bound == FAILS:
+        push(agenda, end, 2 * c + 3, STOP, c, at[c, SERIAL])
+    else:
+        push(agenda, end, 2 * c + 2, GO_ON, c, at[c, STAMP])
 
 
 @inlined
@@ -82,6 +89,8 @@ def begin(
     at[c, BLOCK] = at[c, LAP] = at[c, PHASE] = at[c, VISITS] = 0
     at[c, STAGE] = programs.blocks[at[c, VARIANT], 0, 0]
     cut[c, 0] = cut[c, 1] = 0
+    real[c, LEFT], real[c, SHARE] = np.inf, 1.0
+    real[c, DUE] = now + setting.alone_s[c]
     for label in range(seconds.shape[1]):
         for column in range(FIRST):
             seconds[c, label, column] = 0.0
@@ -96,9 +105,7 @@ def begin(
             real[c, LEAVES] = leaves
             push(agenda, leaves, 2 * c + 3, LEAVE, c, 0)
     if at[c, LEG] == 0 and attempt < len(setting.failure_s):
-        fails = now + setting.failure_s[attempt, c]
-        if fails < np.inf:
-            push(agenda, fails, 2 * c + 3, STOP, c, at[c, SERIAL])
+        real[c, LEFT] = setting.failure_s[attempt, c]
     set_out(agenda, c, factors, clients, programs, setting)
     return True
 
@@ -126,13 +133,23 @@ def _next_row(c: int, now: float, setting: Setting) -> int:
     return low
 
 
+@inlined
+def notice_s(c: int, now: float, has_failed: bool, clients: Clients, setting: Setting) -> float:
+    """When the server knows that an attempt came to nothing: at once of those who leave [s]."""
+    if not has_failed:
+        return now
+    if setting.timeout_s >= 0.0:
+        return now + setting.timeout_s
+    return max(now, clients.real[c, DUE])
+
+
 @compiled
-def try_again(agenda: Agenda, c: int, now: float, clients: Clients, setting: Setting) -> bool:
-    """Enter a lost client's next attempt; False where there is none."""
+def try_again(agenda: Agenda, c: int, noticed: float, clients: Clients, setting: Setting) -> bool:
+    """Enter the next attempt of a client that is known to be lost; False where there is none."""
     at = clients.at
     if at[c, ATTEMPT] >= setting.retries:
         return False
-    again = _return_s(c, now + setting.retry_after_s, setting)
+    again = _return_s(c, noticed + setting.retry_after_s, setting)
     if again == np.inf:
         return False
     at[c, ATTEMPT] += 1

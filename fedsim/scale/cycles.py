@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.fleet.endless import endless
 from fedsim.fleet.simulation import VISIT
 from fedsim.scale.agenda_kernel import empty_agenda
 from fedsim.scale.event_kernel import run_events
@@ -33,6 +34,8 @@ def run_segment(task: SegmentTask) -> SegmentOutcome:
     ------
     HorizonError
         If a client's return lies beyond what is known of availability.
+    ScenarioError
+        If it does not come to an end.
     """
     programs, labels = program_tables(task.simulation, task.programs)
     clients, setting = client_state(task, len(labels)), setting_of(task)
@@ -40,6 +43,8 @@ def run_segment(task: SegmentTask) -> SegmentOutcome:
     sums = empty_sums(task, programs, labels)
     agenda = empty_agenda(4 * len(task.clients) + 1024)
     run_events(agenda, links, queue, clients, programs, setting, sums)
+    if sums.totals[HORIZON] > 1:
+        raise endless(float(sums.totals[CLOSED]))
     if sums.totals[HORIZON] > 0:
         raise HorizonError
     return SegmentOutcome(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fedsim.fleet.progress import Progress, ProgressCallback
 from fedsim.fleet.simulation import Simulation, SimulationResult
-from fedsim.scale.sampled import check_sampled
+from fedsim.scale.sample_limits import check_sampled
 from fedsim.scale.synchronous import SynchronousRun
 
 __all__ = ["simulate"]
@@ -13,7 +14,11 @@ _FIRST_HORIZON_S = 3600.0
 
 
 def simulate(
-    simulation: Simulation, *, keeps_visits: bool = False, num_sampled: int | None = None
+    simulation: Simulation,
+    *,
+    keeps_visits: bool = False,
+    num_sampled: int | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SimulationResult:
     """Run a simulation with arrays and compiled kernels.
 
@@ -25,6 +30,9 @@ def simulate(
     num_sampled : int or None
         Clients of a round whose mini-batches stand for all, see :mod:`fedsim.scale.sampled`;
         None: nothing is approximated.
+    progress : callable, optional
+        Called with the rounds that are done and all, at most once a round; versions or windows in
+        modes without common rounds.
 
     Raises
     ------
@@ -35,20 +43,27 @@ def simulate(
     if num_sampled is not None:
         check_sampled(simulation.federation, simulation.policy)
     horizon_s = _FIRST_HORIZON_S
+    told = Progress(progress, simulation.federation.num_rounds)
     while True:
-        result = _result(simulation, keeps_visits, horizon_s, num_sampled)
+        result = _result(simulation, keeps_visits, horizon_s, num_sampled, told)
         if result is not None:
             return result
         horizon_s *= 4
 
 
 def _result(
-    simulation: Simulation, keeps_visits: bool, horizon_s: float, num_sampled: int | None
+    simulation: Simulation,
+    keeps_visits: bool,
+    horizon_s: float,
+    num_sampled: int | None,
+    progress: Progress,
 ) -> SimulationResult | None:
     """What came out; None where the horizon was too near."""
     if simulation.policy.mode == "synchronous":
-        return SynchronousRun(simulation, keeps_visits, horizon_s, num_sampled=num_sampled).result()
+        return SynchronousRun(
+            simulation, keeps_visits, horizon_s, num_sampled=num_sampled, progress=progress
+        ).result()
     # Loaded where it is needed: reading compiled kernels back takes longer than many a run.
     from fedsim.scale.free_running import FreeRun
 
-    return FreeRun(simulation, keeps_visits, horizon_s).result()
+    return FreeRun(simulation, keeps_visits, horizon_s, progress).result()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsim.fleet.endless import LAST_S
 from fedsim.scale.agenda_kernel import Agenda, pop, push, with_room
-from fedsim.scale.attempt_kernel import enter_sums, try_again
+from fedsim.scale.attempt_kernel import enter_sums, notice_s, try_again
 from fedsim.scale.compiled import borrowed, compiled
 from fedsim.scale.event_state import (
     BEGIN,
@@ -18,13 +19,16 @@ from fedsim.scale.event_state import (
     CONTRIBUTIONS,
     DEADLINE,
     EVENTS,
+    HAS_FAILED,
     HORIZON,
     IS_LOST,
+    IS_NOTICED,
     IS_THROUGH,
     LAST,
     LATE,
     LOST,
     NEXT_TURN,
+    NOTICE,
     OVER,
     PENDING,
     USED,
@@ -77,8 +81,9 @@ def run_events(
         entries, times, size = agenda
         what, c, stamp = entries[0, 2], entries[0, 3], entries[0, 4]
         now = times[0]
-        if now > setting.horizon_s:
-            sums.totals[HORIZON] = 1.0
+        if now > setting.horizon_s or now > LAST_S:
+            sums.totals[HORIZON] = 2.0 if now > LAST_S else 1.0
+            sums.totals[CLOSED] = now
             return
         if what == DEADLINE:
             break
@@ -88,8 +93,11 @@ def run_events(
                           clients, programs, setting, sums)  # fmt: skip
         if happened == IS_THROUGH:
             contribute(agenda, c, now, clients, programs, setting, sums)
-        elif happened == IS_LOST:
-            lose(agenda, c, now, clients, programs, setting, sums)
+        elif happened in (IS_LOST, HAS_FAILED):
+            has_failed = happened == HAS_FAILED
+            lose(agenda, c, now, has_failed, clients, programs, setting, sums)
+        elif happened == IS_NOTICED:
+            one_less(agenda, now, setting, sums)
     close(agenda, links, queue, bells, clients, programs, setting, sums)
     # What was borrowed lives as long as its owner is spoken of.
     own_bells.due_s[0] = own_traces[1][0] = 0.0
@@ -113,7 +121,6 @@ def contribute(
     enter_sums(c, USED, clients, programs, sums)
     sums.numbers[CONTRIBUTIONS] += 1
     sums.numbers[LAST] = c
-    sums.totals[CLOSED] = now
     one_less(agenda, now, setting, sums)
 
 
@@ -122,6 +129,7 @@ def one_less(agenda: Agenda, now: float, setting: Setting, sums: Sums) -> None:
     """One client less is waited for; whose turn is next begins."""
     numbers = sums.numbers
     numbers[PENDING] -= 1
+    sums.totals[CLOSED] = now
     if (
         setting.in_turns
         and numbers[NEXT_TURN] < len(setting.order)
@@ -137,20 +145,24 @@ def lose(
     agenda: Agenda,
     c: int,
     now: float,
+    has_failed: bool,
     clients: Clients,
     programs: Programs,
     setting: Setting,
     sums: Sums,
 ) -> None:
-    """An attempt came to nothing: try again, or be lost for good."""
+    """An attempt came to nothing: try again, or be lost for good, once that is noticed."""
     enter_sums(c, LOST, clients, programs, sums)
-    if try_again(agenda, c, now, clients, setting):
+    noticed = notice_s(c, now, has_failed, clients, setting)
+    if try_again(agenda, c, noticed, clients, setting):
         return
     clients.at[c, STATUS] = OVER
     sums.outcome[c] = LOST
     sums.end_s[c] = now
-    sums.totals[CLOSED] = now
-    one_less(agenda, now, setting, sums)
+    if noticed > now:
+        push(agenda, noticed, 2 * c + 2, NOTICE, c, 0)
+    else:
+        one_less(agenda, now, setting, sums)
 
 
 @compiled

@@ -17,8 +17,10 @@ __all__ = [
     "DEADLINE",
     "EVENTS",
     "GO_ON",
+    "HAS_FAILED",
     "HORIZON",
     "IS_LOST",
+    "IS_NOTICED",
     "IS_THROUGH",
     "LAST",
     "LATE",
@@ -26,6 +28,7 @@ __all__ = [
     "LOST",
     "NEXT_TURN",
     "NOTHING",
+    "NOTICE",
     "NUM_VISITS",
     "OVER",
     "PAUSING",
@@ -49,9 +52,10 @@ Integers = NDArray[np.int64]
 Links = tuple[FlowLink, FlowLink, FlowLink]
 
 #: What an event is.
-GO_ON, STOP, BEGIN, RING, SERVED, DEADLINE, RATES, LEAVE = range(8)
-#: What an event means for its client.
-NOTHING, IS_THROUGH, IS_LOST = range(3)
+GO_ON, STOP, BEGIN, RING, SERVED, DEADLINE, RATES, LEAVE, NOTICE = range(9)
+#: What an event means for its client. Who is lost has left, and the server knows; of a failure it
+#: learns later.
+NOTHING, IS_THROUGH, IS_LOST, HAS_FAILED, IS_NOTICED = range(5)
 #: Where a client is with the segment.
 ASLEEP, WORKING, PAUSING, OVER = range(4)
 USED, LATE, LOST = 0, 1, 2
@@ -67,12 +71,17 @@ class Setting(NamedTuple):
     ----------
     start_s, deadline_s, retry_after_s : float
         [s].
+    timeout_s : float
+        From a failure to its notice; below 0 where it is noticed when the work would have ended,
+        alone [s].
     awaited, retries : int
     in_turns, is_sharing, keeps_visits : bool
     order : ndarray of int64, shape (m,)
         In which clients begin.
     failure_s : ndarray, shape (retries + 1, m)
-        From an attempt's start; infinite where it does not fail [s].
+        Of an attempt's work ahead of its failure; infinite where it does not fail [s].
+    alone_s : ndarray, shape (m,)
+        What the segment takes alone [s].
     first : ndarray of int64, shape (m + 1,)
         Rows of each client's presence; all 0 where nobody leaves.
     come_s, leave_s : ndarray
@@ -93,6 +102,7 @@ class Setting(NamedTuple):
     start_s: float
     deadline_s: float
     retry_after_s: float
+    timeout_s: float
     awaited: int
     retries: int
     in_turns: bool
@@ -100,6 +110,7 @@ class Setting(NamedTuple):
     keeps_visits: bool
     order: Integers
     failure_s: Reals
+    alone_s: Reals
     first: Integers
     come_s: Reals
     leave_s: Reals
@@ -126,7 +137,7 @@ class Sums(NamedTuple):
     executions, cut_bytes, cut_payload : ndarray of int64, shape (V, S, 3)
     totals : ndarray, shape (4,)
         When the gathering closed [s]; seconds of service; seconds of the accelerators that are
-        over [s]; 1 if the horizon was passed.
+        over [s]; 1 if the horizon was passed, 2 if clocks run off.
     numbers : ndarray of int64, shape (5,)
         Pending clients, contributions, the last of them, events, visits.
     visit_numbers : ndarray of int64, shape (?, 6)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsim.fleet.endless import LAST_S
 from fedsim.scale.agenda_kernel import Agenda, pop, push, ticks, with_room
-from fedsim.scale.attempt_kernel import enter_sums, try_again
+from fedsim.scale.attempt_kernel import enter_sums, notice_s, try_again
 from fedsim.scale.candidate_kernel import add, discard, pick
 from fedsim.scale.compiled import borrowed, compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
     CLOSED,
     EVENTS,
+    HAS_FAILED,
     IS_LOST,
+    IS_NOTICED,
     IS_THROUGH,
     LATE,
     LOST,
+    NOTICE,
     NUM_VISITS,
     OVER,
     PAUSING,
@@ -77,6 +81,7 @@ from fedsim.scale.walk_kernel import (
 __all__ = [
     "DRAWS",
     "EMPTY",
+    "ENDLESS",
     "HORIZON_PASSED",
     "MAX_LOSSES",
     "ROOM",
@@ -90,7 +95,7 @@ __all__ = [
 ]
 
 #: Why the loop came back.
-SERVER_EVENT, DRAWS, ROOM, EMPTY, HORIZON_PASSED, STUCK = range(6)
+SERVER_EVENT, DRAWS, ROOM, EMPTY, HORIZON_PASSED, STUCK, ENDLESS = range(7)
 #: After this many clients in a row that were lost, no contribution is hoped for any more.
 MAX_LOSSES = 10_000
 
@@ -129,6 +134,8 @@ def run_free(
             return EMPTY, 0, agenda
         what, c, stamp = entries[0, 2], entries[0, 3], entries[0, 4]
         now = times[0]
+        if now > LAST_S:
+            return ENDLESS, 0, agenda
         if now > setting.horizon_s:
             return HORIZON_PASSED, 0, agenda
         pop(agenda)
@@ -143,10 +150,13 @@ def run_free(
                           clients, programs, setting, sums)  # fmt: skip
         if happened == IS_THROUGH:
             _go_on(agenda, c, now, clients, programs, sums, free)
-        elif happened == IS_LOST:
-            _lose(agenda, c, now, clients, programs, setting, sums, free)
+        elif happened in (IS_LOST, HAS_FAILED):
+            has_failed = happened == HAS_FAILED
+            _lose(agenda, c, now, has_failed, clients, programs, setting, sums, free)
             if run[LOSSES] > MAX_LOSSES and run[IS_BUFFERED]:
                 return STUCK, 0, agenda
+        elif happened == IS_NOTICED:
+            _free_slot(c, free)
 
 
 @inlined
@@ -168,6 +178,7 @@ def start(
         clients.real[c, PACE] *= free.factor[c, column]
         for attempt in range(len(setting.failure_s)):
             setting.failure_s[attempt, c] = free.failure_s[attempt, c, column]
+        setting.alone_s[c] = free.alone_s[c, column]
     run[ASKED] += 1
     run[NUM_RUNNING] += 1
     discard(free.idle, run, NUM_IDLE, c)
@@ -379,18 +390,25 @@ def _lose(
     agenda: Agenda,
     c: int,
     now: float,
+    has_failed: bool,
     clients: Clients,
     programs: Programs,
     setting: Setting,
     sums: Sums,
     free: Free,
 ) -> None:
-    """An attempt came to nothing: try again, or be lost for good."""
+    """An attempt came to nothing: try again, or be lost for good, once that is noticed."""
     enter_sums(c, LOST, clients, programs, sums)
-    if try_again(agenda, c, now, clients, setting):
+    noticed = notice_s(c, now, has_failed, clients, setting)
+    if try_again(agenda, c, noticed, clients, setting):
         return
     clients.at[c, STATUS] = OVER
     if not free.has_contributed[c]:
         free.run[NUM_LOST] += 1
         free.run[LOSSES] += 1
-    _free_slot(c, free)
+        # Nothing of it is in flight any more.
+        free.has_contributed[c] = 1
+    if noticed > now:
+        push(agenda, noticed, 2 * c + 2, NOTICE, c, 0)
+    else:
+        _free_slot(c, free)

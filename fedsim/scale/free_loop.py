@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from fedsim.draws import purpose_key
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals
-from fedsim.fleet.parts import Parts, failure_offsets, round_factors
+from fedsim.fleet.endless import endless
+from fedsim.fleet.parts import Parts, round_factors, work_until_failure
 from fedsim.fleet.simulation import VISIT, Simulation
 from fedsim.scale.agenda_kernel import empty_agenda, push, with_room
 from fedsim.scale.event_state import CLOSED, EVENTS, LATE, NUM_VISITS, SERVED_S, Bells, Setting
 from fedsim.scale.free_kernel import (
     DRAWS,
     EMPTY,
+    ENDLESS,
     HORIZON_PASSED,
     MAX_LOSSES,
     ROOM,
@@ -200,6 +202,8 @@ class FreeLoop:
                 self._make_room()
             elif reason == HORIZON_PASSED:
                 raise HorizonError
+            elif reason == ENDLESS:
+                raise endless(float(self._agenda[1][0]))
             else:
                 raise ScenarioError(_nobody(self.now) if reason == EMPTY else _STUCK)
 
@@ -275,6 +279,7 @@ class FreeLoop:
         self._free = self._free._replace(
             factor=np.ones((num, columns)),
             failure_s=np.full((attempts, num, columns), np.inf),
+            alone_s=np.zeros((num, columns)),
             # Nothing is drawn for anybody yet.
             first_number=np.full(num, -columns),
         )
@@ -291,9 +296,9 @@ class FreeLoop:
             numbers = (following[here] + column).astype(np.uint64)
             factors = round_factors(simulation, numbers, here)
             free.factor[here, column] = factors
-            alone_s = self._parts.total(factors, here)
+            alone_s = free.alone_s[here, column] = self._parts.total(factors, here)
             for attempt in range(len(free.failure_s)):
-                free.failure_s[attempt, here, column] = failure_offsets(
+                free.failure_s[attempt, here, column] = work_until_failure(
                     simulation, numbers, here, attempt, alone_s
                 )
 
@@ -393,6 +398,7 @@ def _free(
         first_number=np.ones(num, dtype=np.int64),
         factor=np.ones((num, 0)),
         failure_s=np.zeros((len(setting.failure_s), num, 0)),
+        alone_s=np.zeros((num, 0)),
         entry=np.zeros((room, 2), dtype=np.int64),
         entry_s=np.zeros((room, 3)),
         entry_sums=np.zeros((room, num_labels, 5)),

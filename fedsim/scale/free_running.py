@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on, presence
+from fedsim.fleet.endless import check_ends
 from fedsim.fleet.parts import segment_parts
+from fedsim.fleet.progress import Progress
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
 from fedsim.fleet.step_row import step_row
@@ -58,10 +60,15 @@ class FreeRun:
     keeps_visits : bool
     horizon_s : float
         How far availability is known [s].
+    progress : Progress
+        Is told of each version or window.
     """
 
-    def __init__(self, simulation: Simulation, keeps_visits: bool, horizon_s: float) -> None:
+    def __init__(
+        self, simulation: Simulation, keeps_visits: bool, horizon_s: float, progress: Progress
+    ) -> None:
         self._simulation = simulation
+        self._progress = progress
         self._keeps_visits = keeps_visits
         federation, population = simulation.federation, simulation.population
         self._presence = None
@@ -72,6 +79,7 @@ class FreeRun:
         segments = simulation.server_protocol.round
         self._legs, self._once = _path(segments)
         parts = {i: segment_parts(simulation, i) for i in self._legs}
+        check_ends(simulation, parts.values())
         self._parts = parts[self._legs[0]]
         self._alone_s = sum((p.total() for p in parts.values()), start=np.zeros(len(population)))
         self._once_busy_s = 0.0
@@ -186,6 +194,7 @@ class FreeRun:
         line["num_used"] = len(taken.clients)
         run[ASKED] = run[NUM_LATE] = run[NUM_LOST] = 0
         self._lines.append(line)
+        self._progress.done(len(self._lines))
 
     def _work(self, num_contributions: int, now: float) -> tuple[float, float]:
         """The server's work for some contributions: its seconds, and when it is done [s]."""

@@ -43,7 +43,7 @@ Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Kinds of events, behind those of every policy.
-AGGREGATE, AGGREGATED, WINDOW, ARRIVAL = range(8, 12)
+AGGREGATE, AGGREGATED, WINDOW, ARRIVAL = range(9, 13)
 #: Registers of :attr:`Free.run`.
 (
     NUM_FREE, NUM_PICKS, VERSION, IS_AGGREGATING, AWAITS_ARRIVAL, LOSSES, ASKED, NUM_LATE, NUM_LOST,
@@ -80,6 +80,7 @@ class Free(NamedTuple):
     variant : ndarray of int64, shape (n,)
     slowdown : ndarray, shape (n,)
     has_contributed : ndarray of int64, shape (n,)
+        Or will never, which is known by then.
     idle, fresh : Crowd
         Who has no work; who became idle or came since nobody could be found.
     by_speed, speed_place : ndarray of int64, shape (n,)
@@ -93,7 +94,9 @@ class Free(NamedTuple):
     factor : ndarray, shape (n, B)
         On computing; no column where nothing is drawn.
     failure_s : ndarray, shape (attempts, n, B)
-        From an attempt's start [s].
+        Of an attempt's work ahead of its failure [s].
+    alone_s : ndarray, shape (n, B)
+        What the first leg takes alone [s].
     entry : ndarray of int64, shape (?, 2)
         Client and version of contributions that wait.
     entry_s : ndarray, shape (?, 3)
@@ -117,6 +120,7 @@ class Free(NamedTuple):
     first_number: Integers
     factor: Reals
     failure_s: Reals
+    alone_s: Reals
     entry: Integers
     entry_s: Reals
     entry_sums: Reals

@@ -10,10 +10,12 @@ from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
     GO_ON,
+    HAS_FAILED,
     IS_LOST,
-    IS_THROUGH,
+    IS_NOTICED,
     LEAVE,
     NOTHING,
+    NOTICE,
     RATES,
     RING,
     SERVED,
@@ -72,10 +74,10 @@ def handle(
 ) -> int:
     """Handle one event: ``NOTHING``, or what it means for client ``c``."""
     if what == GO_ON:
-        if stamp == clients.at[c, STAMP] and arrive(
-            agenda, links, queue, bells, c, now, factors, clients, programs, setting, sums
-        ):
-            return IS_THROUGH
+        if stamp == clients.at[c, STAMP]:
+            return arrive(
+                agenda, links, queue, bells, c, now, factors, clients, programs, setting, sums
+            )
     elif what == RING:
         if stamp == bells.stamp[c]:
             ring(agenda, links[c], bells, c, now, clients)
@@ -90,7 +92,9 @@ def handle(
         is_meant = what == LEAVE or stamp == clients.at[c, SERIAL]
         if is_meant and clients.at[c, STATUS] == WORKING:
             stop(agenda, links, queue, bells, c, now, clients, programs, setting, sums)
-            return IS_LOST
+            return IS_LOST if what == LEAVE else HAS_FAILED
+    elif what == NOTICE:
+        return IS_NOTICED
     elif what == RATES:
         pieces[c] += 1
         factors[c] = setting.factor[c, pieces[c] % setting.num_pieces[c]]

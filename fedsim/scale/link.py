@@ -6,6 +6,8 @@ runs at its own.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +59,16 @@ class FlowSet:
         self.lane = lane.astype(np.int64)
         if len(sizes) > MAX_LANES:
             self.lane[:] = -1
+
+    def with_less(self, rows: Integers, num_bytes: Reals) -> FlowSet:
+        """The same, but some flows are cut short."""
+        other = copy(self)
+        other.num_bytes = self.num_bytes.copy()
+        other.num_bytes[rows] = num_bytes
+        # No longer of a common size, so they cannot queue with the others.
+        other.lane = self.lane.copy()
+        other.lane[rows] = -1
+        return other
 
     def departures(self, arrival_s: Reals, leave_by_s: Reals | None = None) -> tuple[Reals, Reals]:
         """When each flow ends, and what it had still to send.

@@ -28,6 +28,7 @@ from fedsim.scale.link_state import (
     NUM_CAPPED,
     NUM_SHARED,
     OUT,
+    PAUSED,
     QUEUED,
     SERVICE,
     SHARED,
@@ -249,6 +250,8 @@ def still_to_send(flow: int, flows: Flows, real: Reals) -> float:
     where, due, _, rate, _, _ = flows
     if where[flow] == CAPPED:
         return max(0.0, (due[flow] - real[NOW]) * rate[flow])
+    if where[flow] == PAUSED:
+        return due[flow]
     return max(0.0, due[flow] - real[SERVICE])
 
 
@@ -265,6 +268,9 @@ def come_in(
 ) -> None:
     """Put a flow on the side where the level of this moment has it."""
     where, due, size, rate, rank, _ = flows
+    if rate[new] <= 0.0:
+        where[new], due[new] = PAUSED, size[new]
+        return
     if rate[new] <= real[LEVEL]:
         due[new] = max(now, real[NOW]) + size[new] / rate[new]
         _to_capped(new, flows, sets, heaps, real, count)
@@ -322,7 +328,7 @@ def take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) 
         if count[NUM_CAPPED] == 0:
             # What rounding left over goes with the last of them.
             real[CAPPED_RATE] = 0.0
-    else:
+    elif where[flow] != PAUSED:
         remove(sets[1], sets[0], rank[flow])
         count[NUM_SHARED] -= 1
         if count[NUM_SHARED] == 0:

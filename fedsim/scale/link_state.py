@@ -19,6 +19,7 @@ __all__ = [
     "NUM_CAPPED",
     "NUM_SHARED",
     "OUT",
+    "PAUSED",
     "QUEUED",
     "SERVICE",
     "SHARED",
@@ -28,11 +29,13 @@ __all__ = [
 
 #: Sizes with a queue of their own; flows of others go through a heap.
 MAX_LANES: Final = 8
-#: Where a flow is: nowhere, in its size's queue, in the shared side's heap, on the capped side.
+#: Where a flow is: nowhere, in its size's queue, in the shared side's heap, on the capped side, or
+#: without any rate.
 OUT: Final = 0
 QUEUED: Final = 1
 HEAPED: Final = 2
 CAPPED: Final = 3
+PAUSED: Final = 4
 #: Registers: clock [s], virtual service [B], level [B/s], sum of the capped rates [B/s], and a
 #: lower bound of the shared flows' rates [B/s].
 NOW: Final = 0

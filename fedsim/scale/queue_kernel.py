@@ -17,6 +17,7 @@ from fedsim.scale.compiled import compiled, inlined
 __all__ = [
     "GO_ON",
     "SERVED",
+    "STOP",
     "Queue",
     "ask",
     "end_service",
@@ -31,7 +32,7 @@ Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Kinds of events that a queue enters.
-GO_ON, SERVED = 0, 4
+GO_ON, STOP, SERVED = 0, 1, 4
 #: Where a request is.
 _NOWHERE, _WAITING, _IN_SERVICE, _DROPPED, _DONE = range(5)
 _FREE, _MAX_BATCH, _NUM_CLIENTS = 0, 1, 2
@@ -53,6 +54,10 @@ class Queue(NamedTuple):
         Of the batch that a request leads.
     own_s, shared_s, start_s : ndarray, shape (r,)
         What a request takes, and when its service began [s].
+    share : ndarray, shape (r,)
+        Of its service after which its client fails; 1 for one that does not.
+    serial : ndarray of int64, shape (r,)
+        Of that client's attempt.
     """
 
     numbers: Integers
@@ -65,6 +70,8 @@ class Queue(NamedTuple):
     own_s: Reals
     shared_s: Reals
     start_s: Reals
+    share: Reals
+    serial: Integers
 
 
 def queue_of(num_clients: int, num_attempts: int, num_accelerators: int, max_batch: int) -> Queue:
@@ -83,6 +90,8 @@ def queue_of(num_clients: int, num_attempts: int, num_accelerators: int, max_bat
         own_s=reals.copy(),
         shared_s=reals.copy(),
         start_s=reals.copy(),
+        share=reals + 1.0,
+        serial=zeros.copy(),
     )
 
 
@@ -197,6 +206,13 @@ def _serve(agenda: Agenda, queue: Queue, head: int, now: float) -> None:
         size += 1
         r = queue.follower[r]
     queue.size[head] = size
+    r = head
+    while r >= 0:
+        if queue.share[r] < 1.0:
+            c = r % queue.numbers[_NUM_CLIENTS]
+            fails = now + queue.share[r] * (own + shared)
+            push(agenda, fails, 2 * c + 3, STOP, c, queue.serial[r])
+        r = queue.follower[r]
     push(agenda, now + (own + shared), 0, SERVED, head, queue.stamp[head])
 
 

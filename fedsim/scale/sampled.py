@@ -20,16 +20,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.errors import ScenarioError
-from fedsim.fleet.availability import is_always_on
-from fedsim.fleet.parts import failure_offsets, startup_times
+from fedsim.fleet.parts import startup_times, work_until_failure
 from fedsim.fleet.simulation import Simulation
 from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
 from fedsim.scale.stages import Kind, Program, Stage
-from fedsim.spec.federation import FederationSpec
-from fedsim.spec.policy import PolicySpec
 
-__all__ = ["SampledSegment", "approximation", "check_sampled"]
+__all__ = ["SampledSegment", "approximation"]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,32 +42,6 @@ def approximation(num_sampled: int) -> str:
     )
 
 
-def check_sampled(federation: FederationSpec, policy: PolicySpec) -> None:
-    """Refuse what a sample does not know.
-
-    Raises
-    ------
-    ScenarioError
-        With the key and what to set.
-    """
-    server = federation.server
-    is_shared = federation.server_plan.server_variant == "v2"
-    beyond = {
-        f"policy.mode = '{policy.mode}'": policy.mode != "synchronous",
-        f"policy.retries = {policy.retries}": policy.retries > 0,
-        "availability": not is_always_on(federation),
-        "link.trace": any(c.link.trace is not None for c in federation.classes),
-        f"server.max_batch = {server.max_batch}": server.max_batch > 1,
-        "split.server_order = 'turns'": is_shared and server.order == "turns",
-    }
-    found = [what for what, is_there in beyond.items() if is_there]
-    if found:
-        raise ScenarioError(
-            f"engine = 'sampled' knows no {', '.join(found)}; set engine = \"scale\" with fewer "
-            "clients, rounds or mini-batches, or leave it out."
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class _Sample:
     """Who stands for all.
@@ -81,7 +51,7 @@ class _Sample:
     task : SegmentTask
         The smaller network's.
     order : ndarray of int64, shape (m,)
-        All rows by rank: by how many mini-batches, then by what they take alone.
+        All rows by rank: by what they take alone.
     ranks : ndarray of int64, shape (n,)
         Of the sample, ascending.
     rows : ndarray of int64, shape (n,)
@@ -141,8 +111,6 @@ class SampledSegment:
             for s, stage in enumerate(programs[v].stages):
                 if stage.kind in (Kind.UP, Kind.DOWN):
                     self._transfer_s[members, s] = self._alone(v, stage, members)
-        visits = [sum(b.times * (b.stop - b.first) for b in p.blocks) for p in programs]
-        self._num_visits = np.array(visits, dtype=np.int64)
 
     def _alone(self, v: int, stage: Stage, members: Integers) -> Reals:
         """A message of each member of a variant with nobody else there [s]."""
@@ -167,13 +135,11 @@ class SampledSegment:
         sample = self._sample(task)
         found = run_segment(sample.task)
         extra_s = _extra(task, sample, found)
-        done_s, stop_s = task.alone_s + extra_s, np.full(num, np.inf)
+        done_s, stop_s, noticed_s = task.alone_s + extra_s, np.full(num, np.inf), np.zeros(num)
         if task.can_fail:
-            stop_s = failure_offsets(
-                self._simulation, task.round_index, task.clients, 0, task.alone_s
-            )
+            stop_s, noticed_s = self._failures(task, done_s)
         closed_s, outcome, last_used = _gathered(
-            task, np.where(done_s > stop_s, np.inf, done_s), stop_s
+            task, np.where(stop_s < np.inf, np.inf, done_s), stop_s, noticed_s
         )
         end_s = np.minimum(np.minimum(done_s, stop_s), closed_s - task.start_s)
         # Who takes no time at all is through.
@@ -191,12 +157,25 @@ class SampledSegment:
             closed_s, outcome, task.start_s + end_s, last_used, tally, busy_s, found.num_events
         )
 
+    def _failures(self, task: SegmentTask, done_s: Reals) -> tuple[Reals, Reals]:
+        """When clients fail, who wait evenly over their work, and when that is noticed [s].
+
+        From the segment's start; infinite for those who do not fail.
+        """
+        simulation, alone_s = self._simulation, task.alone_s
+        work_s = work_until_failure(simulation, task.round_index, task.clients, 0, alone_s)
+        # Who takes no time at all is through.
+        fails = np.isfinite(work_s) & (alone_s > 0)
+        stop_s = np.full(len(work_s), np.inf)
+        stop_s[fails] = work_s[fails] / alone_s[fails] * done_s[fails]
+        timeout_s = simulation.policy.failure_timeout_s
+        return stop_s, np.maximum(stop_s, alone_s) if timeout_s is None else stop_s + timeout_s
+
     def _sample(self, task: SegmentTask) -> _Sample:
         """Every so many clients by rank, in a network that is smaller by as much."""
         simulation, num = self._simulation, self._num_sampled
         weight = len(task.clients) / num
-        variant = simulation.population.variant_index[task.clients]
-        order = np.lexsort((task.alone_s, variant, self._num_visits[variant]))
+        order = np.argsort(task.alone_s, kind="stable")
         # Both ends are among them: the slowest client ends the round.
         ranks = np.linspace(0, len(order) - 1, num).astype(np.int64)
         rows = np.sort(order[ranks])
@@ -381,12 +360,15 @@ def _extra(task: SegmentTask, sample: _Sample, found: SegmentOutcome) -> Reals:
     return extra_s
 
 
-def _gathered(task: SegmentTask, done_s: Reals, stop_s: Reals) -> tuple[float, Integers, int]:
+def _gathered(
+    task: SegmentTask, done_s: Reals, stop_s: Reals, noticed_s: Reals
+) -> tuple[float, Integers, int]:
     """When the gathering closed, everybody's outcome, and who was the last that counted."""
     num = len(done_s)
     done = task.start_s + done_s
     settled = np.where(np.isfinite(done), done, task.start_s + stop_s)
-    closed = float(settled.max(initial=task.start_s))
+    known = np.where(np.isfinite(done), done, task.start_s + noticed_s)
+    closed = float(known.max(initial=task.start_s))
     if task.awaited < num and int(np.isfinite(done).sum()) >= task.awaited:
         closed = min(closed, float(np.partition(done, task.awaited - 1)[task.awaited - 1]))
     closed = min(closed, task.deadline_s)

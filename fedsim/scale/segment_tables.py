@@ -8,14 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.draws import purpose_key, uniforms
-from fedsim.fleet.parts import failure_offsets
+from fedsim.fleet.parts import work_until_failure
 from fedsim.fleet.simulation import Simulation
 from fedsim.scale.event_state import Links, Setting, Sums
 from fedsim.scale.flow_link_kernel import flow_link
 from fedsim.scale.queue_kernel import Queue, queue_of
 from fedsim.scale.segment import USED, SegmentTask, Tally
 from fedsim.scale.stages import Program
-from fedsim.scale.walk_kernel import NUM_REAL, NUM_WHOLE, Clients, Programs
+from fedsim.scale.walk_kernel import (
+    ALONE_DOWN,
+    ALONE_UP,
+    NUM_REAL,
+    NUM_WHOLE,
+    Clients,
+    Programs,
+)
 
 __all__ = [
     "client_state",
@@ -111,6 +118,13 @@ def client_state(task: SegmentTask, num_labels: int) -> Clients:
     real[:, 0] = population.slowdown[here] * task.factors
     real[:, 1] = population.round_trip[here]
     real[:, 2], real[:, 3] = population.uplink[here], population.downlink[here]
+    federation = task.simulation.federation
+    fraction = np.array([c.link.payload_fraction for c in federation.classes])[at[:, 1]]
+    for column, rate, capacity in (
+        (ALONE_UP, real[:, 2], federation.server.uplink_bytes_per_s),
+        (ALONE_DOWN, real[:, 3], federation.server.downlink_bytes_per_s),
+    ):
+        real[:, column] = np.minimum(rate, capacity or np.inf) * fraction
     return Clients(at, real, np.zeros((num, num_labels, 5)), np.zeros((num, 2), dtype=np.int64))
 
 
@@ -123,7 +137,7 @@ def setting_of(task: SegmentTask) -> Setting:
     if task.can_fail:
         failure = np.stack(
             [
-                failure_offsets(simulation, task.round_index, task.clients, a, task.alone_s)
+                work_until_failure(simulation, task.round_index, task.clients, a, task.alone_s)
                 for a in range(retries + 1)
             ]
         )
@@ -139,6 +153,7 @@ def setting_of(task: SegmentTask) -> Setting:
         start_s=task.start_s,
         deadline_s=task.deadline_s,
         retry_after_s=policy.retry_after_s,
+        timeout_s=-1.0 if policy.failure_timeout_s is None else policy.failure_timeout_s,
         awaited=task.awaited,
         retries=retries,
         in_turns=task.in_turns,
@@ -146,6 +161,7 @@ def setting_of(task: SegmentTask) -> Setting:
         keeps_visits=task.keeps_visits,
         order=order,
         failure_s=failure,
+        alone_s=np.array(task.alone_s, dtype=np.float64),
         first=first,
         come_s=come,
         leave_s=leave,

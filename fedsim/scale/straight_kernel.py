@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 
 _CLIENT, _UP = int(Kind.CLIENT), int(Kind.UP)
 _SEGMENT_BYTES = 1448.0
-_USED = 0
+_USED, _LOST = 0, 2
 
 
 class StageTable(NamedTuple):
@@ -124,8 +124,12 @@ def tally_attempts(
     sizes: Reals,
     table: StageTable,
     tally: Tally,
+    goes_on: bool,
 ) -> None:
-    """Walk every attempt through its stages up to its end, and add up what was done."""
+    """Walk every attempt through its stages up to its end, and add up what was done.
+
+    ``goes_on`` where whoever is late was cut off behind all that happens in that nanosecond.
+    """
     for e in range(len(client)):
         i = client[e]
         v = variant_index[i]
@@ -133,7 +137,7 @@ def tally_attempts(
         if result[e] != _USED:
             _walk(
                 e, i, v, result[e], pace, start_s[e], stop_s[e], join_s, leave_s, unsent,
-                round_trip[i], sizes, table, tally,
+                round_trip[i], sizes, table, tally, goes_on or result[e] == _LOST,
             )  # fmt: skip
             continue
         # The same for one that is through, without a look at the clock. It stands here and not in
@@ -178,12 +182,21 @@ def _walk(
     sizes: Reals,
     table: StageTable,
     tally: Tally,
+    goes_on: bool,
 ) -> None:
     visit = 0
     for s in range(table.kind.shape[1]):
         kind = table.kind[v, s]
-        if kind < 0 or now >= stop - 5e-10:
+        if kind < 0:
             return
+        if now >= stop - 5e-10:
+            # What takes no time is done at the nanosecond of a cut that comes behind it.
+            takes_none = kind == _CLIENT and table.client_s[v, s] == 0.0
+            if not (goes_on and takes_none) or now > stop + 5e-10 or _is_in_lap(s, v, table):
+                return
+            tally.start_s[v, s, outcome] = min(tally.start_s[v, s, outcome], now)
+            tally.executions[v, s, outcome] += table.times[v, s]
+            continue
         if table.laps[v, s] > 1 and table.block_stop[v, s] > s + 1:
             # Several computations in turn, again and again: whole laps first.
             now = _lap(s, v, outcome, pace, now, stop, table, tally)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals, is_always_on, presence
+from fedsim.fleet.endless import LAST_S, check_ends, endless
 from fedsim.fleet.parts import Parts, round_factors, segment_parts
+from fedsim.fleet.progress import Progress
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
 from fedsim.fleet.step_row import step_row
@@ -84,6 +86,8 @@ class SynchronousRun:
         How far availability is known [s].
     num_sampled : int or None
         Clients of a round whose mini-batches are simulated; None: all.
+    progress : Progress, optional
+        Is told of each round.
     """
 
     def __init__(
@@ -93,7 +97,9 @@ class SynchronousRun:
         horizon_s: float,
         *,
         num_sampled: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
+        self._progress = progress or Progress(None, 0)
         self._simulation = simulation
         self._keeps_visits = keeps_visits
         self._horizon_s = horizon_s
@@ -113,10 +119,9 @@ class SynchronousRun:
             self._intervals = presence(
                 simulation.federation, simulation.population, simulation.seed, horizon_s
             )
-        alone = sum(
-            (self._alone(i).total() for i, s in enumerate(self._segments) if isinstance(s, Each)),
-            start=np.zeros(len(simulation.population)),
-        )
+        parts = [self._alone(i) for i, s in enumerate(self._segments) if isinstance(s, Each)]
+        check_ends(simulation, parts)
+        alone = sum((p.total() for p in parts), start=np.zeros(len(simulation.population)))
         self._selector = Selector(simulation, alone)
 
     def result(self) -> SimulationResult | None:
@@ -126,6 +131,7 @@ class SynchronousRun:
         try:
             for round_index in range(1, self._simulation.federation.num_rounds + 1):
                 now = self._round(round_index, now)
+                self._progress.done(round_index)
         except HorizonError:
             return None
         visits = None
@@ -201,6 +207,8 @@ class SynchronousRun:
         columns.end_s.append(now)
         columns.compute_s.append(compute_s)
         columns.transfer_s.append(transfer_s)
+        if now > LAST_S:
+            raise endless(now)
         if self._intervals is not None and now >= self._horizon_s:
             raise HorizonError
         return now

@@ -9,6 +9,9 @@ from fedsim.scale.attempt_kernel import set_out
 from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.event_state import (
     GO_ON,
+    HAS_FAILED,
+    IS_THROUGH,
+    NOTHING,
     NUM_VISITS,
     RING,
     SERVED_S,
@@ -29,6 +32,8 @@ from fedsim.scale.flow_link_kernel import (
 )
 from fedsim.scale.queue_kernel import Queue, ask, free_request, withdraw
 from fedsim.scale.walk_kernel import (
+    ALONE_DOWN,
+    ALONE_UP,
     ATTEMPT,
     BLOCK,
     BOUND_FOR_DOWN,
@@ -43,13 +48,16 @@ from fedsim.scale.walk_kernel import (
     JOINED,
     KIND,
     LABEL,
+    LEFT,
     LEG,
     MESSAGE,
     NUMBER,
     PHASE,
     REQUEST,
+    SERIAL,
     SERVER,
     SERVING,
+    SHARE,
     SHARED,
     STAGE,
     STAMP,
@@ -167,15 +175,17 @@ def stop(
         size = whole[v, stage, MESSAGE]
         seconds[c, label, TRANSFER] += max(0.0, now - real[c, JOINED])
         note_visit(c, which, now, clients, setting, sums)
+        through = link.flows[2][c]
         if is_on(link, c):
-            unsent = leave(link, c, now)
+            through -= leave(link, c, now)
             listen(agenda, link, bells, which)
-            share = 1.0 - unsent / link.flows[2][c]
-            sent = np.floor(share * size / _SEGMENT_BYTES + 1e-9) * _SEGMENT_BYTES
-            cut[c, 1] = min(np.int64(sent), size)
-        else:
+        elif real[c, SHARE] == 1.0:
             # The link is through with it, and the client was stopped before it was told.
             at[c, PHASE] = 3
+            return
+        share = through * programs.links[at[c, CLASS], 3] / size
+        sent = np.floor(share * size / _SEGMENT_BYTES + 1e-9) * _SEGMENT_BYTES
+        cut[c, 1] = min(np.int64(sent), size)
         return
     if whole[v, stage, KIND] == 3 and real[c, JOINED] >= 0.0:
         stop_service(agenda, links, queue, bells, c, now, label, clients, programs, setting, sums)
@@ -202,22 +212,36 @@ def stop_service(
     sums: Sums,
 ) -> None:
     v, stage = clients.at[c, VARIANT], clients.at[c, STAGE]
+    is_whole = clients.real[c, SHARE] == 1.0
     alone = programs.real[v, stage, SERVING] + programs.real[v, stage, SHARED]
     if setting.is_sharing:
-        served = alone
+        served = clients.real[c, SHARE] * alone
         if is_on(links[2], c):
-            served = max(0.0, alone - leave(links[2], c, now))
+            served = max(0.0, served - leave(links[2], c, now))
             listen(agenda, links[2], bells, 2)
-        else:
+        elif is_whole:
             clients.at[c, PHASE] = 3
         sums.totals[SERVED_S] += served
     else:
         request = clients.at[c, REQUEST]
         state = withdraw(agenda, queue, request, now, sums.totals)
         served = max(0.0, now - queue.start_s[request]) if state > 0 else 0.0
-        if state == 2:
+        if state == 2 and is_whole:
             clients.at[c, PHASE] = 3
     book_service(c, label, now, served, clients)
+
+
+@inlined
+def _share(c: int, alone: float, clients: Clients) -> float:
+    """How much of a visit is done: all of it, or less where the client fails in it."""
+    left = clients.real[c, LEFT]
+    share = 1.0
+    if left < alone:
+        share = left / alone
+    else:
+        clients.real[c, LEFT] = left - alone
+    clients.real[c, SHARE] = share
+    return share
 
 
 @inlined
@@ -233,24 +257,28 @@ def arrive(
     programs: Programs,
     setting: Setting,
     sums: Sums,
-) -> bool:
+) -> int:
     """A client is through with a visit, or with its way to the next one.
 
-    True where it is through with everything.
+    ``IS_THROUGH`` where it is through with everything, ``HAS_FAILED`` where it comes no further.
     """
     at, real, seconds, _ = clients
     whole = programs.whole
     v, stage = at[c, VARIANT], at[c, STAGE]
     if at[c, BLOCK] < programs.num_blocks[v]:
         label = whole[v, stage, LABEL]
+        is_asking = whole[v, stage, KIND] == 3 and real[c, JOINED] >= 0.0
+        if real[c, SHARE] < 1.0 and (at[c, PHASE] == 2 or is_asking):
+            stop(agenda, links, queue, bells, c, now, clients, programs, setting, sums)
+            return HAS_FAILED
         if at[c, PHASE] == 2:
             seconds[c, label, TRANSFER] += now - real[c, JOINED]
             note_visit(c, whole[v, stage, KIND] - 1, now, clients, setting, sums)
             real[c, JOINED] = -1.0
             enter_next_stage(c, now, clients, programs)
             set_out(agenda, c, factors, clients, programs, setting)
-            return False
-        if whole[v, stage, KIND] == 3 and real[c, JOINED] >= 0.0:
+            return NOTHING
+        if is_asking:
             alone = programs.real[v, stage, SERVING] + programs.real[v, stage, SHARED]
             served = alone if setting.is_sharing else now - queue.start_s[at[c, REQUEST]]
             book_service(c, label, now, served, clients)
@@ -260,31 +288,35 @@ def arrive(
             real[c, JOINED] = -1.0
             enter_next_stage(c, now, clients, programs)
             set_out(agenda, c, factors, clients, programs, setting)
-            return False
+            return NOTHING
     _, bound = walk(c, np.inf, True, clients, programs)
     if bound == THROUGH:
-        return True
+        return IS_THROUGH
     if bound == BOUND_FOR_STARTUP:
         set_out(agenda, c, factors, clients, programs, setting)
-        return False
+        return NOTHING
     stage = at[c, STAGE]
     real[c, JOINED] = now
     if bound == BOUND_FOR_REQUEST:
         own, shared = programs.real[v, stage, SERVING], programs.real[v, stage, SHARED]
         first = seconds[c, whole[v, stage, LABEL], FIRST]
         seconds[c, whole[v, stage, LABEL], FIRST] = min(first, now)
+        share = _share(c, own + shared, clients)
         if setting.is_sharing:
-            join(links[2], c, own + shared, now)
+            join(links[2], c, share * (own + shared), now)
             listen(agenda, links[2], bells, 2)
         else:
             at[c, REQUEST] = free_request(queue, c)
+            queue.share[at[c, REQUEST]], queue.serial[at[c, REQUEST]] = share, at[c, SERIAL]
             ask(agenda, queue, at[c, REQUEST], now, own, shared)
-        return False
+        return NOTHING
     size = whole[v, stage, MESSAGE] / programs.links[at[c, CLASS], 3]
     if bound == BOUND_FOR_UP:
-        join(links[0], c, size, now)
+        share = _share(c, whole[v, stage, MESSAGE] / real[c, ALONE_UP], clients)
+        join(links[0], c, share * size, now)
         listen(agenda, links[0], bells, 0)
     elif bound == BOUND_FOR_DOWN:
-        join(links[1], c, size, now)
+        share = _share(c, whole[v, stage, MESSAGE] / real[c, ALONE_DOWN], clients)
+        join(links[1], c, share * size, now)
         listen(agenda, links[1], bells, 1)
-    return False
+    return NOTHING

@@ -22,6 +22,7 @@ __all__ = [
     "BOUND_FOR_STARTUP",
     "BOUND_FOR_UP",
     "CUT",
+    "FAILS",
     "THROUGH",
     "Clients",
     "Programs",
@@ -35,7 +36,7 @@ Integers = NDArray[np.int64]
 
 _CLIENT, _UP, _DOWN = int(Kind.CLIENT), int(Kind.UP), int(Kind.DOWN)
 #: Where a walk ends.
-BOUND_FOR_UP, BOUND_FOR_DOWN, BOUND_FOR_REQUEST, BOUND_FOR_STARTUP, THROUGH, CUT = range(6)
+BOUND_FOR_UP, BOUND_FOR_DOWN, BOUND_FOR_REQUEST, BOUND_FOR_STARTUP, THROUGH, CUT, FAILS = range(7)
 _PACKING, _STARTUP, _FLOW, _TRAVELING, _UNPACKING = range(5)
 #: Half a nanosecond: what ends at the moment of a cut has ended.
 _TIE = 5e-10
@@ -43,7 +44,10 @@ _TIE = 5e-10
 # Columns of ``Clients.at``, ``Clients.real`` and ``Clients.sums``.
 VARIANT, CLASS, BLOCK, LAP, STAGE, PHASE, STATUS, STAMP, ATTEMPT, VISITS, TRACED = range(11)
 SERIAL, REQUEST, NUMBER, LEG, NUM_WHOLE = range(11, 16)
-PACE, TRIP, UP_RATE, DOWN_RATE, SINCE, JOINED, GOOD_UP, GOOD_DOWN, LEAVES, NUM_REAL = range(10)
+PACE, TRIP, UP_RATE, DOWN_RATE, SINCE, JOINED, GOOD_UP, GOOD_DOWN, LEAVES = range(9)
+# Goodput alone at factor 1; work ahead of the failure; when the attempt would end alone; and which
+# share of the visit in hand is done before the client fails.
+ALONE_UP, ALONE_DOWN, LEFT, DUE, SHARE, NUM_REAL = range(9, 15)
 COMPUTE, SERVER, TRANSFER, WAIT, FIRST = range(5)
 # Columns of ``Programs.whole`` and ``Programs.real``.
 KIND, TIMES, MESSAGE, PAYLOAD, LABEL = range(5)
@@ -114,14 +118,14 @@ def walk(
     time_s : float
         When that is [s].
     bound : int
-        For what, or ``CUT``.
+        For what, or ``CUT``, or ``FAILS`` where the client fails ahead of that.
     """
     at, real, sums, cut = clients
     whole, seconds, blocks, num_blocks, links = programs
     v = at[c, VARIANT]
     now, pace = real[c, SINCE], real[c, PACE]
     block, lap, stage, phase = at[c, BLOCK], at[c, LAP], at[c, STAGE], at[c, PHASE]
-    bound, length = CUT, 0.0
+    bound, length, left = CUT, 0.0, real[c, LEFT]
     # Who comes to the cut by what it does is cut off before it goes on to what takes no time; who
     # stood there already has gone on.
     last_tick = ticks(limit) if ticks(now) < ticks(limit) else ticks(np.inf)
@@ -135,51 +139,49 @@ def walk(
         label = whole[v, stage, LABEL]
         if books and phase == _PACKING:
             sums[c, label, FIRST] = min(sums[c, label, FIRST], now)
-        own = seconds[v, stage, OWN] * pace
-        is_over = True
-        if kind == _CLIENT:
-            length = own * whole[v, stage, TIMES]
-            is_over = now + length <= limit + _TIE
-            if books:
-                sums[c, label, COMPUTE] += length if is_over else limit - now
-                if not is_over:
-                    done = np.floor((limit - now) / own + 1e-9)
-                    cut[c, 0] = min(np.int64(done), whole[v, stage, TIMES])
-        elif kind in (_UP, _DOWN):
-            serving = seconds[v, stage, SERVING]
-            if phase in (_PACKING, _UNPACKING):
-                is_client = (phase == _PACKING) == (kind == _UP)
-                length = own if is_client else serving
-                is_over = now + length <= limit + _TIE
-                if books:
-                    part = length if is_over else limit - now
-                    sums[c, label, COMPUTE] += part
-                    if not is_client:
-                        sums[c, label, SERVER] += part
-            elif phase == _STARTUP:
-                goodput = real[c, GOOD_UP] if kind == _UP else real[c, GOOD_DOWN]
-                length = _startup(
-                    whole[v, stage, MESSAGE], goodput, real[c, TRIP], links, at[c, CLASS]
-                )
-                is_over = now + length <= limit + _TIE
-                if books:
-                    sums[c, label, TRANSFER] += length if is_over else limit - now
-            elif phase == _FLOW:
-                bound = BOUND_FOR_UP if kind == _UP else BOUND_FOR_DOWN
-                break
-            else:
-                length = real[c, TRIP] / 2
-                is_over = now + length <= limit + _TIE
-                if books:
-                    sums[c, label, TRANSFER] += length if is_over else limit - now
-        else:
+        is_client = kind == _CLIENT
+        if is_client:
+            length = seconds[v, stage, OWN] * pace * whole[v, stage, TIMES]
+        elif kind not in (_UP, _DOWN):
             bound = BOUND_FOR_REQUEST
             break
+        elif phase in (_PACKING, _UNPACKING):
+            is_client = (phase == _PACKING) == (kind == _UP)
+            length = seconds[v, stage, OWN] * pace if is_client else seconds[v, stage, SERVING]
+        elif phase == _STARTUP:
+            goodput = real[c, GOOD_UP] if kind == _UP else real[c, GOOD_DOWN]
+            length = _startup(whole[v, stage, MESSAGE], goodput, real[c, TRIP], links, at[c, CLASS])
+        elif phase == _FLOW:
+            bound = BOUND_FOR_UP if kind == _UP else BOUND_FOR_DOWN
+            break
+        else:
+            length = real[c, TRIP] / 2
+        alone = length
+        if left < np.inf and phase == _STARTUP and at[c, TRACED] == 1:
+            goodput = real[c, ALONE_UP] if kind == _UP else real[c, ALONE_DOWN]
+            alone = _startup(whole[v, stage, MESSAGE], goodput, real[c, TRIP], links, at[c, CLASS])
+        if left < alone and not books:
+            now += left / alone * length
+            bound = FAILS
+            break
+        is_over = now + length <= limit + _TIE and left >= alone
+        if books:
+            part = length if is_over else limit - now
+            if phase in (_STARTUP, _TRAVELING):
+                sums[c, label, TRANSFER] += part
+            else:
+                sums[c, label, COMPUTE] += part
+                if not is_client:
+                    sums[c, label, SERVER] += part
+            if kind == _CLIENT and not is_over:
+                done = np.floor(part / (seconds[v, stage, OWN] * pace) + 1e-9)
+                cut[c, 0] = min(np.int64(done), whole[v, stage, TIMES])
         if not is_over:
             bound = CUT
             now = limit
             break
         now += length
+        left -= alone
         if kind != _CLIENT and phase < _UNPACKING:
             phase += 1
             # The rate of the moment decides on the startup, so a moment is made of it.
@@ -198,7 +200,7 @@ def walk(
                 stage = blocks[v, block, 0]
     if books:
         at[c, BLOCK], at[c, LAP], at[c, STAGE], at[c, PHASE] = block, lap, stage, phase
-        real[c, SINCE] = now
+        real[c, SINCE], real[c, LEFT] = now, left
     return now, bound
 
 
@@ -208,7 +210,8 @@ def _startup(message_bytes: int, goodput: float, trip: float, links: Reals, whic
     seconds = links[which, 0] + links[which, 1] * trip
     window = links[which, 2]
     sent = window
-    while 0 < sent < message_bytes:
+    # In an outage the window is not what it waits for.
+    while 0 < sent < message_bytes and goodput > 0:
         stall = trip - window / goodput
         if stall <= 0:
             break

@@ -126,9 +126,9 @@ def built_federation(
 def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
     """The policy that the settings describe, or the mistake that keeps it from being built."""
     table = settings.policy
-    renamed = {"deadline": "deadline_s", "window": "window_s", "retry_after": "retry_after_s"}
+    times = ("deadline", "window", "retry_after", "failure_timeout")
     # Whom the server never asks is no part of the federation, so no policy knows of them.
-    values = {renamed.get(n, n): value for n, value in table if n != "exclude_unfit"}
+    values = {f"{n}_s" if n in times else n: v for n, v in table if n != "exclude_unfit"}
     try:
         return PolicySpec(**values), []
     except ScenarioError as error:

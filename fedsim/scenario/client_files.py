@@ -113,7 +113,7 @@ def read_rate_trace(path: Path, period_s: float) -> RateTrace:
     """Read a rate trace: columns ``time_s`` and ``factor``."""
     rows = _columns(path, ("time_s", "factor"))
     times = tuple(_number(path, line, "time_s", row[0]) for line, row in rows)
-    factors = tuple(_number(path, line, "factor", row[1], positive=True) for line, row in rows)
+    factors = tuple(_number(path, line, "factor", row[1]) for line, row in rows)
     return _named(path, lambda: RateTrace(times, factors, period_s))
 
 

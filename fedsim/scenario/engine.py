@@ -186,7 +186,9 @@ class _Load:
             share = client_class.num_clients / federation.num_clients
             num = max(1, round(asked * share)) * num_rounds
             cycles = cycles or own_cycles or client_class.link.trace is not None
-            cycles = cycles or (policy.retries > 0 and client_class.availability != AlwaysOn())
+            comes_back = client_class.availability != AlwaysOn()
+            comes_back = comes_back or client_class.spread.dropout_probability > 0
+            cycles = cycles or (policy.retries > 0 and comes_back)
             tries = 1 + client_class.spread.dropout_probability * policy.retries
             client_rounds += num
             steps += round(num * own_steps * tries)
@@ -290,8 +292,11 @@ def _work_limits(load: _Load, engine: Engine) -> Iterator[tuple[str, int, int]]:
 
 def _beyond_closed_form(federation: FederationSpec, policy: PolicySpec) -> Iterator[str]:
     """Keys whose effect no closed form has."""
+    can_fail = any(c.spread.dropout_probability for c in federation.classes)
     for name in policy.__dataclass_fields__:
         value = getattr(policy, name)
+        if name == "failure_timeout_s" and not can_fail:
+            continue
         if value != getattr(PolicySpec(), name):
             yield f"policy.{name.removesuffix('_s')} = {_written(name, value)}"
     server = federation.server

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedsim.analytic import AnalyticResult
+from fedsim.fleet.detection import detection_note
 from fedsim.protocol.operation import Part
 from fedsim.protocol.payload import adapter_payload
 from fedsim.scenario.protection import privacy_notes
@@ -96,6 +97,7 @@ def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
             "one draw of the clients: the 95 % interval does not hold what other draws would "
             "give; --seeds 5 draws it five times"
         )
+    notes.extend(filter(None, [detection_note(simulation)]))
     if any(c.client_samples is not None for c in simulated.simulation.federation.classes):
         notes.append(
             "what one client costs is given for a client of middling data; totals are of all"

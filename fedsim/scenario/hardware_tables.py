@@ -296,6 +296,13 @@ class PolicyTable(Table):
         default=False,
         description="Leave out classes whose clients cannot hold the plan, and name them",
     )
+    failure_timeout: Seconds | None = key(
+        "cost",
+        "time",
+        default=None,
+        description="From a failure to the server's noticing it; when the work would have ended "
+        "without it",
+    )
     simulates_setup: bool = key(
         "time", default=False, description="Send the base weights ahead of round 1, in the makespan"
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.fleet.energy import amounts_of
+from fedsim.fleet.progress import ProgressCallback
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER, SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
@@ -72,10 +73,11 @@ def simulate_result(
     framework: Callable[[ClientPlan], Protocol],
     policy: PolicySpec,
     seed: int,
+    progress: ProgressCallback | None = None,
 ) -> Simulated:
-    """Draw a federation and simulate it."""
+    """Draw a federation and simulate it; ``progress`` is told of its rounds."""
     simulation = prepare(federation, framework, policy, seed)
-    result = run_engine(choice, simulation)
+    result = run_engine(choice, simulation, progress)
     round_s = np.diff(np.concatenate(([result.setup_s], result.rounds.end_s)))
     return Simulated(simulation, result, round_s)
 
@@ -93,16 +95,18 @@ def traced_events(
     return des.simulate(simulation, keeps_trace=True).trace or ()
 
 
-def run_engine(choice: Choice, simulation: Simulation) -> SimulationResult:
+def run_engine(
+    choice: Choice, simulation: Simulation, progress: ProgressCallback | None = None
+) -> SimulationResult:
     """Run the engine that was chosen."""
     # Imported late: the closed form needs neither SimPy nor numba.
     if choice.engine == "des":
         from fedsim import des
 
-        return des.simulate(simulation)
+        return des.simulate(simulation, progress=progress)
     from fedsim import scale
 
-    return scale.simulate(simulation, num_sampled=choice.num_sampled)
+    return scale.simulate(simulation, num_sampled=choice.num_sampled, progress=progress)
 
 
 def simulated_total(found: Simulated, answer: AnalyticResult) -> LedgerRow:

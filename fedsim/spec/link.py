@@ -13,6 +13,8 @@ __all__ = ["LinkSpec", "RateTrace", "loss_limited_bytes_per_s", "rates_at_end"]
 _SEGMENT_BYTES = 1448
 #: sqrt(3/2): every segment acknowledged, losses periodic.
 _MATHIS_CONSTANT = sqrt(1.5)
+#: Of a rate trace.
+_LEAST_FACTOR = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class RateTrace:
     times_s : tuple of float
         Starts of the pieces, the first at 0, rising [s].
     factors : tuple of float
-        Both rates are multiplied by it; positive.
+        Both rates are multiplied by it; 0 in an outage, else at least 1e-9.
     period_s : float
         After which it starts over; beyond the last time [s].
     """
@@ -42,10 +44,26 @@ class RateTrace:
                 f"a rate trace of {len(self.times_s)} times and {len(self.factors)} factors; one "
                 "factor belongs to each time."
             )
-        if not all(0 < factor < float("inf") for factor in self.factors):
-            raise ScenarioError("a rate trace needs positive factors.")
+        for factor in self.factors:
+            if not (factor == 0 or _LEAST_FACTOR <= factor < inf):
+                raise ScenarioError(
+                    f"a rate trace with a factor of {factor:g}; allowed: 0 for an outage, and from "
+                    f"{_LEAST_FACTOR:g} on, for with less a message takes centuries."
+                )
+        if not any(self.factors):
+            raise ScenarioError(
+                "a rate trace that is 0 throughout: nothing would ever be sent; give it a positive "
+                "factor at some time."
+            )
         if not self.times_s[-1] + 1e-3 <= self.period_s < float("inf"):
             raise ScenarioError("a rate trace needs a period that ends after its last time.")
+
+    @property
+    def mean_factor(self) -> float:
+        """Over time."""
+        ends = (*self.times_s[1:], self.period_s)
+        pieces = zip(self.times_s, ends, self.factors, strict=True)
+        return sum((end - start) * factor for start, end, factor in pieces) / self.period_s
 
     def change(self, index: int) -> tuple[float, float]:
         """When the piece number ``index`` starts and what its factor is; 0 is the first."""

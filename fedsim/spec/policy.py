@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from typing import Literal
 
@@ -12,6 +13,8 @@ __all__ = ["Mode", "PolicySpec", "Selection"]
 
 Mode = Literal["synchronous", "buffered", "windowed"]
 Selection = Literal["random", "resource", "utility"]
+
+_CENTURY_S = 100 * 365.25 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class PolicySpec:
         How often a client that failed starts over within a round.
     retry_after_s : float
         Pause ahead of that [s].
+    failure_timeout_s : float or None
+        From a failure to the server's noticing it [s]; 0 for one that knows at once. None: it is
+        noticed when the client's work would have ended, had it been alone and not failed.
     simulates_setup : bool
         Whether the base weights are sent ahead of round 1 and take part in the makespan.
     overlap : bool
@@ -66,6 +72,7 @@ class PolicySpec:
     selection: Selection = "random"
     retries: int = 0
     retry_after_s: float = 0.0
+    failure_timeout_s: float | None = None
     simulates_setup: bool = False
     overlap: bool = False
 
@@ -77,7 +84,9 @@ class PolicySpec:
         """Clients that a round asks, of ``num_clients``."""
         if self.clients_per_round is None:
             return num_clients
-        return min(num_clients, ceil(self.clients_per_round * (1 + self.over_selection)))
+        # As it was typed: 100 and 10 % more are 110, and 100 * 1.1 is above that by a rounding.
+        share = 1 + Fraction(str(self.over_selection))
+        return min(num_clients, ceil(self.clients_per_round * share))
 
     def num_awaited(self, num_asked: int) -> int:
         """Contributions that close the gathering of a round that asked ``num_asked`` clients."""
@@ -98,14 +107,23 @@ class PolicySpec:
             ("retries", 0),
             ("over_selection", 0),
             ("retry_after_s", 0),
+            ("failure_timeout_s", 0),
         ):
             value = getattr(self, name)
             if value is not None and not lowest <= value < float("inf"):
-                raise ScenarioError(f"policy.{name} = {value}; at least {lowest} is needed.")
+                key = name.removesuffix("_s")
+                raise ScenarioError(f"policy.{key} = {value}; at least {lowest} is needed.")
         for name in ("deadline_s", "window_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ScenarioError(f"policy.{name.removesuffix('_s')}: a positive time is needed.")
+        for name in ("deadline_s", "window_s", "retry_after_s", "failure_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and value > _CENTURY_S:
+                raise ScenarioError(
+                    f"policy.{name.removesuffix('_s')} = {value:.3g}; allowed: up to "
+                    f"{_CENTURY_S:,.0f} s, a century."
+                )
 
     def _check_mode(self) -> None:
         needs = {"buffered": "buffer_size", "windowed": "window_s"}

@@ -165,6 +165,7 @@ def cases(draw: st.DrawFn) -> Case:
         deadline_s=draw(st.sampled_from([None, None, 1.0, 2.3])),
         retries=draw(st.integers(0, 2)),
         retry_after_s=draw(st.sampled_from([0.0, 0.5])),
+        failure_timeout_s=draw(st.sampled_from([None, 0.0, 0.7])),
     )
 
 
@@ -239,6 +240,7 @@ def wrong(toy: Toy) -> dict[str, Toy]:
         "all awaited": replace(toy, quorum=None),
         "no deadline": replace(toy, deadline_s=None),
         "no retries": replace(toy, retries=0),
+        "noticed at once": replace(toy, failure_timeout_s=0.0),
         "no failures": replace(toy, clients=[replace(c, failures={}) for c in toy.clients]),
         "one byte less": replace(toy, wire_bytes=toy.wire_bytes - 1),
     }
@@ -280,6 +282,7 @@ def test_answers_to_other_questions_are_refused(
     closings: dict[str, dict[str, Any]] = {
         "all awaited": {"quorum": 4},
         "no deadline": {"deadline_s": 2.0},
+        "noticed at once": {"failure_timeout_s": 5.0},
     }
     closing = closings.get(name, {})
     case = crowded(retries=1, retry_after_s=0.2, **closing)

@@ -151,7 +151,7 @@ def test_a_client_that_fails_in_mid_transfer_starts_over() -> None:
     Of the message 2 u - 1 of its seconds had flowed: whole segments of 1448 bytes count.
     """
     seed, share = _seed_of_one_failure()
-    policy = PolicySpec(retries=1, retry_after_s=0.25)
+    policy = PolicySpec(retries=1, retry_after_s=0.25, failure_timeout_s=0.0)
     client = toy_class("c", dropout=0.5)
     found = simulate(toy_simulation(client, policy=policy, seed=seed), keeps_visits=True)
     assert found.rounds.closed_s[0] == pytest.approx(2 * share + 0.25 + 2.0, rel=1e-12)
@@ -164,7 +164,7 @@ def test_a_client_that_fails_in_mid_transfer_starts_over() -> None:
     assert found.visits["attempt"].tolist() == [0, 1]
     once = simulate(toy_simulation(client, seed=seed))
     assert once.rounds.num_lost[0] == 1
-    assert once.rounds.end_s[0] == pytest.approx(2 * share, rel=1e-12)
+    assert once.rounds.end_s[0] == pytest.approx(2.0, rel=1e-12), "it is missed when it is due"
 
 
 def test_a_client_that_leaves_comes_back_to_start_over() -> None:

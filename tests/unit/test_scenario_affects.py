@@ -143,6 +143,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "policy.selection": ("resource", {"policy": {"clients_per_round": 1}, **_UNEQUAL}),
     "policy.retries": (3, _FAILING),
     "policy.retry_after": ("9 s", {"policy": {"retries": 3}, **_FAILING}),
+    "policy.failure_timeout": ("9 min", _FAILING),
     "policy.simulates_setup": (True, {}),
     "policy.overlap": (True, {}),
     "fleet.dropout_probability": (0.6, {}),

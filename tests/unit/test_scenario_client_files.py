@@ -98,6 +98,46 @@ def test_a_rate_trace_in_mid_flow(tmp_path: Path) -> None:
     assert two["mean"] - one["mean"] == pytest.approx(one["transfer"], rel=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["des", "scale"])
+def test_an_outage_costs_its_length(tmp_path: Path, engine: str) -> None:
+    """A tunnel: ten minutes without any rate come on top."""
+    tunnel = text(tmp_path, "tunnel.csv", "time_s,factor\n0,1\n0.001,0\n600.001,1\n")
+    link = {"round_trip": "0 ms", "trace_period": "1 h", "trace": tunnel}
+    small = {"num_rounds": 1}
+    found = answer(tmp_path, fedllm(link=link, workload=small, engine=engine))["round_time_s"]
+    plain = answer(tmp_path, fedllm(link={"round_trip": "0 ms"}, workload=small, engine=engine))[
+        "round_time_s"
+    ]
+    assert found["mean"] == pytest.approx(plain["mean"] + 600, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factors", "found"),
+    [
+        (("1", "1e-300"), "'trace.csv': a rate trace with a factor of 1e-300; allowed: 0"),
+        (("0", "0"), "'trace.csv': a rate trace that is 0 throughout"),
+        (("1", "-1"), "'trace.csv', line 3, column factor: '-1'; needed: a number of at least 0."),
+    ],
+)
+def test_a_trace_with_which_nothing_ends_is_refused(
+    tmp_path: Path, factors: tuple[str, str], found: str
+) -> None:
+    rows = f"time_s,factor\n0,{factors[0]}\n0.001,{factors[1]}\n"
+    name = text(tmp_path, "trace.csv", rows)
+    table = fedllm(link={"trace": name, "trace_period": "1 h"})
+    assert found in refused(tmp_path, table)
+
+
+@pytest.mark.parametrize("engine", ["des", "scale", "auto"])
+def test_rates_at_which_a_message_takes_a_century_are_refused(tmp_path: Path, engine: str) -> None:
+    """Wherever a client is simulated: its own link, the server's."""
+    wanted = "more than a century"
+    name = text(tmp_path, "slow.csv", "uplink_mbit_per_s\n1e-290\n")
+    assert wanted in refused(tmp_path, fedllm(fleet={"table": name}, engine=engine))
+    shared = fedllm(server={"uplink": "0.00001 bit/s"}, device={"slowdown_p95": 2.0}, engine=engine)
+    assert wanted in refused(tmp_path, shared)
+
+
 def test_the_trace_period_matters(tmp_path: Path) -> None:
     """A slow tenth of a second that comes back within the run, and one that does not."""
     name = text(tmp_path, "trace.csv", "time_s,factor\n0,1\n0.05,0.01\n0.1,1\n")

@@ -323,3 +323,9 @@ def test_power_and_energy_are_printed_in_watts_and_joules() -> None:
     assert units.format_watts(11.0) == "11.00 W"
     assert units.format_watts(0.25) == "250.0 mW"
     assert units.format_joules(3500.0) == "3.500 kJ"
+
+
+@pytest.mark.parametrize("value", [0.0, float("inf"), float("-inf")])
+def test_nothing_and_endless_have_any_unit(value: float) -> None:
+    """A range of which one end is 0, in the hours of the other one, is no StopIteration."""
+    assert units.SECONDS.format(value, ("h",)) == f"{value:g} h"
