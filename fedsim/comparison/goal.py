@@ -195,8 +195,8 @@ def _size(at: Mapping[str, Any]) -> str:
 
 def _within(goal: Mapping[str, Any], results: Sequence[Result]) -> Answer:
     limit_s = goal["within"]
+    values: list[dict[str, Any]] = []
     words: dict[str, list[str]] = {"yes": [], "perhaps": [], "no": []}
-    values = []
     for result in results:
         name = label(result, results)
         if not result.is_comparable:
@@ -233,7 +233,8 @@ def _total(result: Result) -> dict[str, Any]:
 
 def _first(goal: Mapping[str, Any], results: Sequence[Result]) -> Answer:
     axis = goal["first"]
-    sentences, values = [], []
+    sentences: list[str] = []
+    values: list[dict[str, Any]] = []
     for case in dict.fromkeys(r.case for r in results if axis in r.axes and r.case != goal["than"]):
         own = sorted((r for r in results if r.case == case and axis in r.axes),
                      key=lambda r: _order(r.axes[axis]))  # fmt: skip
@@ -314,7 +315,9 @@ def _change(
     goal: Mapping[str, Any], results: Sequence[Result], worlds: Mapping[str, Result]
 ) -> Answer:
     metric = metric_named(goal["least"][0])
-    sentences, values, decided = [], [], True
+    sentences: list[str] = []
+    values: list[dict[str, Any]] = []
+    decided = True
     changed = list(_changed(metric, results, worlds))
     for result, other, ratio in changed:
         verb, as_much = _VERBS[metric.key][1:]

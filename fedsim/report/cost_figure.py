@@ -94,13 +94,15 @@ def _point(result: Result) -> tuple[float, float]:
 
 def _legend(results: list[Result]) -> str:
     """The framework with the keys that its points' labels are values of."""
-    keys = dict.fromkeys(", ".join(r.swept) for r in results if r.swept)
+    keys = dict.fromkeys(
+        ", ".join(key.rpartition(".")[2] for key in r.axes) for r in results if r.axes
+    )
     label = framework_label(results[0].framework)
     return f"{label}, by {' / '.join(keys)}" if keys else label
 
 
 def _label(result: Result) -> str:
-    return ", ".join(result.swept.values()) or result.name
+    return ", ".join(map(str, result.axes.values())) or result.name
 
 
 def _dress(axes: Any, results: list[Result], scenarios: Sequence[Mapping[str, Any]]) -> None:

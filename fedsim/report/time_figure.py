@@ -74,34 +74,28 @@ def time_figure(scenarios: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _swept_number(results: Sequence[Result]) -> str:
     """The key of a number that every case sweeps, and nothing else; empty if there is none."""
-    keys = {tuple(result.swept) for result in results}
+    keys = {tuple(result.axes) for result in results}
     if len(keys) != 1 or len(next(iter(keys))) != 1:
         return ""
     key = next(iter(keys))[0]
-    if not all(_is_number(result.swept[key]) for result in results):
+    if not all(_is_number(result.axes[key]) for result in results):
         return ""
-    fewest = min(
-        len({r.swept[key] for r in results if r.case == result.case}) for result in results
-    )
+    fewest = min(len({r.axes[key] for r in results if r.case == result.case}) for result in results)
     return key if fewest >= _LEAST_POINTS else ""
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _draw_lines(axes: Any, results: Sequence[Result], key: str) -> None:
-    feasible = [result for result in results if result.is_feasible]
+    feasible = [result for result in results if result.is_comparable]
     times = [result.round_time["mean"] for result in feasible]
     # On a logarithmic axis the least has to be read as well.
     unit_s, unit = _unit((min if _spreads(times) else max)(times, default=0.0))
     cases = list(dict.fromkeys(result.case for result in results))
     for index, case in enumerate(cases):
-        own = sorted((float(r.swept[key]), r.round_time) for r in feasible if r.case == case)
+        own = sorted((float(r.axes[key]), r.round_time) for r in feasible if r.case == case)
         color = _LINES[index % len(_LINES)]
         x = [value for value, _ in own]
         axes.plot(
@@ -121,20 +115,20 @@ def _draw_lines(axes: Any, results: Sequence[Result], key: str) -> None:
         axes.fill_between(
             x,
             [time["low"] / unit_s for _, time in own],
-            [time["high"] / unit_s for _, time in own],
+            [_high(time) / unit_s for _, time in own],
             color=color,
             alpha=0.15,
             linewidth=0,
         )
     axes.plot([], [], color="0.3", linestyle="--", linewidth=1, label="without waiting")
     axes.fill_between([], [], [], color="0.3", alpha=0.15, linewidth=0, label="95 % interval")
-    values = sorted({float(result.swept[key]) for result in results})
+    values = sorted({float(result.axes[key]) for result in results})
     _scale(axes.set_xscale, axes.xaxis, values)
     if len(values) <= _MAX_TICKS:
         axes.set_xticks(values)
         axes.minorticks_off()
     _scale(axes.set_yscale, axes.yaxis, times)
-    axes.set_xlabel(key.replace("num_", "number of ").replace("_", " "))
+    axes.set_xlabel(key.rpartition(".")[2].replace("num_", "number of ").replace("_", " "))
     axes.set_ylabel(f"time of a round [{unit}]")
     axes.grid(visible=True, which="major", color="0.9")
     axes.legend(frameon=False)
@@ -152,10 +146,10 @@ def _scale(set_scale: Any, axis: Any, values: Sequence[float]) -> None:
 
 def _draw_bars(axes: Any, canvas: Any, results: Sequence[Result]) -> None:
     shown = results[:_MAX_BARS]
-    unit_s, unit = _unit(max((_total_s(r) for r in shown if r.is_feasible), default=0.0))
+    unit_s, unit = _unit(max((_total_s(r) for r in shown if r.is_comparable), default=0.0))
     for row, result in enumerate(shown):
-        if not result.is_feasible:
-            axes.text(0, row, " infeasible", va="center", fontsize=8, color="#D55E00")
+        if not result.is_comparable:
+            axes.text(0, row, f" {result.status}", va="center", fontsize=8, color="#D55E00")
             continue
         _draw_bar(axes, row, result, unit_s)
     names = [result.name for result in shown]
@@ -164,7 +158,7 @@ def _draw_bars(axes: Any, canvas: Any, results: Sequence[Result]) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     # Room for the figures at the bars' ends.
-    most = max((r.table["makespan_s"]["high"] for r in shown if r.is_feasible), default=0.0)
+    most = max((_high(r.table["makespan_s"]) for r in shown if r.is_comparable), default=0.0)
     axes.set_xlim(0, 1.15 * most / unit_s or 1.0)
     rounds = {result.table["num_rounds"] for result in shown}
     what = f"{rounds.pop():,} rounds" if len(rounds) == 1 else "all rounds"
@@ -195,7 +189,7 @@ def _draw_bar(axes: Any, row: int, result: Result, unit_s: float) -> None:
             )
             left += width
     makespan = result.table["makespan_s"]
-    high = max(makespan["high"] / unit_s, left)
+    high = max(_high(makespan) / unit_s, left)
     low = min(makespan["low"] / unit_s, left)
     axes.errorbar(
         left, row, xerr=[[left - low], [high - left]], color="black", linewidth=1, capsize=3
@@ -209,6 +203,11 @@ def _draw_bar(axes: Any, row: int, result: Result, unit_s: float) -> None:
         va="center",
         fontsize=8,
     )
+
+
+def _high(entry: Mapping[str, Any]) -> float:
+    """The upper end; the mean where nothing bounds it."""
+    return float(entry["mean"] if entry["high"] is None else entry["high"])
 
 
 def _total_s(result: Result) -> float:

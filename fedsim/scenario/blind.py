@@ -43,7 +43,7 @@ def blind_settings(document: Document, entries: Sequence[Inspected]) -> list[str
     entries : sequence of Inspected
         Its results' inputs.
     """
-    lines = []
+    lines: list[str] = []
     for key, value in document.overrides.items():
         if not key.startswith(_LABELS):
             lines.extend(_blind_override(document, entries, key, value))

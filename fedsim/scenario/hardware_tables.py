@@ -137,7 +137,7 @@ class DeviceTable(Table):
     )
     tf32: bool = key("time", default=False, description="32-bit products on tensor cores (TF32)")
     memory: ByteCount | None = key(
-        "cost", default=None, description="What training may use; more is infeasible"
+        "cost", "time", default=None, description="What training may use; more is infeasible"
     )
     power: Watts | None = key("time", default=None, description="Draw while computing")
     idle_power: Watts | None = key("time", default=None, description="Draw while waiting")

@@ -244,7 +244,7 @@ def _with_intervals(tables: dict[str, Any], num_rounds: int, found: Found) -> di
     assert draws is not None
     num = num_rounds if found.simulated is None else found.num_succeeded
     spread = found.simulated.round_s.sum() if found.simulated is not None else makespan["mean"]
-    successful = None
+    successful: dict[str, Any] | None = None
     if num:
         money = tables["money"]
         successful = {

@@ -369,7 +369,8 @@ def _simulated(
         entry.choice,
         each.federation_at,
     )
-    return simulated, common_draws(case, simulated and simulated.result, num_seeds)
+    result = None if simulated is None else simulated.result
+    return simulated, common_draws(case, result, num_seeds)
 
 
 def _closed_form(entry: Inspected) -> AnalyticResult:

@@ -27,12 +27,16 @@ def refused(result: Result, *parts: str) -> None:
 
 
 def test_a_report_is_printed(tmp_path: Path) -> None:
-    """The question is its title."""
-    result = invoked(written(tmp_path, SMALL))
+    """The question is its title, and the answer comes first; the rest is asked for."""
+    path = written(tmp_path, SMALL)
+    result = invoked(path)
 
     assert result.exit_code == 0
     assert "What does it cost?" in result.stdout
-    assert "Which framework wins, and why" in result.stdout
+    assert "takes least time" in result.stdout
+    assert "Who takes least, and why" not in result.stdout
+    assert "Who takes least, and why" in invoked(path, "--show", "verdicts").stdout
+    assert "One client, one round" in invoked(path, "--all").stdout
 
 
 def test_json_and_pictures_are_written(tmp_path: Path) -> None:
@@ -42,7 +46,7 @@ def test_json_and_pictures_are_written(tmp_path: Path) -> None:
         done = invoked(path, "--json", tmp_path / "a.json", "--plot", tmp_path / f"a.{suffix}")
         assert done.exit_code == 0
 
-    assert json.loads((tmp_path / "a.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "a.json").read_text())["schema"] == 2
     names = {file.name for file in tmp_path.iterdir()}
     assert names == {"scenario.toml", "a.json", "a.png", "a.svg"}
 
@@ -119,6 +123,7 @@ def test_an_existing_answer_survives_a_mistake(tmp_path: Path) -> None:
         (["--set", "lora.rank=3"], "Did you mean 'r'?"),
         (["--set", "link.uplink=10 mbps"], "unit case is ambiguous"),
         (["--set", "lora.r"], "write key=value"),
+        (["--show", "cost"], "Did you mean 'counts'?"),
     ],
 )
 def test_an_option_is_refused_before_anything_runs(

@@ -39,11 +39,33 @@ EXTRAS: Final[dict[str, dict[str, Any]]] = {
     "policy.mode": {"policy": {"buffer_size": 2}},
     "fleet.availability.kind": {"fleet": {"availability": {"mean_on": "30 s", "mean_off": "30 s"}}},
 }
+_SWEPT: Final[dict[str, Any]] = {
+    "case": [{"name": "a", "framework": "fedllm", "sweep": {"lora.r": [2, 4]}}]
+}
 #: Another value for each key, and what else must be so for the key to matter.
 CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "seed": (7, {}),
     "engine": ("des", {"engine": "analytic", **_QUEUEING}),
     "question": ("Why?", {}),
+    "goal.least": ("energy", {}),
+    "goal.of": ("all", {}),
+    "goal.within": ("1 d", {}),
+    "goal.first": ("lora.r", _SWEPT),
+    "goal.waiting": (0.5, {**_SWEPT, "goal": {"first": "lora.r"}}),
+    "goal.slower": (1.5, {**_SWEPT, "goal": {"first": "lora.r", "than": "kd"}}),
+    "goal.than": ("kd", {**_SWEPT, "goal": {"first": "lora.r", "slower": 1.1}}),
+    "goal.instead_of": ({"lora.r": 2}, {}),
+    "policy.exclude_unfit": (
+        True,
+        {
+            "fleet": {
+                "class": [
+                    {"name": "a", "num_clients": 2},
+                    {"name": "b", "num_clients": 2, "device": {"memory": "1 kB"}},
+                ]
+            }
+        },
+    ),
     "model.name": ("gpt2-medium", {"device": {"memory": "99 GB"}}),
     "model.head": ("language_model", {}),
     "model.num_classes": (6, {}),

@@ -147,7 +147,7 @@ def printed(tmp_path: Path, **changes: Any) -> str:
     """The report as text."""
     file = io.StringIO()
     table = run_scenario(written(tmp_path, changed(**changes))).table
-    Console(width=140, file=file).print(scenario_report(table))
+    Console(width=140, file=file).print(scenario_report(table, everything=True))
     return file.getvalue()
 
 
@@ -155,7 +155,7 @@ def test_the_report_has_a_row_a_step(tmp_path: Path) -> None:
     """In the order in which they happen, with what they are."""
     text = printed(tmp_path, privacy={**SECAGG, "differential_privacy": "central"})
     block = text[text.index("What privacy adds") :]
-    places = [block.index(f"\n {step}") for step in ("sa1", "sa2", "dp1", "sa3", "sa4", "sa5")]
+    places = [block.index(f"\n   {step}") for step in ("sa1", "sa2", "dp1", "sa3", "sa4", "sa5")]
 
     assert places == sorted(places)
     assert "take masks away" in block

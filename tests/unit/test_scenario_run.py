@@ -272,13 +272,17 @@ def test_an_answer_has_the_published_keys(tmp_path: Path) -> None:
     """Other programs read these names."""
     document = json.loads(answer_json([run_scenario(written(tmp_path, changed()))]))
 
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     scenario = document["scenarios"][0]
-    assert {"file", "question", "seed", "engine", "profile", "results"} == set(scenario)
+    assert set(scenario) == {
+        "file", "question", "goal", "seed", "engine", "profile", "warnings", "axes", "answer",
+        "verdicts", "claims", "break_even", "would_change", "results",
+    }  # fmt: skip
     result = scenario["results"][0]
     assert {
-        "name", "framework", "status", "reason", "classes", "setup", "server_per_round", "totals",
-        "round_time_s", "makespan_s", "accuracy", "exactness",
+        "name", "case", "axes", "framework", "status", "reason", "excluded", "classes", "setup", "server_per_round", "totals",
+        "round_time_s", "makespan_s", "successful_round", "interval", "common_draws", "accuracy",
+        "exactness",
     } <= set(result)  # fmt: skip
     assert set(result["round_time_s"]) == {
         "mean", "p05", "p50", "p95", "low", "high", "compute", "transfer", "wait",
