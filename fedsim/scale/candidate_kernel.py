@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedsim.draws import GOLDEN, MIX_1, MIX_2
+from fedsim.scale.agenda_kernel import ticks
 from fedsim.scale.attempt_kernel import present_row
 from fedsim.scale.compiled import compiled
 from fedsim.scale.event_state import Integers, Setting
@@ -18,7 +19,7 @@ from fedsim.scale.free_state import (
     Free,
 )
 
-__all__ = ["add", "discard", "pick", "uniform"]
+__all__ = ["add", "discard", "next_arrival", "pick", "uniform"]
 
 _NUM_TRIES = 64
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
@@ -125,3 +126,17 @@ def _drawn(pool: Crowd, size: int, free: Free, setting: Setting, now: float) -> 
         if steps < distance and _is_there(c, setting, now):
             nearest, distance = c, steps
     return nearest
+
+
+@compiled
+def next_arrival(now: float, free: Free) -> int:
+    """Place of the first arrival behind this nanosecond."""
+    tick = ticks(now)
+    low, high = 0, len(free.arrival_s)
+    while low < high:
+        middle = (low + high) >> 1
+        if ticks(free.arrival_s[middle]) <= tick:
+            low = middle + 1
+        else:
+            high = middle
+    return low

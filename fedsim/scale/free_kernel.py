@@ -11,7 +11,7 @@ import numpy as np
 from fedsim.fleet.endless import LAST_S
 from fedsim.scale.agenda_kernel import Agenda, pop, push, ticks, with_room
 from fedsim.scale.attempt_kernel import enter_sums, notice_s, try_again
-from fedsim.scale.candidate_kernel import add, discard, pick
+from fedsim.scale.candidate_kernel import add, discard, next_arrival, pick
 from fedsim.scale.compiled import borrowed, compiled, inlined
 from fedsim.scale.event_state import (
     BEGIN,
@@ -276,25 +276,11 @@ def _forget_fresh(free: Free) -> None:
 
 
 @compiled
-def _next_arrival(now: float, free: Free) -> int:
-    """Place of the first arrival behind this nanosecond."""
-    tick = ticks(now)
-    low, high = 0, len(free.arrival_s)
-    while low < high:
-        middle = (low + high) >> 1
-        if ticks(free.arrival_s[middle]) <= tick:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@compiled
 def _await_arrival(agenda: Agenda, now: float, setting: Setting, free: Free) -> None:
     """Look again when the next client comes."""
     if free.run[AWAITS_ARRIVAL] or setting.horizon_s == np.inf:
         return
-    place = _next_arrival(now, free)
+    place = next_arrival(now, free)
     latest = now + setting.patience_s
     if place < len(free.arrival_s) and free.arrival_s[place] <= latest:
         free.run[AWAITS_ARRIVAL] = 1
@@ -312,7 +298,7 @@ def _let_in(now: float, free: Free) -> None:
     if run[NUM_FREE] == 0:
         return
     tick = ticks(now)
-    place = _next_arrival(now, free) - 1
+    place = next_arrival(now, free) - 1
     while place >= 0 and ticks(free.arrival_s[place]) == tick:
         c = free.arrival[place]
         if run[IS_STARVING] and free.idle.place[c] >= 0:

@@ -196,22 +196,19 @@ class FreeLoop:
             )  # fmt: skip
             if reason == SERVER_EVENT:
                 return what
-            if reason == DRAWS:
-                self._draw()
-            elif reason == ROOM:
-                self._make_room()
-            elif reason == HORIZON_PASSED:
+            if reason in (DRAWS, ROOM):
+                self._draw() if reason == DRAWS else self._make_room()
+                continue
+            if reason == HORIZON_PASSED:
                 raise HorizonError
-            elif reason == ENDLESS:
+            if reason == ENDLESS:
                 raise endless(float(self._agenda[1][0]))
-            else:
-                raise ScenarioError(_nobody(self.now) if reason == EMPTY else _STUCK)
+            raise ScenarioError(_NOBODY.format(self.now) if reason == EMPTY else _STUCK)
 
     def announce(self, at_s: float, what: int, *, is_last: bool = False) -> None:
         """Come back at a moment, ahead of clients' events or behind them."""
         self._agenda = with_room(self._agenda, 1)
-        rank = 2 * len(self._setting.order) + 4 if is_last else 0
-        push(self._agenda, at_s, rank, what, 0, 0)
+        push(self._agenda, at_s, 2 * len(self._setting.order) + 4 if is_last else 0, what, 0, 0)
 
     def start(self, clients: Integers) -> None:
         """Let idle clients begin."""
@@ -322,18 +319,15 @@ class FreeLoop:
             )
 
 
+_NOBODY: Final = (
+    "at {:g} s nobody works any more, and no client will be available again; let clients be "
+    "available more often."
+)
 _STUCK: Final = (
     f"{MAX_LOSSES + 1} clients in a row were lost before they contributed: their work takes longer "
     "than they stay, or dropout_probability is too high for policy.mode = 'buffered'; lower it, or "
     "let clients be available for longer."
 )
-
-
-def _nobody(now: float) -> str:
-    return (
-        f"at {now:g} s nobody works any more, and no client will be available again; let clients "
-        "be available more often."
-    )
 
 
 def _grown(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:

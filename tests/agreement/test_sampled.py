@@ -91,7 +91,7 @@ def test_late_and_lost_work(policy: PolicySpec, name: str) -> None:
 
 @pytest.mark.parametrize("is_unequal", [False, True], ids=["equal data", "unequal data"])
 def test_every_client_may_have_a_plan_of_its_own(is_unequal: bool) -> None:
-    """Neighbors in rank take alike, though each has a class of its own; else it errs by 5 to 16 %."""
+    """Neighbors in rank take alike, though each has a class of its own; else it errs by 16 %."""
     base = split_simulation(REGIMES["server saturates"], num_clients=400, num_batches=2, sigma=0.0)
     (boards,) = base.federation.classes
     rng = np.random.default_rng(7)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fedsim.errors import ScenarioError
 from fedsim.scenario import read_scenario
 from fedsim.spec.policy import PolicySpec
-from scenarios import changed, written
+from scenarios import answered, changed, written
 
 
 def fedllm(**changes: Any) -> dict[str, Any]:
@@ -77,3 +77,19 @@ def test_the_closed_form_refuses_a_detector_where_clients_fail(tmp_path: Path) -
     table = fedllm(policy=policy, fleet={"dropout_probability": 0.5}, engine="analytic")
     with pytest.raises(ScenarioError, match=r"policy.failure_timeout = 9"):
         read_scenario(written(tmp_path, table))
+
+
+def test_it_is_said_when_failures_are_noticed(tmp_path: Path) -> None:
+    """Where clients fail and nothing is said about it; not where they do not, or it is said."""
+    note = "a client that fails is missed when its work would have ended"
+    failing = {"fleet": {"dropout_probability": 0.5}, "engine": "des"}
+    silent, said, sound = (
+        answered(tmp_path, fedllm(**changes))[0]["notes"]
+        for changes in (
+            failing,
+            failing | {"policy": {"failure_timeout": "1 s"}},
+            {"engine": "des"},
+        )
+    )
+    assert any(text.startswith(note) for text in silent)
+    assert not any(text.startswith(note) for text in [*said, *sound])
