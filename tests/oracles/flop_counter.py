@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -95,6 +96,7 @@ def by_fedsim(case: Case) -> Counted:
     return Counted(operation_flop(step, training), num_trainable(training, whole))
 
 
+@cache
 def by_torch(case: Case) -> Counted:
     """By torch's counter around one forward and one backward pass."""
     is_classifier = case.head == "classification"
