@@ -16,7 +16,7 @@ from fedsim.scenario.client_files import read_rate_trace
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.mistake import shown
 from fedsim.spec import device_catalogue, link_catalogue
-from fedsim.spec.device import DeviceSpec
+from fedsim.spec.device import FEATURES, DeviceSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.units import parse_bytes
 
@@ -96,21 +96,18 @@ def _own_device(table: DeviceTable) -> DeviceSpec:
         )
     return DeviceSpec(
         name=table.name or "own device",
-        seconds_per_unit={},
+        seconds_per_unit=dict.fromkeys(FEATURES, 0.0),
         relative_sigma=_UNMEASURED_SIGMA,
         source="the scenario's own figures, not calibrated",
     )
 
 
 def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
-    seconds = dict(spec.seconds_per_unit)
-    if table.compute is not None:
-        seconds |= dict.fromkeys(("linear_flop", "attention_flop", "head_flop"), 1 / table.compute)
-    if table.memory_bandwidth is not None:
-        per_byte = 1 / table.memory_bandwidth
-        seconds |= dict.fromkeys(("lora_bytes", "moved_bytes", "parameter_bytes"), per_byte)
-    if table.operator_time is not None:
-        seconds["num_kernels"] = table.operator_time
+    seconds = dict(spec.seconds_per_unit) | device_catalogue.prices(
+        None if table.compute is None else 1 / table.compute,
+        None if table.memory_bandwidth is None else 1 / table.memory_bandwidth,
+        table.operator_time,
+    )
     is_other = seconds != spec.seconds_per_unit or table.slowdown != 1
     changes: dict[str, Any] = {}
     if table.memory is not None:
