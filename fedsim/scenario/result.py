@@ -367,8 +367,24 @@ def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
         )
+    notes.extend(_rank_notes(answer))
     notes.extend(privacy_notes(framework, found.protection))
     return notes
+
+
+def _rank_notes(answer: AnalyticResult) -> list[str]:
+    """Adapters that are counted as peft trains them, and are larger than what they adapt."""
+    found: dict[str, None] = {}
+    for cost in answer.classes:
+        training = cost.client_class.plan.training
+        narrow = training.lora and training.lora.narrowest(training.model)
+        if training.lora is not None and narrow:
+            width = min(narrow.num_inputs, narrow.num_outputs)
+            found[
+                f"r = {training.lora.r} is above the width of {narrow.path} ({width}): counted as "
+                "peft trains it, and no better than r = that width"
+            ] = None
+    return list(found)
 
 
 def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
