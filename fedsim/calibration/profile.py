@@ -202,6 +202,7 @@ class Profile:
             interval_95=intervals,
             memory_bytes=file.machine.memory_bytes,
             precision=precision,
+            precisions=tuple(file.fit),
             is_calibrated=True,
             source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
         )

@@ -188,6 +188,7 @@ def device(name: str, precision: str = "float32") -> DeviceSpec:
         memory_bytes=int(facts.memory_bytes.value * facts.usable_memory_fraction),
         power_w=facts.power_watts.value,
         precision=precision,
+        precisions=tuple(facts.achieved_fraction),
         is_calibrated=False,
         source=(
             f"catalogue, not calibrated: {facts.description}; {dtype} peak "
