@@ -18,6 +18,7 @@ from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.resources import resource_dir
 from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.settings import ScenarioFile
+from fedsim.spec.model_catalogue import model_names
 
 __all__ = [
     "Document",
@@ -32,6 +33,15 @@ __all__ = [
 _MAX_FILE_BYTES: Final = 1_000_000
 #: A name alone stands for a table there.
 _NAMED_TABLES: Final = ("device", "link")
+#: Keys that name a file, and keys that name something that ships or a file.
+_FILE_KEYS: Final = (
+    "fleet.table",
+    "fleet.class.table",
+    "availability.file",
+    "link.trace",
+    "link.profile",
+)
+_NAME_OR_FILE_KEYS: Final = ("profile", "model.name", "learning.curves", "train.weights_from")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -86,6 +96,9 @@ def overridden(
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """A file's table with ``key=value`` texts on top, and the keys that they gave.
 
+    A relative path on the command line starts at the current folder, as it does for every other
+    command; one in the file starts at the file.
+
     Raises
     ------
     ScenarioError
@@ -99,7 +112,7 @@ def overridden(
             lines.append(str(error))
             continue
         keys.append(key)
-        table = merged(table, _nested(key, value))
+        table = merged(table, _nested(key, _absolute(Path(), key, value)))
     if lines:
         raise refusal(lines)
     return table, frozenset(keys)
@@ -146,6 +159,35 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     if is_table and "." not in key:
         raise ScenarioError(f"{where}: [{first}] is a table; name a key of it: {first}.KEY=VALUE.")
     return key, _value(value, where)
+
+
+def _absolute(folder: Path, key: str, value: Any) -> Any:
+    """A value with relative paths in it starting at ``folder``, where the key names a file."""
+    if isinstance(value, Mapping):
+        inner = f"{key}." if key else ""
+        return {name: _absolute(folder, f"{inner}{name}", each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_absolute(folder, key, each) for each in value]
+    if not isinstance(value, str) or not value or "\0" in value:
+        return value
+    path = folder.absolute() / value
+    return str(path) if _names_a_file(key, value, path) else value
+
+
+def _names_a_file(key: str, value: str, path: Path) -> bool:
+    """Whether a key's text is the path of a file, and no name of something that ships."""
+    if any(key == known or key.endswith(f".{known}") for known in _FILE_KEYS):
+        return True
+    is_either = key == "profile" or key.endswith(_NAME_OR_FILE_KEYS[1:])
+    if not is_either or value in model_names():
+        return False
+    # A name of the hub has a slash too.
+    if value.startswith(".") or ("/" in value and key != "train.weights_from"):
+        return True
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _value(text: str, where: str) -> Any:
@@ -219,7 +261,8 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
         )
     # A question belongs to its own file.
     table.pop("question", None)
-    return table
+    moved: dict[str, Any] = _absolute(parent_path.parent, "", table)
+    return table if parent_path.parent == path.parent else moved
 
 
 def read_toml(path: Path, file: str) -> dict[str, Any]:

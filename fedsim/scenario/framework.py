@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fedsim.errors import FedsimError, ScenarioError, nearest
@@ -46,6 +47,7 @@ def find_framework(name: str, folder: Path) -> Framework:
     if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
     with _importable(folder):
+        _forget_another(module_name)
         # A user's module may raise anything.
         try:
             module = importlib.import_module(module_name)
@@ -82,6 +84,20 @@ def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
         return protocol
 
     return framework
+
+
+def _forget_another(module_name: str) -> None:
+    """Of two folders' modules of one name, the second is not the one that was imported first."""
+    top = module_name.partition(".")[0]
+    known = getattr(sys.modules.get(top), "__file__", None)
+    try:
+        spec = PathFinder.find_spec(top)
+    except (ImportError, ValueError):
+        return
+    if known is None or spec is None or spec.origin is None or Path(spec.origin) == Path(known):
+        return
+    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+        del sys.modules[name]
 
 
 def _reason(error: Exception) -> str:

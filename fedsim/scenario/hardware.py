@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar
 from fedsim.calibration.link.profile import find_link_profile, load_link_profile
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
-from fedsim.scenario.client_files import read_rate_trace
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.mistake import shown
+from fedsim.scenario.place import Place
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import FEATURES, DeviceSpec
 from fedsim.spec.link import LinkSpec
@@ -133,14 +133,14 @@ def _slowed_name(name: str, table: DeviceTable) -> str:
     return name if table.slowdown == 1 else f"{name} (times x {table.slowdown:g})"
 
 
-def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
+def link_spec(table: LinkTable | None, place: Place | None = None) -> LinkSpec:
     """The access link of a table.
 
     Parameters
     ----------
     table : LinkTable or None
-    folder : Path, optional
-        Where a relative path of a measured link starts (default: the current folder).
+    place : Place, optional
+        Where a relative path of a measured link or trace starts (default: the current folder).
 
     Raises
     ------
@@ -189,10 +189,10 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
     if table.connection is not None:
         figures["handshake_round_trips"] = _HANDSHAKES[table.connection]
     if table.trace is not None:
-        path = (folder or Path()) / table.trace
-        figures["trace"] = read_rate_trace(path, table.trace_period or 0.0)
+        place = place or Place(Path())
+        figures["trace"] = place.rate_trace(table.trace, table.trace_period or 0.0)
     if table.like is not None or table.profile is not None:
-        spec = _named_link(table, folder or Path())
+        spec = _named_link(table, Path() if place is None else place.folder)
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
         return replace(spec, name=name, **figures)
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]

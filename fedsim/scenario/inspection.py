@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
-from fedsim.learning.find import find_laws
 from fedsim.learning.store import Laws
-from fedsim.scenario.build import Place, built_federation, built_policy
+from fedsim.scenario.build import built_federation, built_policy
 from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.document import Document
 from fedsim.scenario.mend import mended_settings
 from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
+from fedsim.scenario.place import Place
 from fedsim.scenario.protection import Protection, length_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.variant import Variant, variants
@@ -198,7 +198,7 @@ def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]
     if name is None:
         return None, []
     try:
-        return find_laws(name, place.folder), []
+        return place.laws(name), []
     except ScenarioError as error:
         return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 
