@@ -179,9 +179,12 @@ def _mildest(
         return
     # Those that change training most are taken back first.
     for place in reversed(range(len(moves))):
-        steps[place] = _fewest(
-            steps[place], lambda n, at=place: fits(changed([*steps[:at], n, *steps[at + 1 :]]))
-        )
+        ahead, behind = steps[:place], steps[place + 1 :]
+
+        def is_enough(n: int, ahead: list[int] = ahead, behind: list[int] = behind) -> bool:
+            return fits(changed([*ahead, n, *behind]))
+
+        steps[place] = _fewest(steps[place], is_enough)
     keys = [move.changes(n) for move, n in zip(moves, steps, strict=True)]
     yield tuple(pair for pairs in keys for pair in pairs), changed(steps)
 

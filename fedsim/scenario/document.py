@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,12 +59,15 @@ class Document:
         What it extends, overridden by the file and by ``--set``.
     overridden : frozenset of str
         Keys that ``--set`` gave.
+    inputs : set of Path
+        Every file that was read so far, so that no output is written over one.
     """
 
     file: str
     folder: Path
     table: dict[str, Any]
     overridden: frozenset[str] = frozenset()
+    inputs: set[Path] = field(default_factory=set, compare=False)
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -83,12 +86,15 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
     path = _scenario_path(file)
     table = read_toml(path, file)
     parent = table.pop("extends", None)
+    inputs = {path}
     if parent is not None:
-        table = merged(_parent_table(path, parent, file), table)
+        parent_path = _parent_path(path, parent, file)
+        inputs.add(parent_path)
+        table = merged(_parent_table(path, parent_path, shown(parent), file), table)
     if "question" not in table:
         raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
     table, keys = overridden(table, overrides)
-    return Document(file, path.parent, table, keys)
+    return Document(file, path.parent, table, keys, inputs)
 
 
 def overridden(
@@ -232,7 +238,7 @@ def _scenario_path(file: str) -> Path:
     )
 
 
-def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
+def _parent_path(path: Path, parent: object, file: str) -> Path:
     if not isinstance(parent, str) or not parent:
         raise ScenarioError(
             f"{file}: extends = {shown(parent)}: the path of one file is needed, relative to this."
@@ -253,10 +259,14 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
             f"shipped: {', '.join(scenario_names())}."
             f"{nearest(parent, [*scenario_names(), *siblings])}"
         )
-    table = read_toml(parent_path, f"{file}: extends = {shown(parent)}")
+    return parent_path
+
+
+def _parent_table(path: Path, parent_path: Path, parent: str, file: str) -> dict[str, Any]:
+    table = read_toml(parent_path, f"{file}: extends = {parent}")
     if "extends" in table:
         raise ScenarioError(
-            f"{file}: extends = {shown(parent)}: that file extends another; only one level is "
+            f"{file}: extends = {parent}: that file extends another; only one level is "
             f"allowed. Extend {shown(table['extends'])} itself."
         )
     # A question belongs to its own file.

@@ -9,7 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fedsim.calibration.link.profile import find_link_profile, load_link_profile
+from fedsim.calibration.link.profile import (
+    MEASUREMENTS_FILE,
+    find_link_profile,
+    load_link_profile,
+)
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
@@ -192,7 +196,7 @@ def link_spec(table: LinkTable | None, place: Place | None = None) -> LinkSpec:
         place = place or Place(Path())
         figures["trace"] = place.rate_trace(table.trace, table.trace_period or 0.0)
     if table.like is not None or table.profile is not None:
-        spec = _named_link(table, Path() if place is None else place.folder)
+        spec = _named_link(table, place or Place(Path()))
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
         return replace(spec, name=name, **figures)
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
@@ -208,11 +212,13 @@ def _per_byte(joules_per_mb: float | None) -> float | None:
     return None if joules_per_mb is None else joules_per_mb / parse_bytes("1 MB")
 
 
-def _named_link(table: LinkTable, folder: Path) -> LinkSpec:
+def _named_link(table: LinkTable, place: Place) -> LinkSpec:
     if table.profile is None:
         return link_catalogue.link(table.like or "")
     try:
-        return load_link_profile(find_link_profile(table.profile, folder)).link
+        path = find_link_profile(table.profile, place.folder)
+        place.note(str(path.absolute()), MEASUREMENTS_FILE)
+        return load_link_profile(path).link
     except (OSError, ValueError) as error:
         # Names that no system takes: too long, or with a null in them.
         raise ScenarioError(f"profile = {shown(table.profile)}: {error}") from error

@@ -64,7 +64,7 @@ def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
         With a line for every mistake.
     """
     found, lines = variants(document)
-    place = Place(document.folder, _profile(document, lines))
+    place = Place(document.folder, _profile(document, lines), document.inputs)
     log = _MistakeLog(document.file, found)
     read = [(v, settings) for v in found if (settings := _read(v, place, log)) is not None]
     size = scenario_size_mistake(settings for _, settings in read)
@@ -122,10 +122,13 @@ def _profile(document: Document, lines: list[str]) -> Profile | None:
     if not isinstance(name, str) or not name:
         return None
     try:
-        return load_profile(find_profile(name, document.folder))
+        path = find_profile(name, document.folder)
+        profile = load_profile(path)
     except (ScenarioError, OSError, ValueError) as error:
         lines.append(f"{document.file}: profile = {name!r}: {error}")
         return None
+    document.inputs.update((path, path.with_name(profile.file.raw.file)))
+    return profile
 
 
 def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:

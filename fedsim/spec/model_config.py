@@ -190,7 +190,7 @@ def _family(reader: _Reader) -> FamilyName | None:
     if family is None:
         reader.mistakes.append(f"key 'model_type' is missing; {supported}")
         return None
-    known = next((name for name in FAMILIES if name == family), None)
+    known = next((each.name for each in FAMILIES.values() if each.name == family), None)
     if known is None:
         reader.mistakes.append(
             f"model_type = {_shown(family)} is not supported; {supported}{_family_hint(family)}"
