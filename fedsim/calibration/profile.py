@@ -260,7 +260,7 @@ def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
         raise ScenarioError(f"profile {path}: cannot be read ({error.strerror}).") from error
     try:
         table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(
             f"profile {path}: not valid TOML: {error}. Restore the file or measure again with "
             "'fedsim calibrate'."

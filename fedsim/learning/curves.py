@@ -145,7 +145,7 @@ def read_curves(path: Path) -> Curves:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ScenarioError(f"{path}: there is no such file of learning curves.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ScenarioError(f"{path}: cannot be read as learning curves ({error}).") from error
     try:
         return Curves.model_validate(table)

@@ -139,7 +139,7 @@ class Checkpoints:
             if sidecar["schema"] == _SCHEMA and isinstance(sidecar["identity"], dict):
                 return dict(sidecar)
             self.damaged.append(f"{path}: written by another version of fedsim")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.damaged.append(f"{path}: cannot be read ({error})")
         return None
 
