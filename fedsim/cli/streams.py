@@ -68,7 +68,7 @@ def standard_streams() -> Iterator[None]:
         raise SystemExit(UNWRITABLE)
     before = sys.stdout
     watched = _Watched(before)
-    sys.stdout = watched  # type: ignore[assignment]
+    sys.stdout = watched
     try:
         yield
     except OSError:

@@ -69,7 +69,7 @@ def built_federation(
     builder = _Builder(settings, place)
     model_name = settings.model.name
     model = builder.tried("[model] name", lambda: place.model(model_name), repr(model_name))
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    precision = _precision(settings)
     server = builder.tried(
         "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
     )
@@ -115,6 +115,12 @@ def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
         return PolicySpec(**values), []
     except ScenarioError as error:
         return None, [Mistake.of(error, "[policy]")]
+
+
+def _precision(settings: Settings) -> str:
+    """The arithmetic of devices; float32 where the formats contradict each other, which is told."""
+    weights, compute = settings.model.weights_dtype, settings.model.compute_dtype
+    return precision_name(weights, compute) if weights in ("float32", compute) else "float32"
 
 
 def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> TrainingSpec | None:
@@ -241,14 +247,16 @@ def _client_class(
     where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    precision = _precision(settings)
     profile = builder.place.profile
     device = builder.tried(
-        f"{where}device" if where else "[device]",
+        # What all classes share is told once, where it stands.
+        f"{where}device" if table is not None and table.device is not None else "[device]",
         lambda: device_spec(device_table, precision, profile),
     )
     link = builder.tried(
-        f"{where}link" if where else "[link]", lambda: link_spec(link_table, builder.place)
+        f"{where}link" if table is not None and table.link is not None else "[link]",
+        lambda: link_spec(link_table, builder.place),
     )
     if model is None:
         return None

@@ -91,8 +91,6 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
         parent_path = _parent_path(path, parent, file)
         inputs.add(parent_path)
         table = merged(_parent_table(path, parent_path, shown(parent), file), table)
-    if "question" not in table:
-        raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
     table, keys = overridden(table, overrides)
     return Document(file, path.parent, table, keys, inputs)
 

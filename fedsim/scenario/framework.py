@@ -21,6 +21,13 @@ __all__ = ["Framework", "find_framework"]
 
 Framework = Callable[[ClientPlan], Protocol]
 
+#: What is said for short, and what others call the same.
+_SHORT_NAMES = {
+    **dict.fromkeys(("kd", "distillation", "fedkd", "fedmd"), "kd_fedllm"),
+    **dict.fromkeys(("split", "splitfed", "sfl", "split_learning"), "split_fedllm"),
+    **dict.fromkeys(("fedavg", "fedit", "fl", "lora"), "fedllm"),
+}
+
 
 def find_framework(name: str, folder: Path) -> Framework:
     """The function that turns a plan into a protocol.
@@ -41,9 +48,9 @@ def find_framework(name: str, folder: Path) -> Framework:
         return FRAMEWORKS[name]
     module_name, colon, function_name = name.partition(":")
     if not colon:
-        raise ScenarioError(
-            f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{nearest(name, FRAMEWORKS)}"
-        )
+        short = _SHORT_NAMES.get(name.casefold())
+        hint = nearest(name, FRAMEWORKS) if short is None else f" Did you mean {short!r}?"
+        raise ScenarioError(f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{hint}")
     if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
     with _importable(folder):

@@ -81,7 +81,7 @@ def device_spec(table: DeviceTable | None, precision: str, profile: Profile | No
     else:
         raise ScenarioError(
             f"like = {shown(table.like)}: no device of the catalogue; allowed: {', '.join(names)}."
-            f"{nearest(table.like, names)}"
+            f"{nearest(table.like, names, by_part=True)}"
         )
     return _changed_device(spec, table)
 

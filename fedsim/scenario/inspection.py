@@ -149,6 +149,8 @@ def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
 def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> Iterable[Mistake]:
     """What the later checks find in a table that pydantic refused, its mistakes left out."""
     settings = mended_settings(variant.table, error)
+    is_bare = settings is None
+    settings = settings or mended_settings(variant.table, error, is_bare=True)
     if settings is None:
         return
     torn = {f"[{details['loc'][0]}]" for details in error.errors()}
@@ -156,6 +158,8 @@ def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> I
         *combination_mistakes(settings, variant.framework),
         *built_federation(_padded(settings), place)[1],
     ):
+        if is_bare and not mistake.text.startswith("is missing"):
+            continue
         # What was left out is missing now, and was named already.
         if "missing" not in mistake.text or mistake.where.partition(" ")[0] not in torn:
             yield mistake

@@ -367,6 +367,12 @@ def _notes(framework: str, settings: Settings, found: Found) -> list[str]:
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
         )
+    asked = settings.policy.clients_per_round or 0
+    num_clients = sum(cost.client_class.num_clients for cost in answer.classes)
+    if asked > num_clients:
+        notes.append(
+            f"policy.clients_per_round = {asked:,} of {num_clients:,} clients: all are asked"
+        )
     notes.extend(_rank_notes(answer))
     notes.extend(privacy_notes(framework, found.protection))
     return notes

@@ -115,7 +115,7 @@ def device_facts(name: str) -> DeviceFacts:
     if entry is None:
         raise ScenarioError(
             f"device '{name}' is not in the catalogue; allowed: {', '.join(device_names())}."
-            f"{nearest(name, device_names())}"
+            f"{nearest(name, device_names(), by_part=True)}"
         )
     assumed, power = entry["assumed"], entry["power"]
     return DeviceFacts(
@@ -174,7 +174,9 @@ def device(name: str, precision: str = "float32") -> DeviceSpec:
     if dtype not in facts.achieved_fraction:
         raise ScenarioError(
             f"device '{name}': no peak rate is known for {dtype}; allowed: "
-            f"{', '.join(facts.achieved_fraction)}."
+            f"{', '.join(facts.achieved_fraction)}. A rate that you know makes a device of your "
+            'own, in any format: compute = "2 TFLOP/s", memory_bandwidth = "50 GB/s", '
+            'operator_time = "20 us" in place of its name.'
         )
     peak = facts.peak_flop_per_s[dtype]
     fraction = facts.achieved_fraction[dtype]
