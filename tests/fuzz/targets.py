@@ -183,7 +183,8 @@ def shipped_scenario(folder: Path, draw: Random) -> Iterator[str]:
     """A shipped scenario, cut to few clients and rounds, extended by a damaged file."""
     name = draw.choice([name for name in scenario_names() if name != "million"])
     table = read_document(name).table
-    small: dict[str, Any] = {"fleet": {"num_clients": 6}, "workload": {"num_rounds": 2}}
+    workload = {"num_rounds": 2, "samples_per_client": 20}
+    small: dict[str, Any] = {"fleet": {"num_clients": 6}, "workload": workload}
     table = merged(table, small)
     table.setdefault("policy", {}).pop("clients_per_round", None)
     for case in table.get("case", ()):

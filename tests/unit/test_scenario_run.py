@@ -179,9 +179,7 @@ def test_formats_that_contradict_each_other_are_told_once(tmp_path: Path) -> Non
     model = {"weights_dtype": "bfloat16", "compute_dtype": "float32"}
 
     [line] = mistakes(tmp_path, changed(model=model))
-    assert line.startswith(
-        "[model] compute_dtype = 'float32': with weights_dtype = 'bfloat16'"
-    ) or ("16-bit weights compute in their own format" in line)
+    assert "16-bit weights compute in their own format" in line
 
 
 @pytest.mark.parametrize(("written_as", "same"), [("22:00", "22 h"), ("7:30", "450 min")])
