@@ -10,7 +10,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3; do \
 	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
 	then echo $$candidate; break; fi; done)
 
-.PHONY: help demo install test lint docs bench
+.PHONY: help demo install test lint docs bench fuzz
 
 help:
 	@echo 'make demo     answer the case study and draw case_study.png (installs no torch)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint     ruff, mypy and the import walls'
 	@echo 'make docs     the documentation in docs/_build/html'
 	@echo 'make bench    accuracy and speed; asserts nothing'
+	@echo 'make fuzz     10,000 damaged files (FUZZ="--seed 7" for others)'
 
 demo: $(VENV)/core.stamp
 	$(BIN)/fedsim scenario scenarios/case_study.toml --plot case_study.png
@@ -39,6 +40,9 @@ docs: $(VENV)/all.stamp
 
 bench: $(VENV)/all.stamp
 	$(BIN)/python -m pytest tests/benchmark --numprocesses=0 --benchmark-enable
+
+fuzz: $(VENV)/all.stamp
+	PYTHONPATH=tests $(BIN)/python -m fuzz --cases 10000 $(FUZZ)
 
 # Stamps, so that only a change of the dependencies costs an installation. The full one satisfies
 # the core one too.

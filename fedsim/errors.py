@@ -5,7 +5,7 @@ know how an error is shown: the command line turns these classes into messages a
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 __all__ = [
     "AgreementError",
@@ -70,7 +70,7 @@ class UnitError(ScenarioError):
         return f"{self.found!r}: {self.reason}"
 
 
-def nearest(word: str, allowed: Iterable[str]) -> str:
+def nearest(word: str, allowed: Iterable[str], *, by_part: bool = False) -> str:
     """Suggest the allowed name that is spelled most like `word`.
 
     Parameters
@@ -79,6 +79,9 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
         What the user wrote.
     allowed
         The names that would have been accepted.
+    by_part
+        Whether a name that shares most of the word somewhere is near too: 'a100' and
+        'a100-80g-sxm'. Only where names of one kind differ in what they have besides.
 
     Returns
     -------
@@ -95,4 +98,14 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     # Compared without case: 'GPT2' for 'gpt2' is the commonest slip, and difflib sees no likeness.
     by_folded_name = {name.casefold(): name for name in allowed}
     matches = get_close_matches(word.casefold(), by_folded_name, n=1)
+    if not matches and by_part:
+        shared = {name: _shared(word.casefold(), name) for name in by_folded_name}
+        best = max(shared, key=lambda name: shared[name], default="")
+        if best and shared[best] >= max(4, len(word) / 2):
+            matches = [best]
     return f" Did you mean {by_folded_name[matches[0]]!r}?" if matches else ""
+
+
+def _shared(word: str, name: str) -> int:
+    """Length of the longest text that is part of both."""
+    return SequenceMatcher(None, word, name, autojunk=False).find_longest_match().size

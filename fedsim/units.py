@@ -393,4 +393,8 @@ def format_joules(value_j: float) -> str:
 
 def _four_digits(value: Fraction) -> str:
     """Write a positive number with four significant digits, all of them if it is larger."""
+    if value >= 10**300:
+        # Beyond what a float holds in some unit: absurd, and to be shown all the same.
+        digits = str(int(value))
+        return f"{digits[0]}.{digits[1:4]}e+{len(digits) - 1}"
     return f"{float(value):#.4g}".rstrip(".") if value < 1000 else f"{float(value):.0f}"

@@ -235,14 +235,26 @@ def _suggested(
     num_contributions: int,
 ) -> Iterator[tuple[str, Suggestion]]:
     """What would fit, for everybody who does not."""
+    formats = _common_formats(federation)
     memory = federation.server.device.memory_bytes
     if memory is not None and server_memory_bytes > memory:
         for suggestion in server_suggestions(
-            framework, federation.server_plan, num_contributions, memory
+            framework, federation.server_plan, num_contributions, memory, formats
         ):
             yield SERVER, suggestion
     for cost in costs:
         memory = cost.client_class.device.memory_bytes
         if memory is not None and cost.peak_memory_bytes > memory:
-            for suggestion in client_suggestions(framework, cost.client_class.plan, memory):
+            plan = cost.client_class.plan
+            for suggestion in client_suggestions(framework, plan, memory, formats):
                 yield cost.client_class.name, suggestion
+
+
+def _common_formats(federation: FederationSpec) -> set[str]:
+    """Number formats in which the server and every class can be priced: one is for all."""
+    devices = [federation.server.device, *(each.device for each in federation.classes)]
+    formats = {"bfloat16", "float16"}
+    for device in devices:
+        if device.precisions is not None:
+            formats &= set(device.precisions)
+    return formats

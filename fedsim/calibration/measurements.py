@@ -142,6 +142,16 @@ def read_csv(text: str, where: str) -> list[Visit]:
         If the file is not what :func:`to_csv` writes; the message names the row.
     """
     reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _visits(reader, where)
+    except csv.Error as error:
+        raise CalibrationError(
+            f"{where}: not a CSV table ({error}). Restore the file or measure again with "
+            "'fedsim calibrate'."
+        ) from error
+
+
+def _visits(reader: csv.DictReader[str], where: str) -> list[Visit]:
     if tuple(reader.fieldnames or ()) != _COLUMNS:
         raise CalibrationError(
             f"{where}: its columns are not those of this fedsim's measurements. Restore the file "

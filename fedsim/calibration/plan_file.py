@@ -60,7 +60,7 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
             f"--plan {path}: cannot be read ({error.strerror}); allowed: quick, full, or a TOML "
             "file with [[shape]] tables."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CalibrationError(f"--plan {path}: not valid TOML: {error}.") from error
     try:
         file = _PlanFile.model_validate(table)

@@ -202,6 +202,7 @@ class Profile:
             interval_95=intervals,
             memory_bytes=file.machine.memory_bytes,
             precision=precision,
+            precisions=tuple(file.fit),
             is_calibrated=True,
             source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
         )
@@ -259,7 +260,7 @@ def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
         raise ScenarioError(f"profile {path}: cannot be read ({error.strerror}).") from error
     try:
         table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(
             f"profile {path}: not valid TOML: {error}. Restore the file or measure again with "
             "'fedsim calibrate'."

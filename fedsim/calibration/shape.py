@@ -147,6 +147,11 @@ class Shape:
                     f"a shape has {field} = '{getattr(self, field)}'; allowed: "
                     f"{', '.join(allowed)}."
                 )
+        for field in ("num_layers", "hidden_size", "head_size", "batch_size", "num_tokens", "r"):
+            if getattr(self, field) < 1:
+                raise CalibrationError(
+                    f"a shape has {field} = {getattr(self, field)}; allowed: 1 or more."
+                )
         if self.hidden_size % self.head_size:
             raise CalibrationError(
                 f"shape {self.name}: hidden_size = {self.hidden_size} is no multiple of "

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedsim.errors import CalibrationError
+from fedsim.files import replaced
 
 __all__ = ["JsonLines", "StrictTable", "mistakes_of", "write_together"]
 
@@ -39,10 +40,9 @@ def write_together(folder: Path, texts: Mapping[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # All are on disk ahead of the first renaming: what fails then is next to nothing.
-        for name, text in texts.items():
-            (folder / f"{name}.part").write_text(text, encoding="utf-8")
-        for name in texts:
-            (folder / f"{name}.part").replace(folder / name)
+        with replaced(*(folder / name for name in texts)) as temporaries:
+            for temporary, text in zip(temporaries, texts.values(), strict=True):
+                temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CalibrationError(
             f"--out {folder}: cannot be written ({error.strerror}); name another folder."

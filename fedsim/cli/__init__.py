@@ -11,6 +11,7 @@ import click
 
 from fedsim import __version__
 from fedsim.cli.lazy_group import LazyGroup
+from fedsim.cli.streams import standard_streams
 from fedsim.errors import AgreementError, CalibrationError, FedsimError, ScenarioError
 
 __all__ = ["main"]
@@ -33,6 +34,11 @@ _USER, _DISAGREEMENT, _OURS, _INTERRUPTED = 2, 3, 1, 130
 
 class _Main(LazyGroup):
     """Turns our errors into exit codes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program; standard output may be full, closed or of a narrow encoding."""
+        with standard_streams():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the user can mend ends in a message and never in a traceback."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from fedsim.errors import nearest
+
 __all__ = ["LazyGroup"]
 
 
@@ -39,6 +41,18 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"fedsim.cli.{self._lazy[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a mistyped one is answered with the nearest."""
+        if args and args[0] not in self._lazy and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"No such command {args[0]!r}; allowed: {', '.join(self._lazy)}."
+                f"{nearest(args[0], self._lazy)}",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(
         self,

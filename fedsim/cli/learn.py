@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from fedsim.errors import ScenarioError
+from fedsim.scenario.output import check_not_inputs
 
 __all__ = ["command"]
 
@@ -28,6 +29,8 @@ def collect(summaries: tuple[Path, ...], out: Path) -> None:
     from fedsim.learning.collect import collect_curves
     from fedsim.report.learning import curves_table
 
+    inputs = [each / "summary.json" if each.is_dir() else each for each in summaries]
+    check_not_inputs([out], inputs)
     curves = collect_curves(summaries)
     try:
         write_curves(curves, out)
@@ -45,11 +48,12 @@ def fit(curves: Path, out: Path | None, seed: int) -> None:
     from fedsim.learning import Laws, curves_hash, group_laws, read_curves, write_laws
     from fedsim.report.learning import laws_table
 
+    target = out if out is not None else curves.with_name("laws.json")
+    check_not_inputs([target], [curves])
     measured = read_curves(curves)
     console = Console()
     with console.status("fitting ..."):
         laws = tuple(law for group in measured.groups for law in group_laws(group, seed=seed))
-    target = out if out is not None else curves.with_name("laws.json")
     try:
         write_laws(Laws(laws, measured.provenance, curves_hash(curves)), target)
     except OSError as error:
@@ -83,6 +87,8 @@ def show(curves: Path, plot: Path | None) -> None:
     from fedsim.learning import curves_hash, read_curves, read_laws
     from fedsim.report.learning import curves_table
 
+    if plot is not None:
+        check_not_inputs([plot], [curves, curves.with_name("laws.json")])
     measured = read_curves(curves)
     console = Console()
     console.print(curves_table(measured))

@@ -98,6 +98,7 @@ def command(
             mistakes.append(str(error))
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
+    _check_inputs(questions, json_path, plot_path, trace_path)
     if trace_path is not None:
         questions[0].check_traceable()
     answers = _answered(questions, seeds)
@@ -173,6 +174,19 @@ def _check_trace(
                     f"{option} {other} and --trace {trace_path} both write {path}; give each a "
                     "name of its own."
                 )
+
+
+def _check_inputs(
+    questions: list[Question], json_path: Path | None, plot_path: Path | None, trace: Path | None
+) -> None:
+    """Refuse to write over a scenario, or over a file that one names."""
+    from fedsim.report.trace import trace_paths
+    from fedsim.scenario.output import check_not_inputs
+
+    traces = () if trace is None else (*trace_paths(trace), _chart(trace))
+    outputs = [path for path in (json_path, plot_path, *traces) if path is not None]
+    for question in questions:
+        check_not_inputs(outputs, question.document.inputs)
 
 
 def _chart(trace_path: Path) -> Path:

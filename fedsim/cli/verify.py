@@ -15,7 +15,7 @@ from fedsim.calibration.profile import find_profile, load_profile, profile_names
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
-from fedsim.scenario.output import check_writable, write_text
+from fedsim.scenario.output import check_not_inputs, check_writable, write_text
 from fedsim.spec.device import DeviceSpec
 
 __all__ = ["command"]
@@ -154,6 +154,10 @@ def command(
     set_thread_policy()
     if json_path is not None:
         check_writable(json_path)
+        names = (options["model"], options["weights_from"], profile)
+        named = [Path(name) for name in names if name]
+        inside = [path / inner for path in named for inner in ("config.json", "profile.toml")]
+        check_not_inputs([json_path], [*named, *inside])
     predictor = _device(profile, timed_rounds, options["device"])
     from fedsim.report.verify import print_verification
     from fedsim.study.verification_setup import VerificationRequest, VerificationSetup

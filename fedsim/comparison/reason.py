@@ -53,7 +53,7 @@ def _explaining_class(result: Result, metric: str) -> Mapping[str, Any]:
 
 
 def _hiding(result: Result, metric: str, name: str) -> str:
-    added = next(row for row in result.privacy["added"] if row["party"] == name)
+    added = next(row for row in result.privacy["difference"] if row["party"] == name)
     if metric == "flop":
         return f"privacy adds {format_flop(added['client_flop'])}"
     num_bytes = added["uplink_payload_bytes"] + added["downlink_payload_bytes"]

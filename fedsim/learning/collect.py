@@ -89,7 +89,7 @@ def _summary(path: Path) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary["kind"] != "training":
             raise KeyError("kind")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScenarioError(f"{path}: no summary of 'fedsim train' ({error!r}).") from error
     found: dict[str, Any] = summary
     return found

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedsim.errors import ScenarioError
+from fedsim.files import write_file
 
 __all__ = ["COVARIATES", "CurveGroup", "Curves", "Run", "read_curves", "write_curves"]
 
@@ -144,7 +145,7 @@ def read_curves(path: Path) -> Curves:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ScenarioError(f"{path}: there is no such file of learning curves.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ScenarioError(f"{path}: cannot be read as learning curves ({error}).") from error
     try:
         return Curves.model_validate(table)
@@ -158,12 +159,10 @@ def read_curves(path: Path) -> Curves:
 
 
 def write_curves(curves: Curves, path: Path) -> None:
-    """Write a file: to a temporary name first."""
-    temporary = path.with_name(path.name + ".part")
+    """Write a file, whole or not at all."""
     text = json.dumps(curves.model_dump(mode="json"), indent=1, ensure_ascii=False)
     # A line for each run's numbers: a file that is read in a diff.
-    temporary.write_text(_compact(text) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, _compact(text) + "\n")
 
 
 def _compact(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 from fedsim.errors import ScenarioError, nearest
@@ -29,23 +28,13 @@ def find_laws(name_or_path: str, base_dir: Path) -> Laws:
             except (OSError, ValueError):
                 is_there = False
             if is_there:
-                return _current(path)
+                return read_laws(path)
     shipped = resource_dir("calibrate")
     names = sorted(path.name for path in shipped.iterdir() if (path / _FILE).is_file())
     if name_or_path in names:
-        return _current(shipped / name_or_path / _FILE)
+        return read_laws(shipped / name_or_path / _FILE)
     raise ScenarioError(
         f"'{name_or_path[:200]}' is neither a file of fitted learning curves nor shipped; shipped: "
         f"{', '.join(names) or 'none'}.{nearest(name_or_path, names)} Fit your own with "
         "'fedsim learn fit CURVES'."
     )
-
-
-def _current(path: Path) -> Laws:
-    state = path.stat()
-    return _read(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, modified_ns: int, size: int) -> Laws:  # noqa: ARG001 - name a file's state
-    return read_laws(path)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsim.errors import ScenarioError
+from fedsim.files import write_file
 from fedsim.learning.law import LearningLaw, Unseen
 
 __all__ = ["Laws", "curves_hash", "read_laws", "write_laws"]
@@ -118,15 +119,13 @@ def curves_hash(path: Path) -> str:
 
 
 def write_laws(laws: Laws, path: Path) -> None:
-    """Write a file: to a temporary name first."""
+    """Write a file, whole or not at all."""
     file = _File(
         curves_sha256=laws.curves_sha256,
         provenance=laws.provenance,
         laws=tuple(_Law.of(law) for law in laws.laws),
     )
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(file.model_dump(mode="json")) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, json.dumps(file.model_dump(mode="json")) + "\n")
 
 
 def read_laws(path: Path) -> Laws:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedsim.errors import ScenarioError
+from fedsim.files import replaced
 
 __all__ = ["SUFFIXES", "write_picture"]
 
@@ -29,11 +30,8 @@ def write_picture(canvas: Any, path: Path) -> None:
         )
     # No date and no random ids, so that the same answer gives the same file.
     options: dict[str, Any] = {"metadata": {"Date": None}} if suffix == ".svg" else {"dpi": 160}
-    temporary = path.with_name(f"{path.name}.part")
     try:
-        with mpl.rc_context({"svg.hashsalt": "fedsim"}):
+        with mpl.rc_context({"svg.hashsalt": "fedsim"}), replaced(path) as (temporary,):
             canvas.savefig(temporary, format=suffix[1:], **options)
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ScenarioError(f"{path}: cannot be written ({error.strerror}).") from error

@@ -54,9 +54,9 @@ def _rows(result: Result) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         for party in (largest, SERVER):
             if (party, step) in steps:
                 yield step, what, _cells(steps[party, step])
-    for row in result.privacy["added"]:
+    for row in result.privacy["difference"]:
         if row["party"] == largest:
-            yield "", "a client in all, its upload's masks with it", _cells(row)
+            yield "", "a client in all, against none of it (- is less)", _cells(row)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 
 from fedsim import __version__
 from fedsim.errors import ScenarioError
+from fedsim.files import replaced
 from fedsim.fleet.trace import TraceEvent
 
 __all__ = ["TRACE_SCHEMA", "class_of", "trace_paths", "write_trace"]
@@ -72,19 +73,12 @@ def write_trace(events: Iterable[TraceEvent], path: Path) -> tuple[Path, Path]:
     ``ts`` and ``dur`` in microseconds, metadata events (``M``).
     """
     paths = trace_paths(path)
-    # Through a link the file that it names is written, and the link stays.
-    targets = [each.resolve() for each in paths]
-    parts = [target.with_name(f"{target.name}.part") for target in targets]
     try:
-        _write(iter(events), *parts)
-        for part, target in zip(parts, targets, strict=True):
-            part.replace(target)
+        with replaced(*paths) as parts:
+            _write(iter(events), *parts)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ScenarioError(f"{path}: the trace cannot be written ({reason}).") from error
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
     return paths
 
 

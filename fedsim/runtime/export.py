@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import ScenarioError
+from fedsim.files import temporary_name
 from fedsim.runtime.data import Tokenizer
 from fedsim.runtime.staged_model import StagedModel
 
@@ -36,9 +37,8 @@ def export_weights(model: StagedModel, tokenizer: Tokenizer, folder: Path) -> No
         for name, tensor in network.state_dict().items()
         if not name.startswith("score.")
     }
-    unfinished = folder.with_name(folder.name + ".part")
+    unfinished = temporary_name(folder)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         network.save_pretrained(str(unfinished), state_dict=body)
         tokenizer.save(unfinished)

@@ -7,21 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
-from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError
-from fedsim.scenario.client_files import (
-    ClientFigures,
-    read_availability,
-    read_client_figures,
-)
+from fedsim.scenario.client_files import ClientFigures
 from fedsim.scenario.fleet_tables import availability
 from fedsim.scenario.hardware import device_spec, link_spec, overlaid
 from fedsim.scenario.hardware_tables import ClassTable, DeviceTable, LinkTable
 from fedsim.scenario.mistake import Mistake
+from fedsim.scenario.place import Place
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.spread import (
     ClassFigures,
@@ -35,12 +29,11 @@ from fedsim.spec.batch import TextLengths
 from fedsim.spec.dtype import precision_name
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.model import HeadSpec, ModelSpec
-from fedsim.spec.model_config import resolve_model
 from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import FullTuning, LoraTuning, Tuning
 
-__all__ = ["Place", "built_federation", "built_policy"]
+__all__ = ["built_federation", "built_policy"]
 
 _T = TypeVar("_T")
 #: More clients than this are never drawn one by one: no engine takes them.
@@ -51,14 +44,6 @@ _MAX_UNPADDED_SAMPLES = 200_000
 #: Parties of the draws. One order stands for every client, so that a class's name is only a name.
 _PRIVATE = "clients"
 _PUBLIC = "public"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a scenario stands: its folder and its profile."""
-
-    folder: Path
-    profile: Profile | None = None
 
 
 @dataclass
@@ -83,10 +68,8 @@ def built_federation(
     """The federation that the settings describe, or the mistakes that keep it from being built."""
     builder = _Builder(settings, place)
     model_name = settings.model.name
-    model = builder.tried(
-        "[model] name", lambda: _model(model_name, place.folder), repr(model_name)
-    )
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    model = builder.tried("[model] name", lambda: place.model(model_name), repr(model_name))
+    precision = _precision(settings)
     server = builder.tried(
         "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
     )
@@ -135,9 +118,10 @@ def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
         return None, [Mistake.of(error, "[policy]")]
 
 
-@lru_cache(maxsize=64)
-def _model(name: str, folder: Path) -> ModelSpec:
-    return resolve_model(name, folder)
+def _precision(settings: Settings) -> str:
+    """The arithmetic of devices; float32 where the formats contradict each other, which is told."""
+    weights, compute = settings.model.weights_dtype, settings.model.compute_dtype
+    return precision_name(weights, compute) if weights in ("float32", compute) else "float32"
 
 
 def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> TrainingSpec | None:
@@ -264,14 +248,16 @@ def _client_class(
     where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    precision = _precision(settings)
     profile = builder.place.profile
     device = builder.tried(
-        f"{where}device" if where else "[device]",
+        # What all classes share is told once, where it stands.
+        f"{where}device" if table is not None and table.device is not None else "[device]",
         lambda: device_spec(device_table, precision, profile),
     )
     link = builder.tried(
-        f"{where}link" if where else "[link]", lambda: link_spec(link_table, builder.place.folder)
+        f"{where}link" if table is not None and table.link is not None else "[link]",
+        lambda: link_spec(link_table, builder.place),
     )
     if model is None:
         return None
@@ -311,10 +297,10 @@ def _with_figures(
     own_table = table.table if table is not None and table.table is not None else fleet.table
     own_availability = table.availability if table is not None else None
     dropout = table.dropout_probability if table is not None else None
-    folder = builder.place.folder
+    place = builder.place
 
     def complete() -> ClientClass:
-        file = None if own_table is None else read_client_figures(folder / own_table)
+        file = None if own_table is None else place.client_figures(own_table)
         figures = ClassFigures(
             device_table,
             link_table,
@@ -326,10 +312,7 @@ def _with_figures(
         return replace(
             client_class,
             spread=spread(figures, client_class.plan),
-            availability=availability(
-                own_availability or fleet.availability,
-                lambda name, period: read_availability(folder / name, period),
-            ),
+            availability=availability(own_availability or fleet.availability, place.availability),
             **_sizes(builder, client_class, table, training, file),
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Final, TypeVar
@@ -62,7 +61,6 @@ class ClientFigures:
         return None if values is None else Table(values)
 
 
-@lru_cache(maxsize=16)
 def read_client_figures(path: Path) -> ClientFigures:
     """Read a table with one row for each client.
 
@@ -108,7 +106,6 @@ def read_client_figures(path: Path) -> ClientFigures:
     return ClientFigures(columns)
 
 
-@lru_cache(maxsize=16)
 def read_rate_trace(path: Path, period_s: float) -> RateTrace:
     """Read a rate trace: columns ``time_s`` and ``factor``."""
     rows = _columns(path, ("time_s", "factor"))
@@ -117,7 +114,6 @@ def read_rate_trace(path: Path, period_s: float) -> RateTrace:
     return _named(path, lambda: RateTrace(times, factors, period_s))
 
 
-@lru_cache(maxsize=16)
 def read_availability(path: Path, period_s: float) -> Trace:
     """Read an availability trace: columns ``client``, ``start_s`` and ``end_s``."""
     stays: dict[str, list[tuple[float, float]]] = {}

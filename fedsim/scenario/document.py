@@ -19,6 +19,7 @@ from fedsim.resources import resource_dir
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.settings import ScenarioFile
+from fedsim.spec.model_catalogue import model_names
 
 __all__ = [
     "Document",
@@ -36,6 +37,15 @@ __all__ = [
 _MAX_FILE_BYTES: Final = 1_000_000
 #: A name alone stands for a table there.
 _NAMED_TABLES: Final = ("device", "link")
+#: Keys that name a file, and keys that name something that ships or a file.
+_FILE_KEYS: Final = (
+    "fleet.table",
+    "fleet.class.table",
+    "availability.file",
+    "link.trace",
+    "link.profile",
+)
+_NAME_OR_FILE_KEYS: Final = ("profile", "model.name", "learning.curves", "train.weights_from")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 #: A key of one class of clients, by the class's name; the shortest name that leaves a key of it.
 _CLASS_KEY: Final = re.compile(
@@ -59,6 +69,8 @@ class Document:
         Keys that ``--set`` gave, with their values.
     plain : dict
         The table without them.
+    inputs : set of Path
+        Every file that was read so far, so that no output is written over one.
     """
 
     file: str
@@ -66,6 +78,7 @@ class Document:
     table: dict[str, Any]
     overrides: Mapping[str, Any] = field(default_factory=dict)
     plain: dict[str, Any] = field(default_factory=dict)
+    inputs: set[Path] = field(default_factory=set, compare=False)
 
     @property
     def overridden(self) -> frozenset[str]:
@@ -97,12 +110,13 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
     path = _scenario_path(file)
     table = read_toml(path, file)
     parent = table.pop("extends", None)
+    inputs = {path}
     if parent is not None:
-        table = merged(_parent_table(path, parent, file), table)
-    if "question" not in table:
-        raise refusal([f'{file}: question is missing; write question = "What is asked?".'])
+        parent_path = _parent_path(path, parent, file)
+        inputs.add(parent_path)
+        table = merged(_parent_table(path, parent_path, shown(parent), file), table)
     changed, values = overridden(table, overrides)
-    return Document(file, path.parent, changed, values, table)
+    return Document(file, path.parent, changed, values, table, inputs)
 
 
 def in_another_world(document: Document, changes: Mapping[str, Any]) -> Document:
@@ -131,6 +145,9 @@ def overridden(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A file's table with ``key=value`` texts on top, and the keys that they gave with values.
 
+    A relative path on the command line starts at the current folder, as it does for every other
+    command; one in the file starts at the file.
+
     Raises
     ------
     ScenarioError
@@ -141,6 +158,7 @@ def overridden(
     for override in overrides:
         try:
             key, value = parse_override(override, file_type)
+            value = _absolute(Path(), key, value)
             table = merged(table, nested(key, value))
         except ScenarioError as error:
             lines.append(str(error))
@@ -230,6 +248,39 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     return key, _value(value, where)
 
 
+def _absolute(folder: Path, key: str, value: Any) -> Any:
+    """A value with relative paths in it starting at ``folder``, where the key names a file."""
+    if isinstance(value, Mapping):
+        inner = f"{key}." if key else ""
+        return {name: _absolute(folder, f"{inner}{name}", each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_absolute(folder, key, each) for each in value]
+    if not isinstance(value, str) or not value or "\0" in value:
+        return value
+    path = folder.absolute() / value
+    return str(path) if _names_a_file(key, value, path) else value
+
+
+def _names_a_file(key: str, value: str, path: Path) -> bool:
+    """Whether a key's text is the path of a file, and no name of something that ships."""
+    parts = key_path(key)
+    if parts[:2] == ("fleet", "class") and len(parts) > 3:
+        # Of one class, by its name.
+        key = ".".join((*parts[:2], *parts[3:]))
+    if any(key == known or key.endswith(f".{known}") for known in _FILE_KEYS):
+        return True
+    is_either = key == "profile" or key.endswith(_NAME_OR_FILE_KEYS[1:])
+    if not is_either or value in model_names():
+        return False
+    # A name of the hub has a slash too.
+    if value.startswith(".") or ("/" in value and key != "train.weights_from"):
+        return True
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _value(text: str, where: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
@@ -265,7 +316,7 @@ def _scenario_path(file: str) -> Path:
     )
 
 
-def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
+def _parent_path(path: Path, parent: object, file: str) -> Path:
     if not isinstance(parent, str) or not parent:
         raise ScenarioError(
             f"{file}: extends = {shown(parent)}: the path of one file is needed, relative to this."
@@ -286,16 +337,21 @@ def _parent_table(path: Path, parent: object, file: str) -> dict[str, Any]:
             f"shipped: {', '.join(scenario_names())}."
             f"{nearest(parent, [*scenario_names(), *siblings])}"
         )
-    table = read_toml(parent_path, f"{file}: extends = {shown(parent)}")
+    return parent_path
+
+
+def _parent_table(path: Path, parent_path: Path, parent: str, file: str) -> dict[str, Any]:
+    table = read_toml(parent_path, f"{file}: extends = {parent}")
     if "extends" in table:
         raise ScenarioError(
-            f"{file}: extends = {shown(parent)}: that file extends another; only one level is "
+            f"{file}: extends = {parent}: that file extends another; only one level is "
             f"allowed. Extend {shown(table['extends'])} itself."
         )
     # A question and its goal belong to their own file.
     for name in ("question", "goal"):
         table.pop(name, None)
-    return table
+    moved: dict[str, Any] = _absolute(parent_path.parent, "", table)
+    return table if parent_path.parent == path.parent else moved
 
 
 def read_toml(path: Path, file: str) -> dict[str, Any]:

@@ -77,8 +77,30 @@ def notes(framework: str, settings: Settings, found: Found) -> list[str]:
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
         )
+    asked = settings.policy.clients_per_round or 0
+    num_clients = sum(cost.client_class.num_clients for cost in answer.classes)
+    if asked > num_clients:
+        lines.append(
+            f"policy.clients_per_round = {asked:,} of {num_clients:,} clients: all are asked"
+        )
+    lines.extend(_rank_notes(answer))
     lines.extend(privacy_notes(framework, found.protection))
     return lines
+
+
+def _rank_notes(answer: AnalyticResult) -> list[str]:
+    """Adapters that are counted as peft trains them, and are larger than what they adapt."""
+    found: dict[str, None] = {}
+    for cost in answer.classes:
+        training = cost.client_class.plan.training
+        narrow = training.lora and training.lora.narrowest(training.model)
+        if training.lora is not None and narrow:
+            width = min(narrow.num_inputs, narrow.num_outputs)
+            found[
+                f"r = {training.lora.r} is above the width of {narrow.path} ({width}): counted as "
+                "peft trains it, and no better than r = that width"
+            ] = None
+    return list(found)
 
 
 def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:

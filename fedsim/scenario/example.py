@@ -8,10 +8,11 @@ from pathlib import Path
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.protocol.privacy import with_privacy
 from fedsim.protocol.step import Protocol
-from fedsim.scenario.build import Place, built_federation
+from fedsim.scenario.build import built_federation
 from fedsim.scenario.document import read_document
 from fedsim.scenario.framework import find_framework
 from fedsim.scenario.mistake import refusal
+from fedsim.scenario.place import Place
 from fedsim.scenario.settings import Settings
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.privacy import PrivacySpec

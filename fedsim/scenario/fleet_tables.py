@@ -5,8 +5,11 @@ Where a trace's file is and what it holds is for :mod:`fedsim.scenario.client_fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.key import Table, key
@@ -21,9 +24,18 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "diurnal": ("start", "duration"),
     "trace": ("file", "period"),
 }
+_CLOCK: Final = re.compile(r"(?P<hours>\d{1,2}):(?P<minutes>\d{2})")
 _OPTIONAL: Final[dict[str, tuple[str, ...]]] = {
     "diurnal": ("spread", "daily_spread", "probability")
 }
+
+
+def _time_of_day(value: object) -> object:
+    """``22:30`` as ``1350 min``; anything else as it is."""
+    match = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or int(match["hours"]) > 23 or int(match["minutes"]) > 59:
+        return value
+    return f"{60 * int(match['hours']) + int(match['minutes'])} min"
 
 
 class AvailabilityTable(Table):
@@ -39,8 +51,8 @@ class AvailabilityTable(Table):
     mean_off: Seconds | None = key(
         "cost", "time", default=None, description="Mean absence (on_off)"
     )
-    start: Seconds | None = key(
-        "cost", "time", default=None, description="Time of day, such as '22 h' (diurnal)"
+    start: Annotated[Seconds | None, BeforeValidator(_time_of_day)] = key(
+        "cost", "time", default=None, description="Time of day: '22:30' or '22.5 h' (diurnal)"
     )
     duration: Seconds | None = key(
         "cost", "time", default=None, description="Of the stay (diurnal)"

@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fedsim.errors import FedsimError, ScenarioError, nearest
@@ -19,6 +20,13 @@ from fedsim.spec.plan import ClientPlan
 __all__ = ["Framework", "find_framework"]
 
 Framework = Callable[[ClientPlan], Protocol]
+
+#: What is said for short, and what others call the same.
+_SHORT_NAMES = {
+    **dict.fromkeys(("kd", "distillation", "fedkd", "fedmd"), "kd_fedllm"),
+    **dict.fromkeys(("split", "splitfed", "sfl", "split_learning"), "split_fedllm"),
+    **dict.fromkeys(("fedavg", "fedit", "fl", "lora"), "fedllm"),
+}
 
 
 def find_framework(name: str, folder: Path) -> Framework:
@@ -40,12 +48,13 @@ def find_framework(name: str, folder: Path) -> Framework:
         return FRAMEWORKS[name]
     module_name, colon, function_name = name.partition(":")
     if not colon:
-        raise ScenarioError(
-            f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{nearest(name, FRAMEWORKS)}"
-        )
+        short = _SHORT_NAMES.get(name.casefold())
+        hint = nearest(name, FRAMEWORKS) if short is None else f" Did you mean {short!r}?"
+        raise ScenarioError(f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{hint}")
     if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
     with _importable(folder):
+        _forget_another(module_name)
         # A user's module may raise anything.
         try:
             module = importlib.import_module(module_name)
@@ -82,6 +91,20 @@ def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
         return protocol
 
     return framework
+
+
+def _forget_another(module_name: str) -> None:
+    """Of two folders' modules of one name, the second is not the one that was imported first."""
+    top = module_name.partition(".")[0]
+    known = getattr(sys.modules.get(top), "__file__", None)
+    try:
+        spec = PathFinder.find_spec(top)
+    except (ImportError, ValueError):
+        return
+    if known is None or spec is None or spec.origin is None or Path(spec.origin) == Path(known):
+        return
+    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+        del sys.modules[name]
 
 
 def _reason(error: Exception) -> str:

@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fedsim.calibration.link.profile import find_link_profile, load_link_profile
+from fedsim.calibration.link.profile import (
+    MEASUREMENTS_FILE,
+    find_link_profile,
+    load_link_profile,
+)
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
-from fedsim.scenario.client_files import read_rate_trace
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.mistake import shown
+from fedsim.scenario.place import Place
 from fedsim.spec import device_catalogue, link_catalogue
-from fedsim.spec.device import DeviceSpec
+from fedsim.spec.device import FEATURES, DeviceSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.units import parse_bytes
 
@@ -77,7 +81,7 @@ def device_spec(table: DeviceTable | None, precision: str, profile: Profile | No
     else:
         raise ScenarioError(
             f"like = {shown(table.like)}: no device of the catalogue; allowed: {', '.join(names)}."
-            f"{nearest(table.like, names)}"
+            f"{nearest(table.like, names, by_part=True)}"
         )
     return _changed_device(spec, table)
 
@@ -96,21 +100,18 @@ def _own_device(table: DeviceTable) -> DeviceSpec:
         )
     return DeviceSpec(
         name=table.name or "own device",
-        seconds_per_unit={},
+        seconds_per_unit=dict.fromkeys(FEATURES, 0.0),
         relative_sigma=_UNMEASURED_SIGMA,
         source="the scenario's own figures, not calibrated",
     )
 
 
 def _changed_device(spec: DeviceSpec, table: DeviceTable) -> DeviceSpec:
-    seconds = dict(spec.seconds_per_unit)
-    if table.compute is not None:
-        seconds |= dict.fromkeys(("linear_flop", "attention_flop", "head_flop"), 1 / table.compute)
-    if table.memory_bandwidth is not None:
-        per_byte = 1 / table.memory_bandwidth
-        seconds |= dict.fromkeys(("lora_bytes", "moved_bytes", "parameter_bytes"), per_byte)
-    if table.operator_time is not None:
-        seconds["num_kernels"] = table.operator_time
+    seconds = dict(spec.seconds_per_unit) | device_catalogue.prices(
+        None if table.compute is None else 1 / table.compute,
+        None if table.memory_bandwidth is None else 1 / table.memory_bandwidth,
+        table.operator_time,
+    )
     is_other = seconds != spec.seconds_per_unit or table.slowdown != 1
     changes: dict[str, Any] = {}
     if table.memory is not None:
@@ -136,14 +137,14 @@ def _slowed_name(name: str, table: DeviceTable) -> str:
     return name if table.slowdown == 1 else f"{name} (times x {table.slowdown:g})"
 
 
-def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
+def link_spec(table: LinkTable | None, place: Place | None = None) -> LinkSpec:
     """The access link of a table.
 
     Parameters
     ----------
     table : LinkTable or None
-    folder : Path, optional
-        Where a relative path of a measured link starts (default: the current folder).
+    place : Place, optional
+        Where a relative path of a measured link or trace starts (default: the current folder).
 
     Raises
     ------
@@ -194,10 +195,10 @@ def link_spec(table: LinkTable | None, folder: Path | None = None) -> LinkSpec:
     if table.connection is not None:
         figures["handshake_round_trips"] = _HANDSHAKES[table.connection]
     if table.trace is not None:
-        path = (folder or Path()) / table.trace
-        figures["trace"] = read_rate_trace(path, table.trace_period or 0.0)
+        place = place or Place(Path())
+        figures["trace"] = place.rate_trace(table.trace, table.trace_period or 0.0)
     if table.like is not None or table.profile is not None:
-        spec = _named_link(table, folder or Path())
+        spec = _named_link(table, place or Place(Path()))
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
         return replace(spec, name=name, **figures)
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
@@ -213,11 +214,13 @@ def _per_byte(joules_per_mb: float | None) -> float | None:
     return None if joules_per_mb is None else joules_per_mb / parse_bytes("1 MB")
 
 
-def _named_link(table: LinkTable, folder: Path) -> LinkSpec:
+def _named_link(table: LinkTable, place: Place) -> LinkSpec:
     if table.profile is None:
         return link_catalogue.link(table.like or "")
     try:
-        return load_link_profile(find_link_profile(table.profile, folder)).link
+        path = find_link_profile(table.profile, place.folder)
+        place.note(str(path.absolute()), MEASUREMENTS_FILE)
+        return load_link_profile(path).link
     except (OSError, ValueError) as error:
         # Names that no system takes: too long, or with a null in them.
         raise ScenarioError(f"profile = {shown(table.profile)}: {error}") from error

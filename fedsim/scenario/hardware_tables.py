@@ -130,10 +130,15 @@ class DeviceTable(Table):
         "time", default=None, gt=0, description="Sustained (not peak) rate of matrix products"
     )
     memory_bandwidth: ByteRate | None = key(
-        "time", default=None, gt=0, description="Sustained rate of elementwise work"
+        "time",
+        default=None,
+        gt=0,
+        description="Sustained rate of all work on bytes: weights, elementwise, messages",
     )
     operator_time: Seconds | None = key(
-        "time", default=None, description="Time to launch one operator"
+        "time",
+        default=None,
+        description="Time to launch one operator, or to handle one tensor of a message",
     )
     tf32: bool = key("time", default=False, description="32-bit products on tensor cores (TF32)")
     memory: ByteCount | None = key(

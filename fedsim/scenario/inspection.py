@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
-from fedsim.learning.find import find_laws
 from fedsim.learning.store import Laws
-from fedsim.scenario.build import Place, built_federation, built_policy
+from fedsim.scenario.build import built_federation, built_policy
 from fedsim.scenario.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.document import Document
 from fedsim.scenario.mend import mended_settings
 from fedsim.scenario.mistake import Mistake, refusal, validation_mistakes
+from fedsim.scenario.place import Place
 from fedsim.scenario.protection import Protection, length_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.variant import Variant, variants
@@ -77,7 +77,7 @@ def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
         With a line for every mistake.
     """
     found, lines = variants(document)
-    place = Place(document.folder, _profile(document, lines))
+    place = Place(document.folder, _profile(document, lines), document.inputs)
     log = _MistakeLog(document.file, found)
     read = [(v, settings) for v in found if (settings := _read(v, place, log)) is not None]
     size = scenario_size_mistake(settings for _, settings in read)
@@ -135,10 +135,13 @@ def _profile(document: Document, lines: list[str]) -> Profile | None:
     if not isinstance(name, str) or not name:
         return None
     try:
-        return load_profile(find_profile(name, document.folder))
+        path = find_profile(name, document.folder)
+        profile = load_profile(path)
     except (ScenarioError, OSError, ValueError) as error:
         lines.append(f"{document.file}: profile = {name!r}: {error}")
         return None
+    document.inputs.update((path, path.with_name(profile.file.raw.file)))
+    return profile
 
 
 def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
@@ -159,6 +162,8 @@ def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
 def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> Iterable[Mistake]:
     """What the later checks find in a table that pydantic refused, its mistakes left out."""
     settings = mended_settings(variant.table, error)
+    is_bare = settings is None
+    settings = settings or mended_settings(variant.table, error, is_bare=True)
     if settings is None:
         return
     torn = {f"[{details['loc'][0]}]" for details in error.errors()}
@@ -166,6 +171,8 @@ def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> I
         *combination_mistakes(settings, variant.framework),
         *built_federation(_padded(settings), place)[1],
     ):
+        if is_bare and not mistake.text.startswith("is missing"):
+            continue
         # What was left out is missing now, and was named already.
         if "missing" not in mistake.text or mistake.where.partition(" ")[0] not in torn:
             yield mistake
@@ -211,7 +218,7 @@ def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]
     if name is None:
         return None, []
     try:
-        return find_laws(name, place.folder), []
+        return place.laws(name), []
     except ScenarioError as error:
         return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 

@@ -24,17 +24,31 @@ _STAND_INS: Final[Mapping[str, Any]] = {
     "workload": {"max_tokens": 1, "samples_per_client": 1, "batch_size": 1, "num_rounds": 1},
     "fleet": {},
 }
+#: For a file with so little in it that all which can be told is what else is missing.
+_BARE_STAND_INS: Final[Mapping[str, Any]] = {
+    "model": {"name": "gpt2", "num_classes": 2},
+    "server": {"device": {"like": "rpi5-8g"}},
+}
 _LORA_STAND_INS: Final[Mapping[str, Any]] = {"r": 1, "target_modules": ["all-linear"]}
 
 
-def mended_settings(table: Mapping[str, Any], error: ValidationError) -> Settings | None:
-    """The settings without what was refused, or None where too little is left."""
+def mended_settings(
+    table: Mapping[str, Any], error: ValidationError, *, is_bare: bool = False
+) -> Settings | None:
+    """The settings without what was refused, or None where too little is left.
+
+    With ``is_bare``, a model and a server stand in too: good for seeing what is missing, and for
+    nothing else.
+    """
     rest: Any = table
     for details in error.errors(include_url=False, include_context=False, include_input=False):
         rest = _without(rest, details["loc"])
     if not isinstance(rest, dict):
         return None
-    stand_ins = dict(_STAND_INS)
+    stand_ins = dict(_STAND_INS) | (dict(_BARE_STAND_INS) if is_bare else {})
+    if "fleet" not in rest:
+        # What a client is made of is looked for all the same.
+        stand_ins["fleet"] = {"num_clients": 1}
     if isinstance(rest.get("lora"), Mapping):
         stand_ins["lora"] = _LORA_STAND_INS
     try:

@@ -52,7 +52,32 @@ _SYNONYMS: Final = {
     "samples": "samples_per_client",
     "max_length": "max_tokens",
     "split_point": "cut_layer",
+    "cut": "cut_layer",
 }
+
+#: Mistakes of a key that takes one number, word or switch.
+_ONE_VALUE: Final = (
+    *("int_type", "float_type", "string_type", "bool_type", "literal_error", "unit"),
+    *("int_from_float", "finite_number"),
+)
+#: Values that other tools and articles have for ours, by key.
+_OTHER_WORDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "mode": dict.fromkeys(
+        ("async", "asynchronous", "fedbuff", "fedasync"),
+        ("buffered", "aggregation at every buffer_size contributions, as in FedBuff"),
+    )
+    | {"sync": ("synchronous", "rounds")},
+    "head": dict.fromkeys(
+        ("generation", "causal_lm", "lm", "next_token"),
+        ("language_model", "a next token at every position"),
+    ),
+}
+
+#: Parts of keys for what is not modeled, however they are put together.
+_NOT_MODELED: Final = re.compile(
+    r"top_?k|int[48]|nf4|qlora|quantiz|[48]_?bit|sparsif|compress|battery|charg|thermal|throttl"
+    r"|heartbeat|pipeline|tensor_parallel|gossip|peer|cluster|hierarch|edge_server|prun"
+)
 
 #: pydantic's kinds of mistake in our words.
 _WORDS: Final[dict[str, str]] = {
@@ -145,6 +170,9 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
     kind = details["type"]
     if kind == "extra_forbidden":
         return Mistake(place(location), "", f"unknown key{_hint(location, model)}")
+    found = details["input"]
+    if isinstance(found, list) and len(location) > 1 and kind in _ONE_VALUE:
+        return Mistake(place(location), shown(found), _sweep_words(location, found))
     if kind == "missing":
         name = str(location[-1])
         return Mistake(place(location), "", f"is missing; {_meaning(location, model, name)}")
@@ -154,7 +182,25 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
         text = words.format(**context)
     except (KeyError, IndexError, ValueError):
         text = details["msg"]
-    return Mistake(place(location), shown(details["input"]), text)
+    if kind == "literal_error":
+        text += _other_word(str(location[-1]), found)
+    elif kind == "bool_type" and str(found).casefold() in ("true", "false"):
+        text += f", without quotes: {str(found).casefold()}"
+    return Mistake(place(location), shown(found), text)
+
+
+def _sweep_words(location: tuple[int | str, ...], values: list[Any]) -> str:
+    name = ".".join(str(part) for part in location)
+    return (
+        "one value is needed. Several are a sweep: write them in a [[case]], "
+        f"sweep = {{ '{name}' = {shown(values)} }}"
+    )
+
+
+def _other_word(key: str, found: object) -> str:
+    """What a value of another tool's is called here."""
+    known = _OTHER_WORDS.get(key, {}).get(str(found).casefold())
+    return "" if known is None else f". Did you mean {known[0]!r} ({known[1]})?"
 
 
 def _number(value: object) -> object:
@@ -245,7 +291,13 @@ def _hint(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
         if inner is not None and {word, synonym} & set(key_names(inner)):
             known = word if word in key_names(inner) else synonym
             return f"{allowed} {known!r} is a key of [{other}]."
+    if _NOT_MODELED.search(word.casefold()):
+        return f"{allowed} It seems to be about what is not modeled: see 'Not modeled' in the docs."
     return allowed
+
+
+def _mandatory(table: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(f.alias or n for n, f in table.model_fields.items() if f.is_required())
 
 
 def _meaning(location: tuple[int | str, ...], model: type[BaseModel], name: str) -> str:
@@ -257,4 +309,7 @@ def _meaning(location: tuple[int | str, ...], model: type[BaseModel], name: str)
         (f.description for n, f in table.model_fields.items() if (f.alias or n) == name), None
     )
     how = f"add a table [{name}]" if inner is not None else f"write {name} = ..."
+    needed = () if inner is None else _mandatory(inner)
+    if needed:
+        how += f" with {', '.join(needed)}"
     return f"{how} ({(described or '').rstrip('.')})."

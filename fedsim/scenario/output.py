@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedsim.errors import ScenarioError
+from fedsim.files import overwritten, write_file
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["check_not_inputs", "check_writable", "write_text"]
 
 
 def check_writable(path: Path, suffixes: Iterable[str] = ()) -> None:
@@ -41,6 +42,24 @@ def check_writable(path: Path, suffixes: Iterable[str] = ()) -> None:
         raise ScenarioError(f"{path}: may not be written; choose another place for the output.")
 
 
+def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what the same command reads.
+
+    Raises
+    ------
+    ScenarioError
+        If an output is one of the inputs, by whatever spelling, symbolic link or hard link.
+    """
+    found = overwritten(outputs, inputs)
+    if found is not None:
+        output, source = found
+        same = "" if str(output) == str(source) else f" (it is {source})"
+        raise ScenarioError(
+            f"{output}: is read by this command{same} and would be overwritten; name another file "
+            "for the output."
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that no half of a file is ever seen.
 
@@ -49,12 +68,7 @@ def write_text(path: Path, text: str) -> None:
     ScenarioError
         If it cannot be written; what was there stays.
     """
-    # Through a link the file that it names is written, and the link stays.
-    target = path.resolve()
-    temporary = target.with_name(f"{target.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
+        write_file(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ScenarioError(f"{path}: cannot be written ({error.strerror}).") from error

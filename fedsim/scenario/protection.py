@@ -130,7 +130,7 @@ def length_mistakes(protection: Protection, federation: FederationSpec) -> Itera
 def privacy_entry(
     protection: Protection | None, federation: FederationSpec, answer: AnalyticResult
 ) -> dict[str, Any] | None:
-    """``privacy`` of a result: the numbers behind it, its steps, and what it adds in all.
+    """``privacy`` of a result: the numbers behind it, its steps, and the difference it makes.
 
     One client of each class in a round, and the server once a round.
     """
@@ -162,7 +162,8 @@ def privacy_entry(
             for key, row in rows
             if key.step in PRIVACY_STEPS
         ],
-        "added": [
+        # Signed: quantized values may be shorter than the plain ones.
+        "difference": [
             {"party": party, **_difference(answer.ledger, before, party)} for party in parties
         ],
     }

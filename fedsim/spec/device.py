@@ -79,6 +79,9 @@ class DeviceSpec:
     precision : str or None
         Arithmetic for which the coefficients hold, see :func:`fedsim.spec.dtype.precision_name`;
         None where they hold for any.
+    precisions : tuple of str or None
+        All arithmetic that the device's source has coefficients for; None where one's own figures
+        stand for any.
     is_calibrated : bool
         False for a catalogue entry that nobody measured with fedsim; reports say so.
     source : str
@@ -94,6 +97,7 @@ class DeviceSpec:
     power_w: float | None = None
     idle_power_w: float | None = None
     precision: str | None = None
+    precisions: tuple[str, ...] | None = None
     is_calibrated: bool = False
     source: str = ""
 

@@ -18,7 +18,7 @@ from fedsim import units
 from fedsim.errors import ScenarioError, nearest
 from fedsim.spec.device import FEATURES, DeviceSpec
 
-__all__ = ["DeviceFacts", "Figure", "Mark", "device", "device_facts", "device_names"]
+__all__ = ["DeviceFacts", "Figure", "Mark", "device", "device_facts", "device_names", "prices"]
 
 Mark = Literal["source", "derived", "unverified", "assumption"]
 
@@ -115,7 +115,7 @@ def device_facts(name: str) -> DeviceFacts:
     if entry is None:
         raise ScenarioError(
             f"device '{name}' is not in the catalogue; allowed: {', '.join(device_names())}."
-            f"{nearest(name, device_names())}"
+            f"{nearest(name, device_names(), by_part=True)}"
         )
     assumed, power = entry["assumed"], entry["power"]
     return DeviceFacts(
@@ -174,7 +174,9 @@ def device(name: str, precision: str = "float32") -> DeviceSpec:
     if dtype not in facts.achieved_fraction:
         raise ScenarioError(
             f"device '{name}': no peak rate is known for {dtype}; allowed: "
-            f"{', '.join(facts.achieved_fraction)}."
+            f"{', '.join(facts.achieved_fraction)}. A rate that you know makes a device of your "
+            'own, in any format: compute = "2 TFLOP/s", memory_bandwidth = "50 GB/s", '
+            'operator_time = "20 us" in place of its name.'
         )
     peak = facts.peak_flop_per_s[dtype]
     fraction = facts.achieved_fraction[dtype]
@@ -182,14 +184,13 @@ def device(name: str, precision: str = "float32") -> DeviceSpec:
     seconds_per_byte = 1 / (facts.bandwidth_bytes_per_s.value * facts.bandwidth_fraction)
     return DeviceSpec(
         name=name,
-        seconds_per_unit={
-            name: _price(name, seconds_per_flop, seconds_per_byte, facts.operator_s)
-            for name in FEATURES
-        },
+        seconds_per_unit=dict.fromkeys(FEATURES, 0.0)
+        | prices(seconds_per_flop, seconds_per_byte, facts.operator_s),
         relative_sigma=_UNCALIBRATED_SIGMA,
         memory_bytes=int(facts.memory_bytes.value * facts.usable_memory_fraction),
         power_w=facts.power_watts.value,
         precision=precision,
+        precisions=tuple(facts.achieved_fraction),
         is_calibrated=False,
         source=(
             f"catalogue, not calibrated: {facts.description}; {dtype} peak "
@@ -199,14 +200,38 @@ def device(name: str, precision: str = "float32") -> DeviceSpec:
     )
 
 
-def _price(
-    feature: str, seconds_per_flop: float, seconds_per_byte: float, operator_s: float
-) -> float:
-    if feature == "num_calls":
-        return 0.0
-    if feature.endswith("_flop"):
-        return seconds_per_flop
-    return seconds_per_byte if feature.endswith("_bytes") else operator_s
+def prices(
+    seconds_per_flop: float | None = None,
+    seconds_per_byte: float | None = None,
+    operator_s: float | None = None,
+) -> dict[str, float]:
+    """Seconds a unit of every kind of work that three figures of a device say.
+
+    The one rule for whoever knows no more of a device than these: the catalogue, a device of one's
+    own, and a figure that overrides one of another device. What a call costs beyond its operators
+    is in none of them.
+
+    Parameters
+    ----------
+    seconds_per_flop, seconds_per_byte, operator_s : float or None
+        [s]; the work that a missing one would price is left out.
+
+    Examples
+    --------
+    >>> prices(operator_s=1e-5)["num_messages"]
+    1e-05
+    """
+    found = {}
+    for feature in FEATURES:
+        if feature == "num_calls":
+            continue
+        if feature.endswith("_flop"):
+            price = seconds_per_flop
+        else:
+            price = seconds_per_byte if feature.endswith("_bytes") else operator_s
+        if price is not None:
+            found[feature] = price
+    return found
 
 
 def _figure(entry: Mapping[str, Any], dimension: units.Dimension) -> Figure:

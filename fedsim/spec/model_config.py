@@ -4,22 +4,25 @@ Decides which keys a supported family needs and what transformers takes where on
 refuses to guess a size: transformers itself fills a missing ``hidden_size`` with that of some
 published model, which would make a wrong answer out of a spelling mistake.
 
-What does not change a shape is not looked at: positions' rotation, dropout, quantization, a sliding
-window (whose masked products are computed like any other).
+What does not change a shape is not looked at: positions' rotation, dropout, a sliding window (whose
+masked products are computed like any other). What does, and is not counted, is refused by name:
+:mod:`fedsim.spec.config_keys`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fedsim.errors import ScenarioError, nearest
-from fedsim.spec.family import FAMILIES
+from fedsim.errors import ScenarioError
+from fedsim.spec.config_keys import refused_keys
+from fedsim.spec.family import FAMILIES, FamilyName
 from fedsim.spec.model import ModelSpec
-from fedsim.spec.model_catalogue import model, model_names
+from fedsim.spec.model_catalogue import model, model_names, nearest_model
 
 __all__ = ["read_model_config", "resolve_model"]
 
@@ -61,13 +64,15 @@ def resolve_model(name_or_path: str, base_dir: Path | None = None) -> ModelSpec:
         raise ScenarioError(
             f"model '{name_or_path}': there is no file or folder {path}; give a config.json, a "
             f"folder that holds one, or a name of the catalogue: {', '.join(model_names())}."
-            f"{nearest(name_or_path.rpartition('/')[2], model_names())}"
+            f"{nearest_model(name_or_path)}"
         )
     return model(name_or_path)
 
 
 def read_model_config(path: Path) -> ModelSpec:
     """Shape of the model that a Hugging Face ``config.json`` describes.
+
+    Of a model of several parts, the one under ``text_config``, and its name says so.
 
     Parameters
     ----------
@@ -83,19 +88,22 @@ def read_model_config(path: Path) -> ModelSpec:
     ------
     ScenarioError
         With all mistakes of the file, one a line, if it is missing, is not a JSON object, has a
-        ``model_type`` that is not supported, or lacks a size or holds one that is none.
+        ``model_type`` that is not supported, lacks a size or holds one that is none, or has parts
+        that are not counted.
 
     References
     ----------
     Keys and defaults: ``configuration_*.py`` of the families in transformers 5.23 (read 2026-11).
     """
     file = path / "config.json" if path.is_dir() else path
-    reader = _Reader(_table(file))
-    shape = _shape(reader)
+    table = _table(file)
+    is_nested = table.get("text_config") is not None
+    reader = _nested_reader(table) if is_nested else _Reader(table)
+    shape = {} if reader.mistakes else _shape(reader)
     if reader.mistakes:
         raise ScenarioError("\n".join(f"{file}: {mistake}" for mistake in reader.mistakes))
-    is_usual_name = file.name == "config.json"
-    return ModelSpec(name=file.resolve().parent.name if is_usual_name else file.stem, **shape)
+    name = file.resolve().parent.name if file.name == "config.json" else file.stem
+    return ModelSpec(name=f"{name} (text_config)" if is_nested else name, **shape)
 
 
 @dataclass
@@ -149,28 +157,58 @@ def _shape(reader: _Reader) -> dict[str, Any]:
     if family is None:
         return {}
     shape = _gpt2_shape(reader) if family == "gpt2" else _llama_like_shape(reader, family)
+    reader.mistakes.extend(refused_keys(reader.table, family))
     is_tied = reader.flag("tie_word_embeddings", family in _TIED_BY_DEFAULT)
     return {"family": family, "is_tied": is_tied, **shape}
 
 
-def _family(reader: _Reader) -> str | None:
+def _nested_reader(table: Mapping[str, object]) -> _Reader:
+    """Look-ups in the language model of a model of several parts."""
+    inner = table["text_config"]
+    if not isinstance(inner, Mapping):
+        return _Reader(
+            table, [f"text_config = {_shown(inner)}; allowed: an object with a 'model_type'."]
+        )
+    key = "tie_word_embeddings"
+    outer, own = table.get(key), inner.get(key)
+    if outer is None or own == outer:
+        reader = _Reader(inner)
+    elif own is None:
+        reader = _Reader({**inner, key: outer})
+    else:
+        text = f"{key} = {_shown(outer)}, and {_shown(own)} in text_config; make them one."
+        reader = _Reader(inner, [text])
+    quantized = {name: value for name, value in table.items() if "quanti" in name}
+    reader.mistakes.extend(refused_keys(quantized, "llama"))
+    return reader
+
+
+def _family(reader: _Reader) -> FamilyName | None:
     """The supported ``model_type``, without which no other key means anything."""
     supported = f"supported: {', '.join(FAMILIES)}."
-    if "text_config" in reader.table:
-        reader.mistakes.append(
-            "the language model is nested in 'text_config', which is not supported; save that part "
-            f"as a config.json of its own. Model types {supported}"
-        )
-        return None
     family = reader.table.get("model_type")
     if family is None:
         reader.mistakes.append(f"key 'model_type' is missing; {supported}")
         return None
-    if not isinstance(family, str) or family not in FAMILIES:
-        hint = nearest(family, FAMILIES) if isinstance(family, str) else ""
-        reader.mistakes.append(f"model_type = {_shown(family)} is not supported; {supported}{hint}")
-        return None
-    return family
+    known = next((each.name for each in FAMILIES.values() if each.name == family), None)
+    if known is None:
+        reader.mistakes.append(
+            f"model_type = {_shown(family)} is not supported; {supported}{_family_hint(family)}"
+        )
+    return known
+
+
+def _family_hint(family: object) -> str:
+    """The family that is only spelled otherwise, or what to do; never one that is built otherwise.
+
+    'mixtral' is one letter from 'mistral', and another model.
+    """
+    letters = re.sub("[^a-z0-9]", "", str(family).casefold())
+    if letters in FAMILIES:
+        return f" Did you mean {letters!r}?"
+    return (
+        " Another model_type would price another model: take a supported model of about this size."
+    )
 
 
 def _gpt2_shape(reader: _Reader) -> dict[str, Any]:

@@ -65,10 +65,13 @@ class LoraTuning:
     def adapted(self, model: ModelSpec) -> tuple[LinearSpec, ...]:
         """Linear layers of an adapted block that carry an adapter.
 
+        A rank above a layer's width is allowed, as in peft: it trains more values and reaches no
+        other products.
+
         Raises
         ------
         ScenarioError
-            If a name matches no layer, or the rank exceeds a layer's width.
+            If a name matches no layer.
         """
         paths = [linear.path for linear in model.linears]
         if self.target_modules == ("all-linear",):
@@ -86,14 +89,12 @@ class LoraTuning:
                 for linear in model.linears
                 if any(_matches(linear.path, target) for target in self.target_modules)
             )
-        for linear in chosen:
-            width = min(linear.num_inputs, linear.num_outputs)
-            if self.r > width:
-                raise ScenarioError(
-                    f"lora.r = {self.r} exceeds the width of {linear.path} in {model.name} "
-                    f"({linear.num_inputs} in, {linear.num_outputs} out); allowed: 1 to {width}."
-                )
         return chosen
+
+    def narrowest(self, model: ModelSpec) -> LinearSpec | None:
+        """The narrowest adapted layer whose width the rank exceeds, if there is one."""
+        narrow = [each for each in self.adapted(model) if self.r > _width(each)]
+        return min(narrow, key=_width, default=None)
 
     def is_adapted_layer(self, model: ModelSpec, layer_index: int) -> bool:
         """Whether block ``layer_index`` (from 0) carries adapters."""
@@ -122,6 +123,10 @@ class FullTuning:
 
 
 Tuning = LoraTuning | FullTuning
+
+
+def _width(linear: LinearSpec) -> int:
+    return min(linear.num_inputs, linear.num_outputs)
 
 
 def _matches(path: str, target: str) -> bool:

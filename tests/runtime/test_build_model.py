@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from fedsim.errors import ScenarioError
 from fedsim.protocol.operation import Part
+from fedsim.protocol.parameters import parameters
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.spec.model import HeadSpec
@@ -85,6 +86,17 @@ def test_fresh_adapters_change_no_logit(family: str) -> None:
     adapted = built(tiny_training(family, head=LANGUAGE_MODEL, tuning=tuning))
 
     assert torch.equal(logits(adapted), logits(built(bare(family))))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rank_above_every_layers_width_trains_what_is_counted(family: str) -> None:
+    """peft takes any rank; every tensor's shape is the predicted one."""
+    tuning = LoraTuning(r=70, target_modules=("all-linear",))
+    training = tiny_training(family, tuning=tuning)
+
+    trained = built(training).trained(WHOLE)
+    expected = {p.name: p.shape for p in parameters(training) if p.is_trained}
+    assert {name: tuple(tensor.shape) for name, tensor in trained.items()} == expected
 
 
 @pytest.mark.parametrize(("init", "deviation"), [("default", 1 / 3**0.5 / 4), ("gaussian", 1 / 4)])

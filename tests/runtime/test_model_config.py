@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from fedsim.protocol.parameters import parameters
 from fedsim.spec.family import FAMILIES
 from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import nearest_model
 from fedsim.spec.model_config import read_model_config
 from fedsim.spec.plan import TrainingSpec
 from fedsim.spec.tuning import FullTuning
@@ -101,3 +102,10 @@ def test_tying_has_transformers_default_where_the_file_does_not_say(
     assert (
         read_model_config(path).is_tied is AutoConfig.from_pretrained(tmp_path).tie_word_embeddings
     )
+
+
+def test_no_other_architecture_of_transformers_is_taken_for_one_of_the_catalogue() -> None:
+    """'mixtral' is one letter from 'mistral'; 'gemma2' begins as 'gemma' does."""
+    suggested = [name for name in CONFIG_MAPPING if nearest_model(name)]
+
+    assert set(suggested) <= set(FAMILIES)

@@ -39,6 +39,15 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Result:
     return invoked("scenario")
 
 
+@pytest.mark.parametrize(("word", "meant"), [("scenarios", "scenario"), ("tran", "train")])
+def test_a_mistyped_command_is_answered_with_the_nearest(word: str, meant: str) -> None:
+    """As a mistyped key is."""
+    result = invoked(word)
+
+    assert result.exit_code == 2
+    assert f"Did you mean {meant!r}?" in result.output
+
+
 def test_help_lists_every_command() -> None:
     """And says what the exit codes mean."""
     result = invoked("--help")

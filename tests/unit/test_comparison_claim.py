@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fedsim.comparison.result import Result
 from fedsim.comparison.claim import break_even_ranks, claims
+from fedsim.comparison.result import Result
 from fedsim.scenario import run_scenario
 
 

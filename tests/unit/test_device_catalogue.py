@@ -113,7 +113,8 @@ def test_a_format_without_a_known_peak_is_refused() -> None:
     """float32's rate is not taken for it."""
     with pytest.raises(
         ScenarioError,
-        match=r"device 'rpi5-8g': no peak rate is known for bfloat16; allowed: float32\.$",
+        match=r"device 'rpi5-8g': no peak rate is known for bfloat16; allowed: float32\. "
+        "A rate that you know makes a device of your own, in any format: compute = ",
     ):
         device("rpi5-8g", "bfloat16")
 

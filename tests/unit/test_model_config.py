@@ -194,11 +194,12 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, content: object) -> N
     ]
 
 
-def test_an_unsupported_model_type_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+def test_an_unsupported_model_type_is_named_with_what_is_supported(tmp_path: Path) -> None:
     """No other family is taken for it."""
     assert _mistakes(tmp_path, {"model_type": "gemma3"}) == [
         'model_type = "gemma3" is not supported; supported: '
-        "gpt2, llama, mistral, qwen2, qwen3, gemma. Did you mean 'gemma'?"
+        "gpt2, llama, mistral, qwen2, qwen3, gemma. Another model_type would price another model: "
+        "take a supported model of about this size."
     ]
 
 
@@ -217,11 +218,12 @@ def test_a_missing_model_type_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_nested_language_model_is_refused(tmp_path: Path) -> None:
+def test_a_nested_language_model_that_is_not_supported_is_refused(tmp_path: Path) -> None:
     """Multimodal configurations hold their language model in text_config."""
-    [mistake] = _mistakes(tmp_path, {"model_type": "gemma3", "text_config": LLAMA})
+    inner = LLAMA | {"model_type": "gemma3_text"}
+    [mistake] = _mistakes(tmp_path, {"model_type": "gemma3", "text_config": inner})
 
-    assert "nested in 'text_config', which is not supported" in mistake
+    assert 'model_type = "gemma3_text" is not supported' in mistake
 
 
 @pytest.mark.parametrize(
@@ -361,3 +363,153 @@ def test_what_is_neither_name_nor_path_is_refused_as_a_name(tmp_path: Path, writ
     """Even where the file system could not hold such a name."""
     with pytest.raises(ScenarioError, match="is not in the catalogue"):
         resolve_model(written, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "part"),
+    [
+        ("quantization_config", {"quant_method": "bitsandbytes", "load_in_4bit": True}, "quanti"),
+        ("compression_config", {"format": "pack-quantized"}, "quanti"),
+        ("num_local_experts", 8, "mixture of experts"),
+        ("num_experts", 60, "mixture of experts"),
+        ("n_routed_experts", 64, "mixture of experts"),
+        ("moe_intermediate_size", 1408, "mixture of experts"),
+        ("moe_layer_freq", 1, "mixture of experts"),
+        ("num_nextn_predict_layers", 1, "further tokens"),
+        ("mtp_num_hidden_layers", 1, "further tokens"),
+        ("layer_types", ["full_attention", "linear_attention"], "linear_attention"),
+        ("layers_block_type", ["mamba", "attention"], "mamba"),
+        ("mamba_d_state", 16, "no attention"),
+        ("conv_L_cache", 3, "no attention"),
+        ("cross_attention_layers", [3, 8], "cross-attention"),
+        ("is_encoder_decoder", True, "cross-attention"),
+        ("kv_lora_rank", 512, "kind of attention"),
+        ("vision_config", {"hidden_size": 8}, "anything but text"),
+        ("pruned_heads", {"0": [1]}, "pruned heads"),
+        ("peft_type", "LORA", "[lora] table"),
+        ("auto_map", {"AutoModelForCausalLM": "modeling_x.X"}, "code of its own"),
+        ("architectures", ["MixtralForCausalLM"], "no class of the llama family"),
+        ("num_memory_blocks", 4, "no key of a llama model"),
+        ("n_embd", 64, "no key of a llama model"),
+        ("per_layer_embedding_size", 64, "no key of a llama model"),
+        ("use_qk_norm", True, "no key of a llama model"),
+    ],
+)
+def test_what_is_not_counted_is_never_priced_as_if_it_were_not_there(
+    tmp_path: Path, key: str, value: object, part: str
+) -> None:
+    """Quantized weights as float32, experts as a dense model: a wrong price is worse than none."""
+    [mistake] = _mistakes(tmp_path, LLAMA | {key: value})
+
+    assert mistake.startswith(f"{key}: ")
+    assert part in mistake
+
+
+@pytest.mark.parametrize("value", [None, False, 0, {}, []])
+def test_a_part_that_is_switched_off_is_not_there(tmp_path: Path, value: object) -> None:
+    """Files name features that they do not use."""
+    assert _read(tmp_path, LLAMA | {"num_experts": value}) == _read(tmp_path, LLAMA)
+
+
+#: What the files of published dense models hold besides their sizes.
+USUAL: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 128000,
+    "eos_token_id": [128001],
+    "head_dim": 64,
+    "initializer_range": 0.02,
+    "layer_types": ["full_attention", "sliding_attention"],
+    "max_window_layers": 21,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {"factor": 32.0, "rope_type": "llama3"},
+    "rope_theta": 500000.0,
+    "sliding_window": 4096,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.45.0",
+    "use_cache": True,
+    "use_sliding_window": True,
+    "_name_or_path": "x",
+    "_attn_implementation_autoset": True,
+    "gradient_checkpointing": False,
+    "unsloth_fixed": True,
+    "task_specific_params": {"text-generation": {"max_length": 50}},
+}
+
+
+def test_what_changes_no_count_is_not_refused(tmp_path: Path) -> None:
+    """Text generation, rotation, masks, dropout, who wrote the file."""
+    assert _read(tmp_path, LLAMA | USUAL) == _read(tmp_path, LLAMA)
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    ["mixtral", "gemma2", "gemma3", "gemma3_text", "qwen2_moe", "qwen3_vl_text", "mllama"],
+)
+def test_a_suggestion_never_leads_to_another_architecture(tmp_path: Path, model_type: str) -> None:
+    """One letter between 'mixtral' and 'mistral', and another model behind it."""
+    [mistake] = _mistakes(tmp_path, LLAMA | {"model_type": model_type})
+
+    assert "Did you mean" not in mistake
+    assert "take a supported model of about this size" in mistake
+
+
+@pytest.mark.parametrize(("model_type", "meant"), [("GPT-2", "gpt2"), ("LLaMA", "llama")])
+def test_another_spelling_of_a_supported_type_is_suggested(
+    tmp_path: Path, model_type: str, meant: str
+) -> None:
+    """Case and hyphens are no architecture."""
+    [mistake] = _mistakes(tmp_path, {"model_type": model_type})
+
+    assert mistake.endswith(f"Did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "mistralai/Mixtral-8x7B-v0.1",
+        "google/gemma-2-2b",
+        "gemma3-270m",
+        "Qwen/Qwen3-30B-A3B",
+        "meta-llama/Llama-3.2-11B-Vision",
+        "llama-3.2-1b-4bit",
+        "biogpt",
+    ],
+)
+def test_a_suggested_name_is_of_the_same_architecture(tmp_path: Path, written: str) -> None:
+    """A name of the catalogue stands for dense layers that are not those of this model."""
+    with pytest.raises(ScenarioError) as caught:
+        resolve_model(written, tmp_path)
+
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_nested_language_model_of_a_supported_type_is_read(tmp_path: Path) -> None:
+    """Its shape is the inner model's, and its name says which part it is."""
+    outer = {"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 8}}
+
+    spec = _read(tmp_path, outer | {"tie_word_embeddings": True})
+
+    assert spec == replace(model("llama-3.2-1b"), name=f"{tmp_path.name} (text_config)")
+
+
+def test_two_answers_about_tying_in_one_file_are_a_mistake(tmp_path: Path) -> None:
+    """Which of them a class takes depends on the class."""
+    inner = LLAMA | {"tie_word_embeddings": False}
+
+    [mistake] = _mistakes(
+        tmp_path, {"model_type": "llava", "text_config": inner, "tie_word_embeddings": True}
+    )
+
+    assert mistake == "tie_word_embeddings = true, and false in text_config; make them one."
+
+
+def test_quantization_beside_a_nested_language_model_is_refused(tmp_path: Path) -> None:
+    """It quantizes the inner model."""
+    [mistake] = _mistakes(
+        tmp_path,
+        {"model_type": "llava", "text_config": LLAMA, "quantization_config": {"bits": 4}},
+    )
+
+    assert mistake.startswith("quantization_config: the weights are quantized")

@@ -79,8 +79,8 @@ def test_a_dropout_rate_is_below_one(dropout: float) -> None:
 
 def test_a_tuning_that_does_not_fit_the_model_is_refused_with_it() -> None:
     """The mistake shows when the two are put together, not when a round is run."""
-    with pytest.raises(ScenarioError, match=r"lora\.r = 99"):
-        training(tuning=LoraTuning(r=99))
+    with pytest.raises(ScenarioError, match=r"lora\.num_top_layers = 99"):
+        training(tuning=LoraTuning(num_top_layers=99))
 
 
 def test_weights_in_half_precision_compute_in_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
+from fedsim.scenario import run_scenario
 from fedsim.scenario.document import merged, parse_override, read_document, scenario_names
 from scenarios import SMALL, changed, written
 
@@ -109,7 +110,7 @@ def test_a_question_is_mandatory(tmp_path: Path) -> None:
     path = written(tmp_path, {"extends": "base.toml"})
 
     with pytest.raises(ScenarioError, match="question is missing"):
-        read_document(str(path))
+        run_scenario(path)
 
 
 def test_broken_toml_is_located(tmp_path: Path) -> None:

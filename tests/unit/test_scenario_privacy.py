@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedsim.errors import ScenarioError
-from fedsim.comparison.result import results_of
 from fedsim.comparison.claim import break_even_ranks, claims
+from fedsim.comparison.result import results_of
+from fedsim.errors import ScenarioError
 from fedsim.report.scenario_report import scenario_report
 from fedsim.scenario import read_scenario, run_scenario
 from fedsim.scenario.document import merged
@@ -44,7 +44,7 @@ def test_what_is_added_is_the_difference_to_the_plain_run(
     """Of a client and of the server; the steps are in it, and the rest is the upload's."""
     privacy = {"secure_aggregation": kind, "differential_privacy": "central"}
     plain, hidden = one(tmp_path, framework), one(tmp_path, framework, privacy=privacy)
-    added = {row["party"]: row for row in hidden["privacy"]["added"]}
+    added = {row["party"]: row for row in hidden["privacy"]["difference"]}
     before, after = (r["classes"][0]["per_client_round"] for r in (plain, hidden))
 
     for name in _COUNTS:
@@ -109,7 +109,9 @@ def test_fewer_bits_may_save_more_than_keys_take(tmp_path: Path) -> None:
     privacy = {**SECAGG, "quantization_bits": 8}
     result = one(tmp_path, privacy=privacy, lora={"r": 32})
 
-    assert result["privacy"]["added"][0]["uplink_payload_bytes"] < 0
+    assert result["privacy"]["difference"][0]["uplink_payload_bytes"] < 0
+    # Nothing that is negative is called added.
+    assert "added" not in result["privacy"]
     assert "saves" in printed(tmp_path, privacy=privacy, lora={"r": 32})
 
 
@@ -220,4 +222,4 @@ def test_noise_has_a_meaning_in_every_mode(tmp_path: Path) -> None:
         privacy = {"differential_privacy": kind}
         result = one(tmp_path, privacy=privacy, policy={"mode": "buffered", "buffer_size": 2})
         assert result["status"] == "ok"
-        assert result["privacy"]["added"][0]["uplink_payload_bytes"] == 0
+        assert result["privacy"]["difference"][0]["uplink_payload_bytes"] == 0

@@ -37,7 +37,6 @@ def single(folder: Path, table: dict[str, Any], *overrides: str) -> str:
         ({"lora": {"r": "8"}}, "[lora] r = '8': a whole number is needed"),
         ({"lora": {"r": 8.5}}, "[lora] r = 8.5: a whole number is needed"),
         ({"lora": {"r": 0}}, "[lora] r = 0: allowed: 1 or more"),
-        ({"lora": {"r": 33}}, "[lora] r = 33: exceeds the width of attn.c_attn in gpt2-tiny"),
         ({"lora": {"dropout": float("nan")}}, "[lora] dropout = nan: a finite number is needed"),
         ({"lora": {"alpha": float("inf")}}, "[lora] alpha = inf: a finite number is needed"),
         ({"lora": {"dropout": 1.0}}, "[lora] dropout = 1.0: allowed: below 1"),
@@ -64,6 +63,28 @@ def single(folder: Path, table: dict[str, Any], *overrides: str) -> str:
         ({"server": {"device": {"like": "x"}}}, "[server] device.like = 'x': no device"),
         ({"server": {"num_accelerators": 0}}, "[server] num_accelerators = 0: allowed: 1 or more"),
         ({"policy": {"mode": "async"}}, "[policy] mode = 'async': allowed: 'synchronous'"),
+        ({"policy": {"mode": "async"}}, "Did you mean 'buffered' (aggregation at every buffer"),
+        ({"model": {"head": "generation"}}, "Did you mean 'language_model'"),
+        ({"lora": {"use_rslora": "True"}}, "true or false is needed, without quotes: true"),
+        ({"lora": {"r": [4, 8]}}, "one value is needed. Several are a sweep: write them in a"),
+        ({"lora": {"r": [4, 8]}}, "sweep = { 'lora.r' = [4, 8] }"),
+        ({"split": {"cut": 1}}, "Did you mean 'cut_layer'?"),
+        ({"device": {"like": "a100"}}, "Did you mean 'a100-80g-sxm'?"),
+        ({"device": {"like": "iphone15"}}, "Did you mean 'sd8gen3-phone'?"),
+        ({"workload": {"top_k": 64}}, "about what is not modeled: see 'Not modeled' in the docs"),
+        ({"model": {"load_in_4bit": True}}, "about what is not modeled"),
+        ({"device": {"battery": "5 Wh"}}, "about what is not modeled"),
+        # Called best by users; they stay.
+        (
+            {"link": {"uplink": "10"}},
+            "[link] uplink = '10': a quantity needs a unit: write e.g.",
+        ),
+        ({"split": {"cut_layer": 12}}, "[split] cut_layer = 12: gpt2-tiny has 3 blocks; allowed"),
+        (
+            {"model": {"name": "llama-tiny"}},
+            "'attn.c_attn' is no linear layer of a llama block; allowed: all-linear, self_attn",
+        ),
+        ({"model": {"name": "meta-llama/Llama-3.2-1B"}}, "Did you mean 'llama-3.2-1b'?"),
         ({"engine": "ns3"}, "engine = 'ns3': allowed: 'auto', 'analytic', 'des', 'scale' or"),
         ({"profile": "nowhere"}, "profile = 'nowhere': "),
         ({"seed": -1}, "seed = -1: allowed: 0 or more"),
@@ -89,6 +110,8 @@ def test_a_mistake_is_named_with_its_place(
     ("case", "expected"),
     [
         ({"framework": "fedlm"}, "framework = 'fedlm': allowed: fedllm, kd_fedllm, split_fedllm"),
+        ({"framework": "kd"}, "Did you mean 'kd_fedllm'?"),
+        ({"framework": "split"}, "Did you mean 'split_fedllm'?"),
         ({"framework": "nowhere:f"}, "module 'nowhere' cannot be imported"),
         ({"framework": "json:nope"}, "module 'json' has no function 'nope'"),
         ({"framework": "json:dumps"}, "framework 'json:dumps' fails: TypeError"),
@@ -103,7 +126,7 @@ def test_a_mistake_is_named_with_its_place(
         ({"sweep": {"lora.r": []}}, "sweep lora.r = []: at least 1 entry is needed"),
         ({"sweep": {"lora.r": 4}}, "sweep lora.r = 4: a list is needed"),
         ({"sweep": {"lora.r": [1, 1]}}, "two results are called 'x r=1'"),
-        ({"sweep": {"lora.r": [1, 99]}}, "case 'x r=99': [lora] r = 99: exceeds the width"),
+        ({"sweep": {"lora.r": [1, 0]}}, "case 'x r=0': [lora] r = 0: allowed: 1 or more"),
         ({"sweep": {"lora.r": [{"a": 1}]}}, "an axis holds values, not tables"),
         ({"sweep": {"lora.r": list(range(1, 33)), "seed": []}}, "no such key to sweep"),
         ({"lora": {"rang": 3}}, "[lora] rang: unknown key"),
@@ -116,6 +139,73 @@ def test_a_mistake_in_a_case_is_named(tmp_path: Path, case: dict[str, Any], expe
     table = {**SMALL, "case": [{"name": "x", "framework": "fedllm", **case}]}
 
     assert expected in "\n".join(mistakes(tmp_path, table))
+
+
+@pytest.mark.parametrize(("rank", "is_told"), [(33, True), (32, False)])
+def test_a_rank_above_a_layers_width_is_counted_with_a_note(
+    tmp_path: Path, rank: int, is_told: bool
+) -> None:
+    """peft trains it; it is only of no use."""
+    table = changed(lora={"r": rank}, case=[{"name": "x", "framework": "fedllm"}])
+
+    [result] = run_scenario(written(tmp_path, table)).results
+    text = "r = 33 is above the width of attn.c_attn (32)"
+    assert any(text in note for note in result["notes"]) is is_told
+
+
+def test_an_empty_file_is_told_all_that_it_lacks_at_once(tmp_path: Path) -> None:
+    """Every table that is needed, not the next one after each repair."""
+    lines = mistakes(tmp_path, {})
+
+    for start in ("[[case]] is", "question is", "model is", "workload is", "fleet is", "server is"):
+        assert any(line.startswith(start) for line in lines), start
+    for start in ("[lora] is", "[device] is", "[link] is"):
+        assert any(line.startswith(start) for line in lines), start
+    assert any("with max_tokens, samples_per_client, batch_size, num_rounds" in x for x in lines)
+
+
+def test_a_device_that_all_classes_share_is_refused_once(tmp_path: Path) -> None:
+    """Where it stands, and not once a class."""
+    classes = [{"name": name, "num_clients": 2} for name in ("a", "b")]
+    table = changed(device={"like": "a100"}, fleet={"class": classes})
+
+    lines = [line for line in mistakes(tmp_path, table) if "'a100'" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("[device] like = 'a100'")
+
+
+def test_formats_that_contradict_each_other_are_told_once(tmp_path: Path) -> None:
+    """By the rule that they break, not by what follows from a stand-in for them."""
+    model = {"weights_dtype": "bfloat16", "compute_dtype": "float32"}
+
+    [line] = mistakes(tmp_path, changed(model=model))
+    assert "16-bit weights compute in their own format" in line
+
+
+@pytest.mark.parametrize(("written_as", "same"), [("22:00", "22 h"), ("7:30", "450 min")])
+def test_a_time_of_day_may_be_written_as_on_a_clock(
+    tmp_path: Path, written_as: str, same: str
+) -> None:
+    """And means hours and minutes after midnight."""
+    found = [
+        answered(
+            tmp_path,
+            changed(
+                fleet={"availability": {"kind": "diurnal", "start": start, "duration": "7 h"}},
+                case=[{"name": "x", "framework": "fedllm"}],
+            ),
+        )
+        for start in (written_as, same)
+    ]
+    assert found[0] == found[1]
+
+
+def test_more_clients_than_there_are_are_not_asked_in_silence(tmp_path: Path) -> None:
+    """10 of 4 is a slip; the note says what is computed."""
+    table = changed(policy={"clients_per_round": 10}, case=[{"name": "x", "framework": "fedllm"}])
+
+    [result] = answered(tmp_path, table)
+    assert "policy.clients_per_round = 10 of 4 clients: all are asked" in result["notes"]
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
@@ -280,7 +370,8 @@ def test_an_answer_has_the_published_keys(tmp_path: Path) -> None:
     }  # fmt: skip
     result = scenario["results"][0]
     assert {
-        "name", "case", "axes", "framework", "status", "reason", "excluded", "classes", "setup", "server_per_round", "totals",
+        "name", "case", "axes", "framework", "status", "reason", "excluded", "classes", "setup",
+        "server_per_round", "totals",
         "round_time_s", "makespan_s", "successful_round", "interval", "common_draws", "accuracy",
         "exactness",
     } <= set(result)  # fmt: skip

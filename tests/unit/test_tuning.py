@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
+from fedsim.protocol.parameters import parameters
+from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import model
+from fedsim.spec.plan import TrainingSpec
 from fedsim.spec.tuning import FullTuning, LoraTuning
 from shapes import tiny_shape
 
@@ -74,7 +78,6 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: st
     [
         ({"target_modules": ("c_atn",)}, "Did you mean 'attn.c_attn'"),
         ({"target_modules": ("score",)}, "allowed: all-linear, attn.c_attn"),
-        ({"r": 17}, "allowed: 1 to 16"),
         ({"num_top_layers": 0}, "allowed: 1 to 3"),
         ({"num_top_layers": 4}, "allowed: 1 to 3"),
     ],
@@ -93,3 +96,27 @@ def test_full_tuning_fits_every_model() -> None:
     for shape in shapes:
         FullTuning().check(shape)
     assert len({shape.family for shape in shapes}) == 3
+
+
+def test_a_rank_above_a_layers_width_is_counted_as_peft_trains_it() -> None:
+    """Qwen2.5-0.5B, r = 256 beside q, k, v and o: k and v give 128 values.
+
+    24 blocks x 256 x ((896 + 896) + (896 + 128) + (896 + 128) + (896 + 896)) = 34,603,008.
+    """
+    targets = ("q_proj", "k_proj", "v_proj", "o_proj")
+    training = TrainingSpec(
+        model("qwen2.5-0.5b"), HeadSpec(), tuning=LoraTuning(r=256, target_modules=targets)
+    )
+
+    values = sum(p.num_values for p in parameters(training) if ".lora_" in p.name)
+    assert values == 34_603_008
+
+
+def test_the_narrowest_layer_below_the_rank_is_found() -> None:
+    """Where no layer is narrower than the rank there is nothing to say."""
+    shape = model("qwen2.5-0.5b")
+    linear = LoraTuning(r=256, target_modules=("all-linear",)).narrowest(shape)
+
+    assert linear is not None
+    assert linear.path == "self_attn.k_proj"
+    assert LoraTuning(r=128, target_modules=("all-linear",)).narrowest(shape) is None

@@ -177,7 +177,7 @@ def load_link_profile(path: Path) -> LinkProfile:
         ) from error
     try:
         table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(f"link profile {path}: not valid TOML: {error}. {_AGAIN}") from error
     file = _validated(path, table)
     _check_measurements(path, file)

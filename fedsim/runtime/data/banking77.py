@@ -111,7 +111,7 @@ def _check_files(folder: Path) -> None:
 def _category_names(path: Path) -> tuple[str, ...]:
     try:
         found: object = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(f"'{path}': not JSON in UTF-8 ({error})") from error
     names = found if isinstance(found, list) else []
     distinct = {name for name in names if isinstance(name, str)}

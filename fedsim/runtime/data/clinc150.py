@@ -43,7 +43,7 @@ def load_clinc150(data_dir: Path | None = None) -> tuple[TextDataset, TextDatase
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))
         pairs = {split: _pairs(splits[split]) for split in ("train", "test")}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScenarioError(
             f"'{path}': not CLINC150's file ({error}); it holds lists 'train' and 'test' of pairs "
             "[text, intent]"

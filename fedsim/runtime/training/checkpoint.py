@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fedsim.errors import ScenarioError, TrainingError
+from fedsim.files import write_file
 from fedsim.runtime.channel import deserialize, serialize
 
 __all__ = ["Checkpoint", "Checkpoints", "checkpoint_name"]
@@ -116,8 +116,8 @@ class Checkpoints:
         path = self.folder / checkpoint_name(round_index)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(path.with_suffix(".safetensors"), body)
-            _replace(path, (json.dumps(sidecar, indent=1) + "\n").encode())
+            write_file(path.with_suffix(".safetensors"), body, is_synced=True)
+            write_file(path, json.dumps(sidecar, indent=1) + "\n", is_synced=True)
             self._remove_old()
         except OSError as error:
             raise ScenarioError(
@@ -139,7 +139,7 @@ class Checkpoints:
             if sidecar["schema"] == _SCHEMA and isinstance(sidecar["identity"], dict):
                 return dict(sidecar)
             self.damaged.append(f"{path}: written by another version of fedsim")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.damaged.append(f"{path}: cannot be read ({error})")
         return None
 
@@ -184,16 +184,3 @@ class Checkpoints:
 def checkpoint_name(round_index: int) -> str:
     """File name of a checkpoint's JSON."""
     return f"round-{round_index:06}.json"
-
-
-def _replace(path: Path, body: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(body)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

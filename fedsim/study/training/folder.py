@@ -140,7 +140,7 @@ class RunFolder:
             return
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["configuration"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ScenarioError(
                 f"{path}: cannot be read ({error}); name another folder, or give --fresh."
             ) from error
