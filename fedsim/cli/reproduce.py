@@ -85,12 +85,9 @@ def case_study(
     """
     check_runtime()
     set_thread_policy()
-    from fedsim.cli.train import training_progress
-    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
-    from fedsim.report.learning_figure import learning_figure
     from fedsim.scenario.document import overridden
-    from fedsim.study.case_study.execute import finish_study, run_study
     from fedsim.study.case_study.plan import SERIES, study_runs
+    from fedsim.study.training.file import TrainingDocument
     from fedsim.study.training.tables import TrainingFile
 
     changes, _ = overridden({}, overrides, TrainingFile)
@@ -99,6 +96,16 @@ def case_study(
     if not runs or set(wanted) - set(SERIES):
         unknown = ", ".join(sorted(set(wanted) - set(SERIES))) or ", ".join(wanted)
         raise ScenarioError(f"--series {unknown}: allowed: {', '.join(SERIES)}.")
+    documents = [TrainingDocument.of(run.name, output, run.table) for run in runs]
+    if not reports_only:
+        for document in documents:
+            document.check_data(data_dir)
+    # What is missing was said ahead of torch, whose import takes seconds.
+    from fedsim.cli.train import training_progress
+    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
+    from fedsim.report.learning_figure import learning_figure
+    from fedsim.study.case_study.execute import finish_study, run_study
+
     typed = shlex.join(["fedsim", *sys.argv[1:]])
     output.mkdir(parents=True, exist_ok=True)
     total = sum(

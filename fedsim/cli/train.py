@@ -72,15 +72,18 @@ def command(
     """
     check_runtime()
     set_thread_policy()
+    from fedsim.study.training.file import read_training
+
+    # What is missing is said ahead of torch, whose import takes seconds.
+    document = read_training(file, overrides)
+    document.check_data(data_dir)
+    if export is not None and export.exists():
+        raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
     from fedsim.report.training import print_training
     from fedsim.study.training.export import export_run
-    from fedsim.study.training.file import read_training
     from fedsim.study.training.run import run_training
     from fedsim.study.training.setup import TrainingSetup
 
-    document = read_training(file, overrides)
-    if export is not None and export.exists():
-        raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
     setup = TrainingSetup(document, data_dir)
     train, num_rounds = document.file.train, document.file.workload.num_rounds
     with training_progress(len(train.seeds), num_rounds) as observer:

@@ -21,6 +21,7 @@ from fedsim.protocol.step import Protocol
 from fedsim.scenario.accuracy import accuracy_tables
 from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
+from fedsim.scenario.hardware import device_warnings
 from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import Simulated, simulated_tables, simulated_total
@@ -140,7 +141,7 @@ def result_table(
         table |= simulated_tables(simulated, answer, _TOTALS)
         total = simulated_total(simulated, answer)
     table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
-    notes = list(_notes(framework, settings, found))
+    notes = [*device_warnings(federation), *_notes(framework, settings, found)]
     learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
     if absent := learned.pop("absent"):
         notes.append(f"no accuracy: {absent.rstrip('.')}")
