@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fedsim.calibration.storage import StrictTable, mistakes_of, write_together
 from fedsim.errors import ScenarioError, nearest
 from fedsim.resources import resource_dir
 from fedsim.spec.device import FEATURES, Z95, DeviceSpec, Form, Regime
 from fedsim.spec.memory_margin import UNMEASURED, MemoryMargin, MemoryMargins
+from fedsim.text_file import decoded
 
 __all__ = [
     "MAX_NOISE",
@@ -33,9 +34,12 @@ __all__ = [
 ]
 
 SCHEMA = 2
+_CURE: Final = "Restore the file or measure again with 'fedsim calibrate'."
 #: Test-retest noise of passes over the model, median, above which a fit is unusable: a machine that
 #: does not give its own figures again has none to predict with.
 MAX_NOISE: Final = 0.15
+#: What was left out together, each in turn.
+Split = Literal["configuration", "width_or_depth", "batch_and_tokens", "framework", "larger_model"]
 _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -108,15 +112,22 @@ class Fit(StrictTable):
     standard_error: dict[str, _Finite]
     interval_95: dict[Regime, Annotated[float, Field(ge=1, allow_inf_nan=False)]]
     noise: dict[Regime, NoiseTable]
-    held_out: dict[str, ErrorTable]
+    held_out: dict[Split, ErrorTable]
     by_regime: dict[Regime, ErrorTable]
     coverage: dict[Regime, CoverageTable]
+
+    @model_validator(mode="after")
+    def _every_regime_is_judged(self) -> Fit:
+        for name in ("interval_95", "noise"):
+            missing = {"model", *self.by_regime} - set(getattr(self, name))
+            if missing:
+                raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
+        return self
 
     @property
     def is_usable(self) -> bool:
         """Whether the machine gave its own figures again when it was measured."""
-        noise = self.noise.get("model")
-        return noise is None or noise.median <= MAX_NOISE
+        return self.noise["model"].median <= MAX_NOISE
 
 
 class RatioTable(StrictTable):
@@ -309,12 +320,9 @@ def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
     except OSError as error:
         raise ScenarioError(f"profile {path}: cannot be read ({error.strerror}).") from error
     try:
-        table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(
-            f"profile {path}: not valid TOML: {error}. Restore the file or measure again with "
-            "'fedsim calibrate'."
-        ) from error
+        table = tomllib.loads(decoded(content, f"profile {path}", cure=_CURE))
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"profile {path}: not valid TOML: {error}. {_CURE}") from error
     file = _validated(path, table)
     if checks_features:
         _check_features(path, file)
@@ -372,10 +380,12 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
 
 def _check_features(path: Path, file: ProfileFile) -> None:
     for precision, fit in file.fit.items():
-        differing = set(fit.seconds_per_unit) ^ set(FEATURES)
-        if differing:
+        for name in ("seconds_per_unit", "standard_error"):
+            differing = set(getattr(fit, name)) ^ set(FEATURES)
+            if not differing:
+                continue
             raise ScenarioError(
-                f"profile {path}: fit.{precision}.seconds_per_unit has other kinds of work than "
+                f"profile {path}: fit.{precision}.{name} has other kinds of work than "
                 f"this fedsim ({', '.join(sorted(differing))} on one side only). Fit it again with "
                 "'fedsim calibrate fit FOLDER', or measure again with 'fedsim calibrate'."
             )

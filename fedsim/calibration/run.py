@@ -29,6 +29,7 @@ from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
 from fedsim.spec.device import FEATURES
+from fedsim.text_file import read_text
 
 __all__ = ["Calibration", "finish", "provenance_of", "refit"]
 
@@ -142,7 +143,13 @@ def refit(folder: Path) -> Calibration:
     """
     path = folder / "profile.toml"
     file = load_profile(path, checks_features=False).file
-    visits = read_csv((folder / file.raw.file).read_text(encoding="utf-8"), str(folder))
+    raw = folder / file.raw.file
+    text = read_text(
+        raw,
+        error=CalibrationError,
+        cure="Restore the file or measure again with 'fedsim calibrate'.",
+    )
+    visits = read_csv(text, str(raw))
     return finish(
         visits,
         folder,

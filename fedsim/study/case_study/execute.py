@@ -23,6 +23,7 @@ from fedsim.study.training.file import TrainingDocument
 from fedsim.study.training.folder import SUMMARY
 from fedsim.study.training.run import Observer, run_training
 from fedsim.study.training.setup import TrainingSetup
+from fedsim.text_file import read_text
 
 __all__ = ["finish_study", "run_study", "study_points"]
 
@@ -55,7 +56,7 @@ def study_points(runs: Sequence[StudyRun], out: Path) -> list[SeriesPoint]:
         path = out / run.name / SUMMARY
         if not path.is_file():
             continue
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(read_text(path))
         accuracy = {
             found["seed"]: float(found["final"]["global"]["accuracy"]) for found in summary["runs"]
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
@@ -36,11 +37,31 @@ from fedsim.spec.tuning import FullTuning, LoraTuning
 from fedsim.study.training.file import TrainingDocument
 from fedsim.study.training.translate import mistakes_of
 
-__all__ = ["TrainingSetup"]
+__all__ = ["TextSample", "TrainingSetup"]
 
 _T = TypeVar("_T")
 _GENERATED_LABELS: Final = 8
 _GENERATED_TEST: Final = 200
+#: Texts that stand for the lengths of all.
+_SAMPLED: Final = 500
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """Some texts' lengths, and what they were drawn from.
+
+    Attributes
+    ----------
+    lengths : ndarray
+        ``(n,)`` [tokens].
+    num_test : int
+        Test rows that are judged on.
+    num_labels : int
+    """
+
+    lengths: NDArray[np.int64]
+    num_test: int
+    num_labels: int
 
 
 @dataclass
@@ -85,7 +106,7 @@ class TrainingSetup:
         """
         file = self.document.file
         data, test, num_labels = self._data(seed)
-        training = self._tried("[lora]", lambda: self._training(num_labels))
+        training = self._tried("[lora]", lambda: self.training(num_labels))
         build = FRAMEWORKS[file.train.framework]
         is_kd = file.train.framework == "kd_fedllm"
         federation = self._tried(
@@ -93,7 +114,7 @@ class TrainingSetup:
             lambda: build_federation(
                 build,
                 training,
-                self._settings(),
+                self.settings(),
                 # Set apart for all frameworks, so that they train on the same rows; used by one.
                 data if is_kd else replace(data, public=None),
                 options=self._options(seed),
@@ -106,6 +127,26 @@ class TrainingSetup:
             ),
         )
         return federation, test
+
+    def text_sample(self, seed: int) -> TextSample:
+        """Lengths of some of the texts, without making or encoding all of them.
+
+        Raises
+        ------
+        ScenarioError
+            If the data or the tokenizer cannot be loaded.
+        """
+        file = self.document.file
+        num_public = file.workload.public_samples or 0
+        needed = file.data.num_clients * file.workload.samples_per_client + num_public
+        own_seed = seed if file.data.seed is None else file.data.seed
+        train, test = self._texts(file.data.dataset, own_seed, 0, min(needed, _SAMPLED))
+        tokenizer = self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        step = max(1, train.num_rows // _SAMPLED)
+        some = replace(train, texts=train.texts[::step], labels=train.labels[::step])
+        encoded = encode_dataset(some, tokenizer, file.workload.max_tokens)
+        num_test = file.data.test_samples or test.num_rows
+        return TextSample(encoded.lengths, num_test, train.num_labels)
 
     @property
     def is_reduced(self) -> bool:
@@ -164,7 +205,8 @@ class TrainingSetup:
         cut.check(self.model)
         return cut
 
-    def _settings(self) -> RoundSettings:
+    def settings(self) -> RoundSettings:
+        """What the file says of a round."""
         file = self.document.file
         workload = file.workload
         return RoundSettings(
@@ -197,7 +239,8 @@ class TrainingSetup:
             dropout_probability=train.dropout_probability,
         )
 
-    def _training(self, num_labels: int) -> TrainingSpec:
+    def training(self, num_labels: int) -> TrainingSpec:
+        """What is trained, with a head for so many labels."""
         file = self.document.file
         table, lora = file.model, file.lora
         tuning = (
@@ -249,9 +292,12 @@ class TrainingSetup:
         )
         return data, self._test_rows(test, tokenizer), train.num_labels
 
-    def _texts(self, source: str, seed: int, num_public: int) -> tuple[TextDataset, TextDataset]:
+    def _texts(
+        self, source: str, seed: int, num_public: int, num_private: int | None = None
+    ) -> tuple[TextDataset, TextDataset]:
         file = self.document.file
-        num_private = file.data.num_clients * file.workload.samples_per_client
+        if num_private is None:
+            num_private = file.data.num_clients * file.workload.samples_per_client
         return self._tried(
             "[data] dataset",
             lambda: load_dataset(
