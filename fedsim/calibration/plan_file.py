@@ -60,7 +60,8 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
                 path,
                 f"--plan {path}",
                 error=CalibrationError,
-                cure="Allowed: quick, full, or a TOML file with [[shape]] tables.",
+                missing=f"--plan {path}: there is no such file; allowed: quick, full, or a TOML "
+                "file with [[shape]] tables.",
             )
         )
     except tomllib.TOMLDecodeError as error:

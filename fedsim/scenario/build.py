@@ -29,7 +29,7 @@ from fedsim.scenario.spread import (
     has_unequal_data,
     spread,
 )
-from fedsim.scenario.tables import LoraTable
+from fedsim.scenario.tables import LoraTable, ModelTable
 from fedsim.scenario.text_length import drawn_lengths
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.dtype import precision_name
@@ -86,7 +86,7 @@ def built_federation(
     model = builder.tried(
         "[model] name", lambda: _model(model_name, place.folder), repr(model_name)
     )
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    precision = _precision(settings.model)
     server = builder.tried(
         "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
     )
@@ -171,6 +171,16 @@ def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> Tr
     )
     # The mistake is noted; full tuning fits every model and lets the plan's checks go on.
     return training or TrainingSpec(model, HeadSpec(), FullTuning())
+
+
+def _precision(table: ModelTable) -> str:
+    """What devices compute in; formats that do not go together are a mistake named elsewhere."""
+    try:
+        numerics = Numerics(table.weights_dtype, table.compute_dtype)
+    except ScenarioError:
+        # As the plans that are checked on with, or devices would be blamed for the mistake.
+        numerics = Numerics()
+    return precision_name(numerics.weights_dtype, numerics.compute_dtype)
 
 
 def _tuning(table: LoraTable) -> Tuning:
@@ -263,7 +273,7 @@ def _client_class(
     where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
-    precision = precision_name(settings.model.weights_dtype, settings.model.compute_dtype)
+    precision = _precision(settings.model)
     profile = builder.place.profile
     device = builder.tried(
         f"{where}device" if where else "[device]",

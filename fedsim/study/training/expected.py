@@ -159,16 +159,20 @@ def _plan(setup: TrainingSetup, sample: TextSample, factor: float) -> ClientPlan
         return TextLengths(counted, workload.max_tokens, settings.padding, lengths)
 
     is_kd = file.train.framework == "kd_fedllm"
-    return ClientPlan(
-        training=setup.training(sample.num_labels),
-        train_epochs=(texts(workload.samples_per_client),) * settings.local_epochs,
-        public_text=texts(workload.public_samples or 1) if is_kd else None,
-        batch_size=settings.batch_size,
-        accumulation_steps=settings.accumulation_steps,
-        distillation_epochs=settings.distillation_epochs,
-        cut=settings.cut,
-        server_variant=settings.server_variant,
-        shares_head=settings.shares_head,
+    training = setup.tried("[lora]", lambda: setup.training(sample.num_labels))
+    return setup.tried(
+        "[workload]",
+        lambda: ClientPlan(
+            training=training,
+            train_epochs=(texts(workload.samples_per_client),) * settings.local_epochs,
+            public_text=texts(workload.public_samples or 1) if is_kd else None,
+            batch_size=settings.batch_size,
+            accumulation_steps=settings.accumulation_steps,
+            distillation_epochs=settings.distillation_epochs,
+            cut=settings.cut,
+            server_variant=settings.server_variant,
+            shares_head=settings.shares_head,
+        ),
     )
 
 

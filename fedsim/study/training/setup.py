@@ -81,9 +81,9 @@ class TrainingSetup:
     def __post_init__(self) -> None:
         file = self.document.file
         name = file.model.name
-        self.model = self._tried("[model] name", lambda: resolve_model(name, self.document.folder))
-        self.device = self._tried("[train]", lambda: available_device(file.train.device))
-        self._tried("[split]", self._cut)
+        self.model = self.tried("[model] name", lambda: resolve_model(name, self.document.folder))
+        self.device = self.tried("[train]", lambda: available_device(file.train.device))
+        self.tried("[split]", self._cut)
         self._check_warm_weights()
 
     @property
@@ -106,10 +106,10 @@ class TrainingSetup:
         """
         file = self.document.file
         data, test, num_labels = self._data(seed)
-        training = self._tried("[lora]", lambda: self.training(num_labels))
+        training = self.tried("[lora]", lambda: self.training(num_labels))
         build = FRAMEWORKS[file.train.framework]
         is_kd = file.train.framework == "kd_fedllm"
-        federation = self._tried(
+        federation = self.tried(
             "[workload]" if file.train.weights == "random" else "[train] weights_from",
             lambda: build_federation(
                 build,
@@ -141,7 +141,7 @@ class TrainingSetup:
         needed = file.data.num_clients * file.workload.samples_per_client + num_public
         own_seed = seed if file.data.seed is None else file.data.seed
         train, test = self._texts(file.data.dataset, own_seed, 0, min(needed, _SAMPLED))
-        tokenizer = self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        tokenizer = self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
         step = max(1, train.num_rows // _SAMPLED)
         some = replace(train, texts=train.texts[::step], labels=train.labels[::step])
         encoded = encode_dataset(some, tokenizer, file.workload.max_tokens)
@@ -175,11 +175,12 @@ class TrainingSetup:
         is_foreign = file.data.public_dataset not in (None, file.data.dataset)
         own_seed = seed if file.data.seed is None else file.data.seed
         train, _ = self._texts(file.data.dataset, own_seed, 0 if is_foreign else num_public)
-        return self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        return self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
 
     # --- private -----------------------------------------------------------------------------
 
-    def _tried(self, where: str, build: Callable[[], _T]) -> _T:
+    def tried(self, where: str, build: Callable[[], _T]) -> _T:
+        """What ``build`` gives, or its mistakes as those of the file's keys."""
         try:
             return build()
         except ScenarioError as error:
@@ -268,9 +269,9 @@ class TrainingSetup:
         num_public = file.workload.public_samples or 0
         is_foreign = file.data.public_dataset not in (None, file.data.dataset)
         train, test = self._texts(file.data.dataset, own_seed, 0 if is_foreign else num_public)
-        tokenizer = self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        tokenizer = self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
         encoded = encode_dataset(train, tokenizer, file.workload.max_tokens)
-        parts = self._tried(
+        parts = self.tried(
             "[workload]",
             lambda: partition(
                 encoded.spread_labels,
@@ -298,7 +299,7 @@ class TrainingSetup:
         file = self.document.file
         if num_private is None:
             num_private = file.data.num_clients * file.workload.samples_per_client
-        return self._tried(
+        return self.tried(
             "[data] dataset",
             lambda: load_dataset(
                 source,
@@ -315,7 +316,7 @@ class TrainingSetup:
         assert file.data.public_dataset is not None
         texts, _ = self._texts(file.data.public_dataset, seed, num_public)
         encoded = encode_dataset(texts, tokenizer, file.workload.max_tokens)
-        rows = self._tried("[workload]", lambda: _sample(encoded.num_rows, num_public, seed=seed))
+        rows = self.tried("[workload]", lambda: _sample(encoded.num_rows, num_public, seed=seed))
         return encoded.take(rows)
 
     def _test_rows(self, test: TextDataset, tokenizer: Tokenizer) -> EncodedDataset:
