@@ -235,10 +235,10 @@ def _errors(precision: str, fit: Fit) -> Table:
     own = fit.held_out.get("configuration")
     if own is not None and noise.median:
         word = "met" if own.median <= _NOISE_AIM * noise.median else "missed"
-        aim = f"aim on a noisy machine: at most {_NOISE_AIM} x its noise, {word}."
+        said = f"aim on a noisy machine: at most {_NOISE_AIM} x its noise, {word}."
         if not fit.is_usable:
-            aim = f"no aim can be met where the noise is above {MAX_NOISE:.0%}: measure again."
-        table.caption = f"{aim} An error below the noise is luck."
+            said = f"no aim can be met where the noise is above {MAX_NOISE:.0%}: measure again."
+        table.caption = f"{said} An error below the noise is luck."
     return table
 
 
@@ -278,8 +278,8 @@ def _memory(profile: Profile) -> Iterator[RenderableType]:
     )
     for name, errors in rows:
         if errors is not None:
-            points, median, p95, bias = _cells(errors.num_points, errors)
-            table.add_row(name, points, median, p95, f"{errors.largest:.1%}", bias)
+            *cells, bias = _cells(errors.num_points, errors)
+            table.add_row(name, *cells, f"{errors.largest:.1%}", bias)
     yield table
     margins = profile.memory_margins
     yield (
