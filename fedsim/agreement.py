@@ -5,7 +5,9 @@ Also the outcome of a verification, which is such a comparison with seconds and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from fedsim.errors import AgreementError
@@ -44,6 +46,8 @@ class StepCheck:
     predicted_s, measured_s : float or None
         Seconds of computing in one round, all clients summed [s]; None for a transfer, whose time
         in one process is no link's, or where no profile is given.
+    predicted_interval_s : (float, float) or None
+        The profile's 95 % interval of the prediction [s].
     """
 
     step: str
@@ -51,6 +55,29 @@ class StepCheck:
     measured: LedgerRow
     predicted_s: float | None
     measured_s: float | None
+    predicted_interval_s: tuple[float, float] | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured over predicted seconds."""
+        if not self.measured_s or not self.predicted_s:
+            return None
+        return self.measured_s / self.predicted_s
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the profile's interval has that ratio."""
+        if not self.predicted_s or self.predicted_interval_s is None:
+            return None
+        low, high = self.predicted_interval_s
+        return low / self.predicted_s, high / self.predicted_s
+
+    def is_outside(self, slowness: float = 1.0) -> bool:
+        """Whether the ratio, by a machine that is so much slower now, leaves the interval."""
+        if self.ratio is None or self.interval is None:
+            return False
+        low, high = self.interval
+        return not low <= self.ratio / slowness <= high
 
 
 @dataclass(frozen=True)
@@ -69,6 +96,8 @@ class Verification:
     timed_rounds : int
     profile_name, profile_source : str or None
         What seconds were predicted with, and where it was measured.
+    sentinel_ratios : mapping of str to float
+        Each of the profile's sentinels: its time just before the rounds over the profile's.
     """
 
     framework: str
@@ -79,6 +108,12 @@ class Verification:
     timed_rounds: int
     profile_name: str | None
     profile_source: str | None = None
+    sentinel_ratios: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def slowness(self) -> float | None:
+        """Median of the sentinels' ratios: how much slower the machine is than it was measured."""
+        return median(self.sentinel_ratios.values()) if self.sentinel_ratios else None
 
     @property
     def agrees(self) -> bool:
@@ -102,6 +137,8 @@ class Verification:
             },
             "timed_rounds": self.timed_rounds,
             "profile": self.profile_name,
+            "sentinel_ratios": dict(self.sentinel_ratios),
+            "slowness": self.slowness,
         }
 
 
@@ -115,10 +152,10 @@ def differences(predicted: Ledger, measured: Ledger) -> list[Difference]:
     for key in keys:
         one = predicted.rows.get(key, LedgerRow())
         other = measured.rows.get(key, LedgerRow())
-        for field in COUNTED:
-            first, second = getattr(one, field), getattr(other, field)
+        for name in COUNTED:
+            first, second = getattr(one, name), getattr(other, name)
             if first != second:
-                found.append(Difference(key, field, first, second))
+                found.append(Difference(key, name, first, second))
     return found
 
 
@@ -154,5 +191,8 @@ def _step_dict(check: StepCheck) -> dict[str, Any]:
         "predicted": counts(check.predicted),
         "measured": counts(check.measured),
         "predicted_s": check.predicted_s,
+        "predicted_interval_s": None
+        if check.predicted_interval_s is None
+        else list(check.predicted_interval_s),
         "measured_s": check.measured_s,
     }

@@ -136,7 +136,8 @@ def profile_content(seconds: float = 1e-9, text: str = MEASUREMENTS) -> dict[str
     }
 
 
-def written_profile(folder: Path, seconds: float = 1e-9) -> Path:
-    """A profile on disk."""
-    content = ProfileFile.model_validate(profile_content(seconds))
-    return write_profile(folder, content, MEASUREMENTS)
+def written_profile(folder: Path, seconds: float = 1e-9, noise: float = 0.01) -> Path:
+    """A profile on disk, of a machine with so much test-retest noise."""
+    content = profile_content(seconds)
+    content["fit"]["float32"]["noise"]["model"]["median"] = noise
+    return write_profile(folder, ProfileFile.model_validate(content), MEASUREMENTS)

@@ -17,13 +17,35 @@ import select
 import shutil
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-__all__ = ["ShapedLink", "missing_for_namespaces", "shaped_link"]
+__all__ = ["ShapedLink", "measured_link", "missing_for_namespaces", "shaped_link"]
+
+_SERVER = """
+import sys
+from fedsim.calibration.link.address import Address
+from fedsim.calibration.link.listener import Listener
+
+Listener(Address(sys.argv[1], 9000), once=True).serve()
+"""
+_CLIENT = """
+import sys
+from pathlib import Path
+from fedsim.calibration.link.address import Address
+from fedsim.calibration.link.run import calibrate_link
+from fedsim.calibration.link.sweep import SweepPlan, sweep_plan
+
+plan = SweepPlan(
+    sweep_plan(1_000_000).sizes, 2, 60.0, idle_sizes=(100_000,), pause_s=1.0, num_repeats=1
+)
+calibrate_link(Address(sys.argv[1], 9000), plan, Path(sys.argv[2]), name="shaped", command="test")
+"""
 
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TUN_NO_PI: Final = 0x0001 | 0x1000
@@ -94,6 +116,44 @@ def shaped_link(
             carrier.start()
             stack.callback(carrier.stop)
         yield ShapedLink(names[0], names[1], "10.99.0.2")
+
+
+def _in_namespace(name: str, program: str, *arguments: str) -> subprocess.Popen[str]:
+    """A Python program that sees one end of the link."""
+    return subprocess.Popen(
+        ["ip", "netns", "exec", name, sys.executable, "-c", program, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_listener(link: ShapedLink, server: subprocess.Popen[str]) -> None:
+    """Until the port is open."""
+    for _ in range(200):
+        assert server.poll() is None
+        shown = subprocess.run(
+            ["ip", "netns", "exec", link.server_namespace, "cat", "/proc/net/tcp"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        if f":{9000:04X} 00000000:0000 0A" in shown.stdout:
+            return
+        time.sleep(0.05)
+    raise AssertionError("nobody listens")
+
+
+def measured_link(link: ShapedLink, out: Path) -> None:
+    """Listener in one namespace, connector in the other."""
+    with _in_namespace(link.server_namespace, _SERVER, link.server_address) as server:
+        try:
+            _wait_for_listener(link, server)
+            arguments = (link.server_address, str(out))
+            with _in_namespace(link.client_namespace, _CLIENT, *arguments) as client:
+                _, said = client.communicate(timeout=60)
+                assert client.returncode == 0, said
+        finally:
+            server.terminate()
 
 
 class _Carrier(threading.Thread):

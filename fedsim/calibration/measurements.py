@@ -166,7 +166,9 @@ def _visits(reader: csv.DictReader[str], where: str) -> list[Visit]:
             values = tuple(float(text) for text in row["seconds"].split())
             if not values or not all(0 < value < float("inf") for value in values):
                 raise ValueError("no positive seconds")
-            entry["seconds"][row["phase"]] = values
+            # A row that is there twice is one measurement; two that contradict are none.
+            if entry["seconds"].setdefault(row["phase"], values) != values:
+                raise ValueError("an earlier line has other seconds of the same phase and visit")
             entry["sentinel"] = {name: float(row[f"sentinel_{name}_s"]) for name in _SENTINELS}
             if row["peak_bytes"]:
                 resident = row["resident_bytes"]

@@ -1,8 +1,9 @@
-"""Peak memory: exact categories plus a fitted allocator term, judged on configurations left out.
+"""Peak memory: exact categories plus an allocator term, judged on configurations left out.
 
 Weights, gradients, optimizer state and saved activations are counted, never fitted. What lives for
 a moment beside them (temporaries, and what the allocator holds at the peak) is the counted
-workspace times one fitted factor. No count that a scenario gives is touched by it.
+workspace, times a fitted factor where that predicts what it did not see. No count that a scenario
+gives is touched by it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,25 @@ from fedsim.protocol.memory import (
 )
 from fedsim.protocol.operation import InferLogits, Train
 
-__all__ = ["MemoryFit", "fit_memory"]
+__all__ = ["MemoryFit", "Ratio", "chosen_factor", "fit_memory"]
 
 _PHASES: Final[tuple[Phase, ...]] = ("train", "logits")
+#: What a fitted factor has to beat the counted workspace by, as a more complicated form of time.
+_BETTER: Final = 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """5 % and 95 % quantiles of measured over counted peaks, at most and at least 1."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, counted: Array, measured: Array) -> Ratio:
+        """Of some points."""
+        low, high = np.quantile(measured / counted, [0.05, 0.95])
+        return cls(min(1.0, float(low)), max(1.0, float(high)))
 
 
 @dataclass(frozen=True)
@@ -36,9 +53,11 @@ class MemoryFit:
     Attributes
     ----------
     workspace_factor : float
-        Allocator term: live temporaries over the counted workspace.
+        Allocator term: live temporaries over the counted workspace; 1 where fitting it does not
+        help on configurations left out.
     peak : Errors
-        Predicted over measured peak, each configuration left out in turn; padded shapes.
+        Predicted over measured peak, each configuration left out in turn, the choice between a
+        fitted factor and 1 made without it too; padded shapes.
     unfitted_peak : Errors
         The same with a factor of 1, which is what scenarios use.
     unpadded_peak : Errors or None
@@ -46,6 +65,8 @@ class MemoryFit:
         bound.
     saved : Errors
         Counted over hooked bytes of what autograd keeps; padded shapes without checkpointing.
+    padded_ratio, unpadded_ratio : Ratio or None
+        Measured over what scenarios say, a factor of 1; their margins follow from it.
     """
 
     workspace_factor: float
@@ -53,6 +74,8 @@ class MemoryFit:
     unfitted_peak: Errors
     unpadded_peak: Errors | None
     saved: Errors | None
+    padded_ratio: Ratio | None = None
+    unpadded_ratio: Ratio | None = None
 
 
 def fit_memory(visits: Sequence[Visit]) -> MemoryFit | None:
@@ -77,9 +100,9 @@ def fit_memory(visits: Sequence[Visit]) -> MemoryFit | None:
     predicted = np.empty_like(measured)
     for name in sorted(set(names.tolist())):
         inside = names == name
-        factor = _factor(exact[~inside], workspace[~inside], measured[~inside])
-        predicted[inside] = exact[inside] + factor * workspace[inside]
-    factor = _factor(exact, workspace, measured)
+        rest = (exact[~inside], workspace[~inside], measured[~inside], names[~inside])
+        predicted[inside] = exact[inside] + chosen_factor(*rest) * workspace[inside]
+    factor = chosen_factor(exact, workspace, measured, names)
     kept = [
         (Point(phase, shape), memory.saved_bytes)
         for shape, phase, memory in padded
@@ -87,18 +110,47 @@ def fit_memory(visits: Sequence[Visit]) -> MemoryFit | None:
         if shape.precision in ("float32", "tf32") and shape.head == "classification"
     ]
     unpadded = [row for row in rows if not row[0].is_padded]
-    unpadded_errors = None
+    unpadded_errors = unpadded_ratio = None
     if unpadded:
         one, other = _counted([(shape, phase) for shape, phase, _ in unpadded])
         peaks = np.array([m.peak_bytes for _, _, m in unpadded], dtype=np.float64)
         unpadded_errors = Errors.of(one + factor * other, peaks)
+        unpadded_ratio = Ratio.of(one + other, peaks)
     return MemoryFit(
         workspace_factor=factor,
         peak=Errors.of(predicted, measured),
         unfitted_peak=Errors.of(exact + workspace, measured),
         unpadded_peak=unpadded_errors,
         saved=_saved_errors(kept),
+        padded_ratio=Ratio.of(exact + workspace, measured),
+        unpadded_ratio=unpadded_ratio,
     )
+
+
+def chosen_factor(exact: Array, workspace: Array, measured: Array, names: Array) -> float:
+    """The fitted factor if it predicts configurations that it did not see, and 1 otherwise.
+
+    Each configuration is left out in turn. Both the median and the 95 % quantile of the absolute
+    errors have to be smaller by a twentieth than those of the workspace as it is counted: a term
+    that helps the middle and hurts the tail is none to rest on.
+
+    Parameters
+    ----------
+    exact, workspace, measured : ndarray
+        ``(n,)`` counted bytes but for the workspace, the workspace, the measured peak [B].
+    names : ndarray
+        ``(n,)`` of configurations.
+    """
+    predicted = np.empty_like(measured)
+    for name in sorted(set(names.tolist())):
+        inside = names == name
+        if inside.all():
+            return 1.0
+        factor = _factor(exact[~inside], workspace[~inside], measured[~inside])
+        predicted[inside] = exact[inside] + factor * workspace[inside]
+    fitted, plain = (Errors.of(one, measured) for one in (predicted, exact + workspace))
+    is_better = fitted.median <= _BETTER * plain.median and fitted.p95 <= _BETTER * plain.p95
+    return _factor(exact, workspace, measured) if is_better else 1.0
 
 
 def _saved_errors(kept: Sequence[tuple[Point, int]]) -> Errors | None:

@@ -12,6 +12,7 @@ from fedsim.calibration.plan import Plan
 from fedsim.calibration.shape import Attention, Precision, Shape
 from fedsim.calibration.storage import StrictTable, mistakes_of
 from fedsim.errors import CalibrationError
+from fedsim.text_file import read_text
 
 __all__ = ["read_plan"]
 
@@ -54,13 +55,16 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
     with the fields of :class:`fedsim.calibration.shape.Shape`.
     """
     try:
-        table = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise CalibrationError(
-            f"--plan {path}: cannot be read ({error.strerror}); allowed: quick, full, or a TOML "
-            "file with [[shape]] tables."
-        ) from error
-    except (ValueError, RecursionError) as error:
+        table = tomllib.loads(
+            read_text(
+                path,
+                f"--plan {path}",
+                error=CalibrationError,
+                missing=f"--plan {path}: there is no such file; allowed: quick, full, or a TOML "
+                "file with [[shape]] tables.",
+            )
+        )
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CalibrationError(f"--plan {path}: not valid TOML: {error}.") from error
     try:
         file = _PlanFile.model_validate(table)

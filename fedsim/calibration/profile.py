@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fedsim.calibration.storage import StrictTable, mistakes_of, write_together
 from fedsim.errors import ScenarioError, nearest
 from fedsim.resources import resource_dir
 from fedsim.spec.device import FEATURES, Z95, DeviceSpec, Form, Regime
+from fedsim.spec.memory_margin import UNMEASURED, MemoryMargin, MemoryMargins
+from fedsim.text_file import decoded
 
 __all__ = [
+    "MAX_NOISE",
     "Profile",
     "ProfileFile",
     "find_profile",
@@ -31,6 +34,12 @@ __all__ = [
 ]
 
 SCHEMA = 2
+_CURE: Final = "Restore the file or measure again with 'fedsim calibrate'."
+#: Test-retest noise of passes over the model, median, above which a fit is unusable: a machine that
+#: does not give its own figures again has none to predict with.
+MAX_NOISE: Final = 0.15
+#: What was left out together, each in turn.
+Split = Literal["configuration", "width_or_depth", "batch_and_tokens", "framework", "larger_model"]
 _Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -103,19 +112,41 @@ class Fit(StrictTable):
     standard_error: dict[str, _Finite]
     interval_95: dict[Regime, Annotated[float, Field(ge=1, allow_inf_nan=False)]]
     noise: dict[Regime, NoiseTable]
-    held_out: dict[str, ErrorTable]
+    held_out: dict[Split, ErrorTable]
     by_regime: dict[Regime, ErrorTable]
     coverage: dict[Regime, CoverageTable]
 
+    @model_validator(mode="after")
+    def _every_regime_is_judged(self) -> Fit:
+        for name in ("interval_95", "noise"):
+            missing = {"model", *self.by_regime} - set(getattr(self, name))
+            if missing:
+                raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
+        return self
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the machine gave its own figures again when it was measured."""
+        return self.noise["model"].median <= MAX_NOISE
+
+
+class RatioTable(StrictTable):
+    """5 % and 95 % quantiles of measured over counted peaks, at most and at least 1."""
+
+    low: float = Field(gt=0, le=1)
+    high: float = Field(ge=1, allow_inf_nan=False)
+
 
 class MemoryTable(StrictTable):
-    """Peak memory: exact categories plus a fitted allocator term."""
+    """Peak memory: exact categories plus a fitted allocator term, where that helps."""
 
     workspace_factor: _Finite
     peak: ErrorTable
     unfitted_peak: ErrorTable
     unpadded_peak: ErrorTable | None = None
     saved: ErrorTable | None = None
+    padded_ratio: RatioTable | None = None
+    unpadded_ratio: RatioTable | None = None
 
 
 class SentinelTable(StrictTable):
@@ -169,6 +200,35 @@ class Profile:
         fits = self.file.fit
         return self.device_for("float32" if "float32" in fits else next(iter(fits)))
 
+    @property
+    def memory_margins(self) -> MemoryMargins:
+        """How far its measured peaks of memory were from counted ones, configurations left out.
+
+        What it did not measure is taken from :data:`fedsim.spec.memory_margin.UNMEASURED`.
+        """
+        memory = self.file.memory
+        found = (None, None) if memory is None else (memory.padded_ratio, memory.unpadded_ratio)
+        if found == (None, None):
+            return UNMEASURED
+        padded, unpadded = (
+            other if table is None else MemoryMargin(table.low, table.high)
+            for table, other in zip(found, (UNMEASURED.padded, UNMEASURED.unpadded), strict=True)
+        )
+        return MemoryMargins(padded, unpadded, f"held-out errors of profile '{self.file.name}'")
+
+    def unusable(self, precision: str) -> str:
+        """Why a format's seconds must not be believed; empty where they may be."""
+        fit = self.file.fit[precision]
+        if fit.is_usable:
+            return ""
+        return (
+            f"profile '{self.file.name}' is unusable in {precision}: its machine took "
+            f"{fit.noise['model'].median:.0%} more or less time (median) when it did the same "
+            f"passes over the model again, and {MAX_NOISE:.0%} is allowed. Its seconds say "
+            "nothing, whatever their interval: measure again on a quiet machine with 'fedsim "
+            "calibrate --out FOLDER --force'"
+        )
+
     def device_for(self, precision: str) -> DeviceSpec:
         """The measured device in one kind of arithmetic.
 
@@ -205,6 +265,8 @@ class Profile:
             precisions=tuple(file.fit),
             is_calibrated=True,
             source=f"fedsim calibrate, {file.provenance.date}, {file.machine.processor}",
+            memory_margins=self.memory_margins,
+            warning=self.unusable(precision),
         )
 
 
@@ -259,12 +321,9 @@ def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
     except OSError as error:
         raise ScenarioError(f"profile {path}: cannot be read ({error.strerror}).") from error
     try:
-        table = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:
-        raise ScenarioError(
-            f"profile {path}: not valid TOML: {error}. Restore the file or measure again with "
-            "'fedsim calibrate'."
-        ) from error
+        table = tomllib.loads(decoded(content, f"profile {path}", cure=_CURE))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ScenarioError(f"profile {path}: not valid TOML: {error}. {_CURE}") from error
     file = _validated(path, table)
     if checks_features:
         _check_features(path, file)
@@ -322,10 +381,12 @@ def _validated(path: Path, table: dict[str, Any]) -> ProfileFile:
 
 def _check_features(path: Path, file: ProfileFile) -> None:
     for precision, fit in file.fit.items():
-        differing = set(fit.seconds_per_unit) ^ set(FEATURES)
-        if differing:
+        for name in ("seconds_per_unit", "standard_error"):
+            differing = set(getattr(fit, name)) ^ set(FEATURES)
+            if not differing:
+                continue
             raise ScenarioError(
-                f"profile {path}: fit.{precision}.seconds_per_unit has other kinds of work than "
+                f"profile {path}: fit.{precision}.{name} has other kinds of work than "
                 f"this fedsim ({', '.join(sorted(differing))} on one side only). Fit it again with "
                 "'fedsim calibrate fit FOLDER', or measure again with 'fedsim calibrate'."
             )

@@ -29,6 +29,7 @@ from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
 from fedsim.spec.device import FEATURES
+from fedsim.text_file import read_text
 
 __all__ = ["Calibration", "finish", "provenance_of", "refit"]
 
@@ -86,6 +87,8 @@ def finish(
         from the visits.
     num_resumed : int
     """
+    # Fitted is what is written, digit for digit: whoever fits the file again gets the same.
+    visits = read_csv(to_csv(visits, set(), set()), MEASUREMENTS)
     used = latest(visits)
     _check_held_out(visits, provenance["held_out_sha256"])
     validations = validate(
@@ -140,7 +143,13 @@ def refit(folder: Path) -> Calibration:
     """
     path = folder / "profile.toml"
     file = load_profile(path, checks_features=False).file
-    visits = read_csv((folder / file.raw.file).read_text(encoding="utf-8"), str(folder))
+    raw = folder / file.raw.file
+    text = read_text(
+        raw,
+        error=CalibrationError,
+        cure="Restore the file or measure again with 'fedsim calibrate'.",
+    )
+    visits = read_csv(text, str(raw))
     return finish(
         visits,
         folder,

@@ -15,12 +15,13 @@ import torch
 
 from fedsim.runtime.meter import synchronize
 
-__all__ = ["SENTINEL_FLOP", "sentinel_seconds"]
+__all__ = ["SENTINEL_FLOP", "sentinel_seconds", "sentinels_now"]
 
 _PRODUCT_SIZE: Final = {"cpu": 512, "cuda": 4096}
 _STREAM_VALUES: Final = {"cpu": 4_000_000, "cuda": 64_000_000}
 _NUM_LAUNCHES: Final = 200
 _REPEATS: Final = 5
+_NUM_SERIES: Final = 9
 
 #: FLOPs of the product, by kind of device.
 SENTINEL_FLOP: Final = {kind: 2 * size**3 for kind, size in _PRODUCT_SIZE.items()}
@@ -50,6 +51,12 @@ def sentinel_seconds(device: torch.device, repeats: int = _REPEATS) -> dict[str,
         "stream": _median(device, lambda: torch.add(array, array, out=out), repeats),
         "dispatch": _median(device, dispatch, repeats),
     }
+
+
+def sentinels_now(device: torch.device) -> dict[str, float]:
+    """Median of each sentinel over several series, which take seconds together [s]."""
+    series = [sentinel_seconds(device) for _ in range(_NUM_SERIES)]
+    return {name: median(one[name] for one in series) for name in series[0]}
 
 
 def _median(device: torch.device, function: Callable[[], object], repeats: int) -> float:

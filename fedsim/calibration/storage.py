@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedsim.errors import CalibrationError
 from fedsim.files import replaced
+from fedsim.text_file import read_text
 
 __all__ = ["JsonLines", "StrictTable", "mistakes_of", "write_together"]
 
@@ -71,15 +72,10 @@ class JsonLines:
         CalibrationError
             If the file is there and cannot be read.
         """
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not self.path.exists():
             return
-        except (OSError, UnicodeDecodeError) as error:
-            raise CalibrationError(
-                f"{self.path}: cannot be read ({error}); remove it to start over."
-            ) from error
-        for line in lines:
+        text = read_text(self.path, error=CalibrationError, cure="Remove it to start over.")
+        for line in text.splitlines():
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:

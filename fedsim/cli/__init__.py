@@ -5,6 +5,7 @@ Commands are imported when they are called, so that ``fedsim --help`` needs none
 
 from __future__ import annotations
 
+import signal
 from typing import Any, Final
 
 import click
@@ -12,7 +13,14 @@ import click
 from fedsim import __version__
 from fedsim.cli.lazy_group import LazyGroup
 from fedsim.cli.streams import standard_streams
-from fedsim.errors import AgreementError, CalibrationError, FedsimError, ScenarioError
+from fedsim.cli.termination import Terminated, ends_as_interrupted
+from fedsim.errors import (
+    AgreementError,
+    CalibrationError,
+    FedsimError,
+    ScenarioError,
+    TrainingError,
+)
 
 __all__ = ["main"]
 
@@ -43,17 +51,21 @@ class _Main(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the user can mend ends in a message and never in a traceback."""
         try:
-            return super().invoke(ctx)
+            with ends_as_interrupted():
+                return super().invoke(ctx)
         except FedsimError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(_exit_code(error))
+        except Terminated as ended:
+            click.echo(f"Ended by {signal.Signals(ended.number).name}.", err=True)
+            ctx.exit(ended.exit_code)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(_INTERRUPTED)
 
 
 def _exit_code(error: FedsimError) -> int:
-    if isinstance(error, (ScenarioError, CalibrationError)):
+    if isinstance(error, (ScenarioError, CalibrationError, TrainingError)):
         return _USER
     return _DISAGREEMENT if isinstance(error, AgreementError) else _OURS
 
@@ -62,7 +74,8 @@ def _exit_code(error: FedsimError) -> int:
     cls=_Main,
     lazy=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 your input; 3 prediction and run disagree; 1 our fault.",
+    epilog="Exit codes: 0 done; 2 your input; 3 prediction and run disagree; 1 our fault; "
+    "130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP.",
 )
 @click.version_option(__version__, prog_name="fedsim")
 def main() -> None:

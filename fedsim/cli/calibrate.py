@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from fedsim.cli.lazy_group import LazyGroup
-from fedsim.cli.measuring import folder_name, progress_bar
+from fedsim.cli.measuring import check_usable, folder_name, progress_bar
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
 
@@ -69,7 +69,8 @@ def command(
     """Measure the phases of the three frameworks, fit a time model and judge it.
 
     An interrupted run continues where it was when the command is given again. A scenario uses the
-    result through: profile = "FOLDER".
+    result through: profile = "FOLDER". Exits with 2 where the machine was too noisy for its profile
+    to be used; the measurements are kept.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -89,6 +90,7 @@ def command(
 
     draw_calibration(result, out / "validation.png")
     print_calibration(Console(), result)
+    check_usable(result.profile)
 
 
 def _calibrated(plan_name: str, device: str, out: Path, name: str, threads: int | None) -> Any:

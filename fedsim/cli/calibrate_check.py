@@ -14,8 +14,6 @@ from fedsim.errors import CalibrationError
 
 __all__ = ["command"]
 
-_NUM_SERIES = 9
-
 
 @click.command("check", short_help="See whether a profile still holds on this machine.")
 @click.argument("profile")
@@ -29,18 +27,15 @@ def command(profile: str, force: bool) -> None:
     file = load_profile(find_profile(profile)).file
     check_runtime()
     set_thread_policy()
-    from statistics import median
-
     from fedsim.calibration.check import Check, judge_sentinels, other_machine
     from fedsim.calibration.machine import describe_machine, software_versions
-    from fedsim.calibration.sentinel import sentinel_seconds
+    from fedsim.calibration.sentinel import sentinels_now
     from fedsim.report.calibration import print_check
     from fedsim.runtime.device import set_num_threads, torch_device
 
     set_num_threads(min(file.machine.num_threads, len(os.sched_getaffinity(0))))
     device = torch_device(file.machine.device)
-    series = [sentinel_seconds(device) for _ in range(_NUM_SERIES)]
-    now = {name: median(one[name] for one in series) for name in series[0]}
+    now = sentinels_now(device)
     differences, is_other = other_machine(file, describe_machine(device), software_versions())
     check = Check(judge_sentinels(file, now), differences, is_other)
     print_check(Console(), file, check)

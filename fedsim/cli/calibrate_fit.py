@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from fedsim.calibration.run import refit
+from fedsim.cli.measuring import check_usable
 from fedsim.report.calibration import print_calibration
 from fedsim.report.calibration_figure import draw_calibration
 
@@ -24,3 +25,4 @@ def command(folder: Path) -> None:
     result = refit(folder)
     draw_calibration(result, folder / "validation.png")
     print_calibration(Console(), result)
+    check_usable(result.profile)

@@ -1,4 +1,4 @@
-"""What the commands that measure have in common: a progress bar, and a profile's default name."""
+"""What the commands that measure have in common: a progress bar, a name, a verdict on noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["folder_name", "progress_bar"]
+from fedsim.calibration.profile import Profile
+from fedsim.errors import CalibrationError
+
+__all__ = ["check_usable", "folder_name", "progress_bar"]
 
 
 @contextmanager
@@ -29,6 +32,13 @@ def progress_bar(first: str) -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, completed=done, total=total or None, description=what)
 
         yield on_progress
+
+
+def check_usable(profile: Profile) -> None:
+    """Raise ``CalibrationError`` where the machine was too noisy for what was just written."""
+    for precision in profile.file.fit:
+        if reason := profile.unusable(precision):
+            raise CalibrationError(f"{reason}. {profile.path.parent} keeps what was measured.")
 
 
 def folder_name(out: Path, otherwise: str) -> str:

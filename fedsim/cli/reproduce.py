@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from fedsim.cli.announcing import announce
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
+from fedsim.text_file import read_text
 
 if TYPE_CHECKING:
     from fedsim.study.case_study.plan import Scale
@@ -68,6 +70,9 @@ def command() -> None:
 @click.option(
     "--report", "reports_only", is_flag=True, help="Make no run: report on those that are done."
 )
+@click.option(
+    "--yes", "is_sure", is_flag=True, help="Start runs that take above an hour without asking."
+)
 def case_study(
     scale: Scale,
     quick: bool,
@@ -77,6 +82,7 @@ def case_study(
     first: int | None,
     wanted: tuple[str, ...],
     reports_only: bool,
+    is_sure: bool,
 ) -> None:
     """Sweep ranks, public sets and training samples, and judge the article's claims.
 
@@ -85,12 +91,9 @@ def case_study(
     """
     check_runtime()
     set_thread_policy()
-    from fedsim.cli.train import training_progress
-    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
-    from fedsim.report.learning_figure import learning_figure
     from fedsim.scenario.document import overridden
-    from fedsim.study.case_study.execute import finish_study, run_study
     from fedsim.study.case_study.plan import SERIES, study_runs
+    from fedsim.study.training.file import TrainingDocument
     from fedsim.study.training.tables import TrainingFile
 
     changes, _ = overridden({}, overrides, TrainingFile)
@@ -99,7 +102,21 @@ def case_study(
     if not runs or set(wanted) - set(SERIES):
         unknown = ", ".join(sorted(set(wanted) - set(SERIES))) or ", ".join(wanted)
         raise ScenarioError(f"--series {unknown}: allowed: {', '.join(SERIES)}.")
+    documents = [TrainingDocument.of(run.name, output, run.table) for run in runs]
+    if not reports_only:
+        for document in documents:
+            document.check_data(data_dir)
+    # What is missing was said ahead of torch, whose import takes seconds.
+    from fedsim.cli.train import training_progress
+    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
+    from fedsim.report.learning_figure import learning_figure
+    from fedsim.study.case_study.execute import finish_study, run_study
+    from fedsim.study.training.setup import TrainingSetup
+
     typed = shlex.join(["fedsim", *sys.argv[1:]])
+    if not reports_only:
+        setups = [(TrainingSetup(one, data_dir), output / one.name) for one in documents]
+        announce(setups, is_fresh=False, is_sure=is_sure)
     output.mkdir(parents=True, exist_ok=True)
     total = sum(
         len(run.table["train"]["seeds"]) * run.table["workload"]["num_rounds"] for run in runs
@@ -109,7 +126,7 @@ def case_study(
             run_study(runs, output, observer, data_dir=data_dir, command=typed)
     # Of all runs that are done, those of other commands in the same folder included.
     curves, laws, _, _ = finish_study(planned, output, typed)
-    study: dict[str, Any] = json.loads((output / "findings.json").read_text(encoding="utf-8"))
+    study: dict[str, Any] = json.loads(read_text(output / "findings.json"))
     labels = {name: words for name, (_, _, words) in SERIES.items()}
     table = runs[0].table
     weights = f"{table['model']['name']}, {table['train']['weights']} weights"

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedsim.cli.announcing import announce
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
@@ -57,6 +58,9 @@ __all__ = ["command", "training_progress"]
     metavar="DIR",
     help="Write the global model of the last seed, for another run's weights = 'warm'.",
 )
+@click.option(
+    "--yes", "is_sure", is_flag=True, help="Start a run that takes above an hour without asking."
+)
 def command(
     file: str,
     overrides: tuple[str, ...],
@@ -64,24 +68,30 @@ def command(
     data_dir: Path | None,
     is_resumed: bool,
     export: Path | None,
+    is_sure: bool,
 ) -> None:
     """Train a framework on real data and write its learning curves.
 
-    FILE is a TOML file; docs/examples/training holds some. An interrupted run goes on from its
-    last checkpoint when the command is given again, and ends with the same bits.
+    FILE is a TOML file; docs/examples/training holds some. What it will take is said first. An
+    interrupted run goes on from its last checkpoint when the command is given again, and ends with
+    the same bits.
     """
     check_runtime()
     set_thread_policy()
+    from fedsim.study.training.file import read_training
+
+    # What is missing is said ahead of torch, whose import takes seconds.
+    document = read_training(file, overrides)
+    document.check_data(data_dir)
+    if export is not None and export.exists():
+        raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
     from fedsim.report.training import print_training
     from fedsim.study.training.export import export_run
-    from fedsim.study.training.file import read_training
     from fedsim.study.training.run import run_training
     from fedsim.study.training.setup import TrainingSetup
 
-    document = read_training(file, overrides)
-    if export is not None and export.exists():
-        raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
     setup = TrainingSetup(document, data_dir)
+    announce([(setup, output)], is_fresh=not is_resumed, is_sure=is_sure)
     train, num_rounds = document.file.train, document.file.workload.num_rounds
     with training_progress(len(train.seeds), num_rounds) as observer:
         summary = run_training(

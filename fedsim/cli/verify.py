@@ -11,12 +11,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fedsim.calibration.profile import find_profile, load_profile, profile_names
+from fedsim.calibration.profile import Profile, find_profile, load_profile, profile_names
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
 from fedsim.scenario.output import check_not_inputs, check_writable, write_text
-from fedsim.spec.device import DeviceSpec
 
 __all__ = ["command"]
 
@@ -158,7 +157,11 @@ def command(
         named = [Path(name) for name in names if name]
         inside = [path / inner for path in named for inner in ("config.json", "profile.toml")]
         check_not_inputs([json_path], [*named, *inside])
-    predictor = _device(profile, timed_rounds, options["device"])
+    profile_used = _profile(profile, timed_rounds, options["device"])
+    # What is missing is said ahead of torch, whose import takes seconds.
+    from fedsim.runtime.data import check_dataset
+
+    check_dataset(options["data_source"], options["data_dir"])
     from fedsim.report.verify import print_verification
     from fedsim.study.verification_setup import VerificationRequest, VerificationSetup
     from fedsim.study.verify import verify
@@ -171,18 +174,25 @@ def command(
         def on_step(name: str, round_index: int, party: str, step: str) -> None:
             progress.update(task, description=f"{name} round {round_index} {party} {step}")
 
+        ratios = {}
+        if profile_used is not None:
+            progress.update(task, description="timing the profile's sentinels")
+            ratios = _sentinel_ratios(profile_used, options["device"])
         outcomes = [
             verify(
                 setup.builder(name),
                 name,
                 num_rounds=rounds,
                 timed_rounds=timed_rounds,
-                device=predictor,
+                device=None if profile_used is None else profile_used.device,
+                sentinel_ratios=ratios,
                 on_step=partial(on_step, name),
             )
             for name in frameworks or _FRAMEWORKS
         ]
     print_verification(Console(), outcomes, setup.title)
+    if profile_used is not None and profile_used.device.warning:
+        click.echo(f"Warning: {profile_used.device.warning}.", err=True)
     if json_path is not None:
         document = {
             "schema": 1,
@@ -195,12 +205,22 @@ def command(
         raise AgreementError(f"{failed[0].framework}: {failed[0].found[0]}")
 
 
-def _device(profile: str | None, timed_rounds: int, device: str) -> DeviceSpec | None:
-    if profile is not None:
-        known = load_profile(find_profile(profile)).device
+def _profile(name: str | None, timed_rounds: int, device: str) -> Profile | None:
+    if name is not None:
+        known = load_profile(find_profile(name))
         if timed_rounds == 0:
             raise ScenarioError("--profile predicts seconds and --timed-rounds 0 measures none.")
         return known
     if device == "cpu" and timed_rounds and _SHIPPED in profile_names():
-        return load_profile(find_profile(_SHIPPED)).device
+        return load_profile(find_profile(_SHIPPED))
     return None
+
+
+def _sentinel_ratios(profile: Profile, device: str) -> dict[str, float]:
+    """Each sentinel's time now over the profile's, with the threads that the rounds will have."""
+    from fedsim.calibration.check import judge_sentinels
+    from fedsim.calibration.sentinel import sentinels_now
+    from fedsim.runtime.device import torch_device
+
+    now = sentinels_now(torch_device(device))
+    return {one.name: one.now_s / one.then_s for one in judge_sentinels(profile.file, now)}

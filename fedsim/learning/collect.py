@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fedsim.errors import ScenarioError
 from fedsim.learning.curves import CurveGroup, Curves, Run
+from fedsim.text_file import read_text
 
 __all__ = ["collect_curves"]
 
@@ -86,10 +87,10 @@ def collect_curves(paths: Iterable[Path], provenance: Mapping[str, Any] | None =
 
 def _summary(path: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(read_text(path))
         if summary["kind"] != "training":
             raise KeyError("kind")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScenarioError(f"{path}: no summary of 'fedsim train' ({error!r}).") from error
     found: dict[str, Any] = summary
     return found

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedsim.errors import ScenarioError
 from fedsim.files import write_file
+from fedsim.text_file import read_text
 
 __all__ = ["COVARIATES", "CurveGroup", "Curves", "Run", "read_curves", "write_curves"]
 
@@ -142,10 +143,10 @@ def read_curves(path: Path) -> Curves:
         With what is wrong in it, and where.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ScenarioError(f"{path}: there is no such file of learning curves.") from error
-    except (OSError, ValueError, RecursionError) as error:
+        table = json.loads(
+            read_text(path, missing=f"{path}: there is no such file of learning curves.")
+        )
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(f"{path}: cannot be read as learning curves ({error}).") from error
     try:
         return Curves.model_validate(table)

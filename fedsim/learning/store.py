@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedsim.errors import ScenarioError
 from fedsim.files import write_file
 from fedsim.learning.law import LearningLaw, Unseen
+from fedsim.text_file import read_text
 
 __all__ = ["Laws", "curves_hash", "read_laws", "write_laws"]
 
@@ -137,12 +138,10 @@ def read_laws(path: Path) -> Laws:
         If it is no such file.
     """
     try:
-        file = _File.model_validate_json(path.read_text(encoding="utf-8"))
+        file = _File.model_validate_json(
+            read_text(path, missing=f"{path}: there is no such file of fitted learning curves.")
+        )
         return Laws(tuple(law.law() for law in file.laws), file.provenance, file.curves_sha256)
-    except FileNotFoundError as error:
-        raise ScenarioError(f"{path}: there is no such file of fitted learning curves.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot be read ({error}).") from error
     except (ValidationError, ValueError) as error:
         first = str(error).splitlines()
         raise ScenarioError(

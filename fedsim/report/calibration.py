@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 
 from fedsim.calibration.check import Check
 from fedsim.calibration.disturbance import fused_over_eager
-from fedsim.calibration.profile import ErrorTable, Fit, Profile, ProfileFile
+from fedsim.calibration.profile import MAX_NOISE, ErrorTable, Fit, Profile, ProfileFile
 from fedsim.calibration.run import Calibration
 from fedsim.protocol.duration import PARTS, compute_seconds, operation_seconds
 from fedsim.protocol.flop import operation_flop
@@ -104,12 +104,15 @@ def print_profile(console: Console, profile: Profile) -> None:
         f"{format_seconds(origin.duration_s)}"
     )
     console.print(Panel(title, title=f"profile '{file.name}'", title_align="left"))
+    for precision in file.fit:
+        if profile.unusable(precision):
+            console.print(f"{profile.unusable(precision)}.", style="bold red", highlight=False)
     console.print(_rates(file))
     for precision, fit in file.fit.items():
         console.print(_achieved(profile.device_for(precision), precision))
         console.print(_errors(precision, fit))
         console.print(_regimes(precision, fit))
-    for line in _memory(file):
+    for line in _memory(profile):
         console.print(line)
 
 
@@ -232,10 +235,10 @@ def _errors(precision: str, fit: Fit) -> Table:
     own = fit.held_out.get("configuration")
     if own is not None and noise.median:
         word = "met" if own.median <= _NOISE_AIM * noise.median else "missed"
-        table.caption = (
-            f"aim on a noisy machine: at most {_NOISE_AIM} x its noise, {word}. "
-            "An error below the noise is luck."
-        )
+        said = f"aim on a noisy machine: at most {_NOISE_AIM} x its noise, {word}."
+        if not fit.is_usable:
+            said = f"no aim can be met where the noise is above {MAX_NOISE:.0%}: measure again."
+        table.caption = f"{said} An error below the noise is luck."
     return table
 
 
@@ -260,23 +263,30 @@ def _regimes(precision: str, fit: Fit) -> Table:
     return table
 
 
-def _memory(file: ProfileFile) -> Iterator[Table]:
-    memory = file.memory
+def _memory(profile: Profile) -> Iterator[RenderableType]:
+    memory = profile.file.memory
     if memory is None:
         return
-    table = _table(f"Peak memory: counted + {memory.workspace_factor:.2f} x workspace")
-    for name in ("points", "median", "p95", "bias"):
+    table = _table(f"Peak memory: counted + {memory.workspace_factor:.2f} x workspace, held out")
+    for name in ("points", "median", "p95", "largest", "bias"):
         table.add_column(name, justify="right")
     rows: tuple[tuple[str, ErrorTable | None], ...] = (
         ("configurations left out", memory.peak),
-        ("without the fitted term", memory.unfitted_peak),
+        ("as scenarios count it", memory.unfitted_peak),
         ("unpadded (an upper bound)", memory.unpadded_peak),
         ("saved for the backward pass", memory.saved),
     )
     for name, errors in rows:
         if errors is not None:
-            table.add_row(name, *_cells(errors.num_points, errors))
+            *cells, bias = _cells(errors.num_points, errors)
+            table.add_row(name, *cells, f"{errors.largest:.1%}", bias)
     yield table
+    margins = profile.memory_margins
+    yield (
+        f"One measured peak in twenty was above {margins.padded.high_ratio:.2f} times what a "
+        f"scenario says, one below {margins.padded.low_ratio:.2f} times; unpadded: above "
+        f"{margins.unpadded.high_ratio:.2f}, below {margins.unpadded.low_ratio:.2f} times."
+    )
 
 
 def _cells(num_points: int, errors: object) -> tuple[str, str, str, str]:

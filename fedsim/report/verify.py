@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -14,7 +15,10 @@ from fedsim.agreement import StepCheck, Verification
 from fedsim.ledger import LedgerRow
 from fedsim.units import format_bytes, format_seconds
 
-__all__ = ["print_verification"]
+__all__ = ["machine_line", "print_verification"]
+
+#: Nearer to 1 than this, a machine is as fast as it was.
+_ALIKE: Final = 0.05
 
 
 def print_verification(console: Console, outcomes: Sequence[Verification], title: str) -> None:
@@ -46,22 +50,68 @@ def _framework(outcome: Verification) -> RenderableType:
     return Group(*parts, _memory_line(outcome), Text())
 
 
-def _times(outcome: Verification) -> Table:
+def _times(outcome: Verification) -> RenderableType:
     is_predicted = outcome.profile_name is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("step", no_wrap=True)
-    for name in ("measured", "predicted", "error") if is_predicted else ("measured",):
+    names = ["measured"]
+    if is_predicted:
+        names += ["predicted", "ratio", "95 % interval"]
+    if outcome.slowness is not None:
+        names.append(f"ratio / {outcome.slowness:.2g}")
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
+    if is_predicted:
+        table.add_column("outside", no_wrap=True)
     for check in outcome.steps:
         if check.measured_s is None:
             continue
-        cells = [check.step, format_seconds(check.measured_s)]
+        cells: list[RenderableType] = [check.step, format_seconds(check.measured_s)]
         if is_predicted:
-            predicted = check.predicted_s or 0.0
-            error = f"{predicted / check.measured_s - 1:+.0%}" if check.measured_s else ""
-            cells += [format_seconds(predicted), error]
+            cells += _compared(check, outcome.slowness)
         table.add_row(*cells)
-    return table
+    lines = [Text(machine_line(outcome), style="yellow")] if outcome.slowness else []
+    return Group(*lines, table)
+
+
+def machine_line(outcome: Verification) -> str:
+    """How fast the machine is now against its profile."""
+    slowness = outcome.slowness
+    assert slowness is not None
+    if abs(slowness - 1) < _ALIKE:
+        words = "as fast as"
+    elif slowness > 1:
+        words = f"{slowness:.1f}x slower than"
+    else:
+        words = f"{1 / slowness:.1f}x faster than"
+    each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in outcome.sentinel_ratios.items())
+    return (
+        f"This machine is now {words} the profile's (median of its sentinels, now over then: "
+        f"{each}). Ratios are measured / predicted: outside the interval as the machine is now, or "
+        "as it was then, its slowness taken off."
+    )
+
+
+def _compared(check: StepCheck, slowness: float | None) -> list[RenderableType]:
+    """Prediction, ratio, interval, the ratio without the machine's slowness, and a mark."""
+    ratio, interval = check.ratio, check.interval
+    cells: list[RenderableType] = [format_seconds(check.predicted_s or 0.0)]
+    if ratio is None or interval is None:
+        return [*cells, "", "", *([""] if slowness is not None else []), ""]
+    is_outside = check.is_outside()
+    cells.append(Text(f"{ratio:.2f}", style="yellow" if is_outside else ""))
+    cells.append(f"{interval[0]:.2f} .. {interval[1]:.2f}")
+    if slowness is None:
+        return [*cells, Text("now" if is_outside else "", style="yellow")]
+    still = check.is_outside(slowness)
+    cells.append(Text(f"{ratio / slowness:.2f}", style="yellow" if still else ""))
+    mark = {
+        (False, False): "",
+        (True, False): "now",
+        (False, True): "then",
+        (True, True): "now, then",
+    }[is_outside, still]
+    return [*cells, Text(mark, style="yellow")]
 
 
 def _cells(check: StepCheck, *, is_equal: bool) -> list[RenderableType]:
@@ -117,7 +167,7 @@ def _verdict(outcomes: Sequence[Verification]) -> RenderableType:
         )
         if first.profile_name:
             lines.append(
-                f" Predicted by profile '{first.profile_name}' ({first.profile_source}); a machine "
-                "of its own needs a profile of its own: fedsim calibrate."
+                f" Predicted by profile '{first.profile_name}' ({first.profile_source}), with its "
+                "95 % interval; a machine of its own needs a profile of its own: fedsim calibrate."
             )
     return lines

@@ -10,7 +10,10 @@ from typing import Literal
 
 from fedsim.errors import ScenarioError
 
-__all__ = ["FedAdamOptions", "RunOptions"]
+__all__ = ["FedAdamOptions", "Mode", "RunOptions"]
+
+#: Clients one by one, or batched together; here, so that a file can be read without torch.
+Mode = Literal["sequential", "cohort"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from fedsim.scenario.spread import (
     has_unequal_data,
     spread,
 )
-from fedsim.scenario.tables import LoraTable
+from fedsim.scenario.tables import LoraTable, ModelTable
 from fedsim.scenario.text_length import drawn_lengths
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.dtype import precision_name
@@ -69,7 +69,7 @@ def built_federation(
     builder = _Builder(settings, place)
     model_name = settings.model.name
     model = builder.tried("[model] name", lambda: place.model(model_name), repr(model_name))
-    precision = _precision(settings)
+    precision = _precision(settings.model)
     server = builder.tried(
         "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
     )
@@ -118,12 +118,6 @@ def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
         return None, [Mistake.of(error, "[policy]")]
 
 
-def _precision(settings: Settings) -> str:
-    """The arithmetic of devices; float32 where the formats contradict each other, which is told."""
-    weights, compute = settings.model.weights_dtype, settings.model.compute_dtype
-    return precision_name(weights, compute) if weights in ("float32", compute) else "float32"
-
-
 def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> TrainingSpec | None:
     table, optimizer = builder.settings.model, builder.settings.workload.optimizer
     if table.head == "classification" and table.num_classes is None:
@@ -156,6 +150,16 @@ def _training(builder: _Builder, model: ModelSpec, lora: LoraTable | None) -> Tr
     )
     # The mistake is noted; full tuning fits every model and lets the plan's checks go on.
     return training or TrainingSpec(model, HeadSpec(), FullTuning())
+
+
+def _precision(table: ModelTable) -> str:
+    """What devices compute in; formats that do not go together are a mistake named elsewhere."""
+    try:
+        numerics = Numerics(table.weights_dtype, table.compute_dtype)
+    except ScenarioError:
+        # As the plans that are checked on with, or devices would be blamed for the mistake.
+        numerics = Numerics()
+    return precision_name(numerics.weights_dtype, numerics.compute_dtype)
 
 
 def _tuning(table: LoraTable) -> Tuning:
@@ -248,7 +252,7 @@ def _client_class(
     where = f"[[fleet.class]] '{table.name}' " if table is not None else ""
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
-    precision = _precision(settings)
+    precision = _precision(settings.model)
     profile = builder.place.profile
     device = builder.tried(
         # What all classes share is told once, where it stands.

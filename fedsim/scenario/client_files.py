@@ -17,6 +17,7 @@ from fedsim.errors import ScenarioError, nearest
 from fedsim.spec.availability import Trace
 from fedsim.spec.distribution import Table
 from fedsim.spec.link import RateTrace
+from fedsim.text_file import read_text
 from fedsim.units import parse_bytes_per_s, parse_seconds
 
 __all__ = ["ClientFigures", "read_availability", "read_client_figures", "read_rate_trace"]
@@ -152,13 +153,9 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             raise ScenarioError(f"'{path.name}': there is no such file beside the scenario.")
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ScenarioError(f"'{path.name}': larger than {_MAX_FILE_BYTES:,} B.")
-        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise ScenarioError(
-                f"'{path.name}': not UTF-8 text (byte {error.start + 1})."
-            ) from error
         raise ScenarioError(f"{path.name[:60]!r}: cannot be read ({error}).") from error
+    text = read_text(path, f"'{path.name}'")
     try:
         lines = list(csv.reader(text.splitlines(), strict=True))
     except csv.Error as error:

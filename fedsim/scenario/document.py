@@ -20,6 +20,7 @@ from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.settings import ScenarioFile
 from fedsim.spec.model_catalogue import model_names
+from fedsim.text_file import read_text
 
 __all__ = [
     "Document",
@@ -365,11 +366,9 @@ def read_toml(path: Path, file: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ScenarioError(f"{file}: larger than {_MAX_FILE_BYTES:,} B; is it a scenario?")
-        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ScenarioError(f"{file}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{file}: not UTF-8 text (byte {error.start + 1}).") from error
+    text = read_text(path, file)
     try:
         return tomllib.loads(text)
     except RecursionError as error:

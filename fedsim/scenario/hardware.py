@@ -21,10 +21,11 @@ from fedsim.scenario.mistake import shown
 from fedsim.scenario.place import Place
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import FEATURES, DeviceSpec
+from fedsim.spec.federation import FederationSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.units import parse_bytes
 
-__all__ = ["PROFILE_DEVICE", "device_spec", "link_spec", "overlaid"]
+__all__ = ["PROFILE_DEVICE", "device_spec", "device_warnings", "link_spec", "overlaid"]
 
 _T = TypeVar("_T", DeviceTable, LinkTable)
 
@@ -84,6 +85,12 @@ def device_spec(table: DeviceTable | None, precision: str, profile: Profile | No
             f"{nearest(table.like, names, by_part=True)}"
         )
     return _changed_device(spec, table)
+
+
+def device_warnings(federation: FederationSpec) -> tuple[str, ...]:
+    """Why seconds of some of a federation's devices must not be believed."""
+    devices = [*(one.device for one in federation.classes), federation.server.device]
+    return tuple(dict.fromkeys(device.warning for device in devices if device.warning))
 
 
 def _own_device(table: DeviceTable) -> DeviceSpec:

@@ -8,6 +8,7 @@ from math import exp
 from typing import Final, Literal
 
 from fedsim.errors import ScenarioError
+from fedsim.spec.memory_margin import UNMEASURED, MemoryMargins
 
 __all__ = ["FEATURES", "FORMS", "REGIMES", "Z95", "DeviceSpec", "Form", "Regime"]
 
@@ -86,6 +87,10 @@ class DeviceSpec:
         False for a catalogue entry that nobody measured with fedsim; reports say so.
     source : str
         Where the figures come from.
+    memory_margins : MemoryMargins
+        How far measured peaks of memory were from predicted ones.
+    warning : str
+        Why its seconds must not be believed; empty where nothing is known against them.
     """
 
     name: str
@@ -100,6 +105,8 @@ class DeviceSpec:
     precisions: tuple[str, ...] | None = None
     is_calibrated: bool = False
     source: str = ""
+    memory_margins: MemoryMargins = UNMEASURED
+    warning: str = ""
 
     def __post_init__(self) -> None:
         unknown = set(self.seconds_per_unit) - set(FEATURES)

@@ -207,9 +207,10 @@ def _check_format(who: str, plan: ClientPlan, device: DeviceSpec) -> None:
     # TF32 is the device's way to multiply 32-bit numbers: plans say float32 all the same.
     if known is not None and {"tf32": "float32"}.get(known, known) != wanted:
         raise ScenarioError(
-            f"{who}: compute_dtype = '{numerics.compute_dtype}' with weights_dtype = "
-            f"'{numerics.weights_dtype}' and device '{device.name}' was measured in {known}; "
-            f"{_cure(known)}, or name a device that is known in {wanted}."
+            f"{who}: is asked to compute in {wanted} (compute_dtype = '{numerics.compute_dtype}', "
+            f"weights_dtype = '{numerics.weights_dtype}'), and the figures of its device "
+            f"'{device.name}' hold for {known} alone; {_cure(known)}, or name a device known in "
+            f"{wanted}."
         )
 
 

@@ -23,6 +23,7 @@ from fedsim.spec.config_keys import refused_keys
 from fedsim.spec.family import FAMILIES, FamilyName
 from fedsim.spec.model import ModelSpec
 from fedsim.spec.model_catalogue import model, model_names, nearest_model
+from fedsim.text_file import read_text
 
 __all__ = ["read_model_config", "resolve_model"]
 
@@ -293,13 +294,13 @@ def _llama_like_activation(reader: _Reader, family: str) -> str:
 def _table(file: Path) -> Mapping[str, object]:
     """The file's JSON object."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ScenarioError(
-            f"{file}: no such file; give a model's config.json or a folder that holds one."
-        ) from error
-    except OSError as error:
-        raise ScenarioError(f"{file}: cannot be read ({error.strerror}).") from error
+        content = json.loads(
+            read_text(
+                file,
+                missing=f"{file}: no such file; give a model's config.json or a folder that holds "
+                "one.",
+            )
+        )
     except json.JSONDecodeError as error:
         raise ScenarioError(
             f"{file}: line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}."

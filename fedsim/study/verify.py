@@ -5,7 +5,7 @@ Counts must be equal to the last unit; seconds and memory are shown with their e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Final
 
@@ -17,7 +17,7 @@ from fedsim.analytic import (
     server_peak_bytes,
 )
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.duration import operation_seconds
+from fedsim.protocol.duration import operation_regime, operation_seconds
 from fedsim.protocol.step import Compute, Gather, Once, leaf_steps, step_labels
 from fedsim.runtime.federation import Federation
 from fedsim.spec.device import DeviceSpec
@@ -35,6 +35,7 @@ def verify(
     num_rounds: int = 1,
     timed_rounds: int = 3,
     device: DeviceSpec | None = None,
+    sentinel_ratios: Mapping[str, float] | None = None,
     on_step: Callable[[int, str, str], None] | None = None,
 ) -> Verification:
     """Run a federation and compare it with its formulas.
@@ -50,6 +51,8 @@ def verify(
         Rounds that are timed without counting, after one to warm up; 0 leaves time out.
     device : DeviceSpec, optional
         The calibrated machine that this runs on, to predict seconds with.
+    sentinel_ratios : mapping of str to float, optional
+        How long its sentinels take now over how long they took when it was measured.
     on_step : callable, optional
         For progress.
     """
@@ -73,6 +76,7 @@ def verify(
         timed_rounds=timed_rounds,
         profile_name=None if device is None else device.name,
         profile_source=None if device is None else device.source,
+        sentinel_ratios=dict(sentinel_ratios or {}),
     )
 
 
@@ -114,8 +118,11 @@ def _timed(
     return {step: median(values) for step, values in seconds.items()}
 
 
-def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, float]:
-    sums: dict[str, float] = {}
+def _predicted_seconds(
+    federation: Federation, device: DeviceSpec
+) -> dict[str, tuple[float, float, float]]:
+    """Each step's seconds, and both ends of their 95 % interval."""
+    sums: dict[str, tuple[float, float, float]] = {}
     protocols = federation.protocols(SETUP_ROUND)
     for index, protocol in enumerate(protocols.values()):
         for segment in protocol.round:
@@ -123,10 +130,15 @@ def _predicted_seconds(federation: Federation, device: DeviceSpec) -> dict[str, 
                 continue
             for times, step in leaf_steps(segment.steps):
                 if isinstance(step, Compute):
-                    one = operation_seconds(
+                    one = times * operation_seconds(
                         step.operation, federation.training, device, len(protocols)
                     )
-                    sums[step.label] = sums.get(step.label, 0.0) + times * one
+                    low, high = device.ratios_95(operation_regime(step.operation))
+                    before = sums.get(step.label, (0.0, 0.0, 0.0))
+                    # Whatever is wrong about a device is wrong for all clients alike.
+                    added = zip(before, (one, one * low, one * high), strict=True)
+                    first, second, third = (old + new for old, new in added)
+                    sums[step.label] = first, second, third
     return sums
 
 
@@ -139,7 +151,7 @@ def _step_checks(
     order: tuple[str, ...],
     predicted: Ledger,
     measured: Ledger,
-    predicted_s: dict[str, float],
+    predicted_s: Mapping[str, tuple[float, float, float]],
     measured_s: dict[str, float],
 ) -> tuple[StepCheck, ...]:
     one, other = predicted.by_step(), measured.by_step()
@@ -148,8 +160,9 @@ def _step_checks(
             step,
             one.get(step, LedgerRow()),
             other.get(step, LedgerRow()),
-            predicted_s.get(step),
+            predicted_s[step][0] if step in predicted_s else None,
             measured_s.get(step),
+            predicted_s[step][1:] if step in predicted_s else None,
         )
         for step in dict.fromkeys([*order, *one, *other])
     )

@@ -121,11 +121,17 @@ def test_a_file_without_rows_is_refused(data_dir: Path) -> None:
     assert "no row below the header" in loading_error(data_dir)
 
 
-@pytest.mark.parametrize("content", [b'text,category\n"open,a\n', b"text,category\n\xff\xfe,a\n"])
-def test_a_file_that_is_no_csv_is_refused(content: bytes, data_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'text,category\n"open,a\n', "test.csv', line 2: not a CSV file"),
+        (b"text,category\n\xff\xfe,a\n", "test.csv', line 2: not UTF-8 text (byte 0xff"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_refused(content: bytes, message: str, data_dir: Path) -> None:
     """An open quote and bytes that are not UTF-8 are the user's to mend, without a traceback."""
     (data_dir / "banking77" / "test.csv").write_bytes(content)
-    assert "test.csv': not a CSV file in UTF-8" in loading_error(data_dir)
+    assert message in loading_error(data_dir)
 
 
 @pytest.mark.parametrize(

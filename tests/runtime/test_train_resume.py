@@ -321,14 +321,14 @@ def test_records_without_a_checkpoint_that_are_missing_are_named(tmp_path: Path)
 def test_diverging_training_stops_with_a_cure_and_the_last_good_state(
     framework: str, tmp_path: Path
 ) -> None:
-    """Exit code 1; the step is named, and what was good stays."""
+    """Exit code 2, for the user can mend it; the step is named, and what was good stays."""
     text = TOML.replace("learning_rate = 1e-2", "learning_rate = 1e18").replace(
         "num_rounds = 4", 'num_rounds = 4\noptimizer = "sgd"'
     )
     file, out = training_file(tmp_path, text), tmp_path / "run"
     result = train(file, out, train__framework=framework, lora__init_lora_weights="gaussian")
     message = " ".join(result.output.split())
-    assert result.exit_code == 1, message
+    assert result.exit_code == 2, message
     assert "Traceback" not in message
     assert "training diverged. Lower learning.learning_rate (1e+18 here)" in message
     assert "init_lora_weights" in message

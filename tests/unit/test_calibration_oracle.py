@@ -51,6 +51,34 @@ def test_coefficients_are_recovered_within_their_intervals() -> None:
     assert distance.max() < 4.5
 
 
+def test_the_work_of_a_bootstrap_does_not_grow_with_the_rows_of_a_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table of three times the passes takes as many draws, and as many fits, as a short one."""
+
+    class Counting:
+        def __init__(self, seed: int) -> None:
+            self.own, self.num_calls = np.random.Generator(np.random.PCG64(seed)), 0
+            made.append(self)
+
+        def integers(self, *args, **keys):
+            self.num_calls += 1
+            return self.own.integers(*args, **keys)
+
+    made: list[Counting] = []
+    visits = made_up_visits(SHAPES, noise=NOISE, seed=5, num_passes=2)
+    monkeypatch.setattr(np.random, "default_rng", Counting)
+    for num_copies in (1, 3):
+        longer = [
+            replace(visit, pass_index=visit.pass_index + 2 * copy)
+            for visit in visits
+            for copy in range(num_copies)
+        ]
+        bootstrap_covariance(longer, "additive", LOWER, has_own_memory=False, num_bootstraps=3)
+    one, other = (counting.num_calls for counting in made)
+    assert one == other == 3 * (1 + 2 * len(SHAPES))
+
+
 def _covered(seed: int) -> float:
     """Share of unseen configurations inside the interval of one repetition."""
     visits = made_up_visits(SHAPES, noise=NOISE, seed=seed, num_repeats=1)

@@ -1,5 +1,6 @@
 """Plans are fixed ahead of measuring, and a file's mistakes are named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,12 +104,21 @@ def test_measurements_are_read_back() -> None:
             assert again[visit.key].seconds[phase] == pytest.approx(values, rel=1e-4)
 
 
+def test_rows_that_are_there_three_times_are_one_measurement() -> None:
+    """So that fitting them is the work of fitting them once."""
+    visits = made_up_visits(quick_plan().shapes[:4], noise=0.1, seed=0, num_passes=2)
+    header, *rows = to_csv(visits, set(), set()).splitlines(keepends=True)
+    once = read_csv("".join([header, *rows]), "m.csv")
+    assert read_csv("".join([header, *rows, *rows, *rows]), "m.csv") == once
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda t: t.replace("phase,", "fase,", 1), "its columns are not those"),
         (lambda t: t[: len(t) - 40], "line 97: not a measurement"),
         (lambda t: t.replace("eager", "hasty"), "attention = 'hasty'"),
+        (lambda t: t + re.sub(r"0\.0\S* 0\.0\S*", "0.5 0.5", t.splitlines()[1]) + "\n", "line 98"),
     ],
 )
 def test_broken_measurements_name_the_row(change, message: str) -> None:

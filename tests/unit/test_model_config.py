@@ -182,7 +182,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ScenarioError, match="not a readable JSON text"):
+    with pytest.raises(ScenarioError, match="not UTF-8 text"):
         read_model_config(path)
 
 

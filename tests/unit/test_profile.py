@@ -15,6 +15,7 @@ from fedsim.calibration.profile import (
 )
 from fedsim.errors import CalibrationError, ScenarioError
 from fedsim.spec.device import FEATURES
+from fedsim.spec.memory_margin import UNMEASURED, MemoryMargin
 from profiles import MEASUREMENTS, profile_content, written_profile
 
 
@@ -115,3 +116,53 @@ def test_another_number_format_is_never_taken_for_the_measured_one(tmp_path: Pat
     profile = load_profile(written_profile(tmp_path))
     with pytest.raises(ScenarioError, match="was measured in float32, and this computes in bfloa"):
         profile.device_for("bfloat16")
+
+
+def test_noise_decides_whether_a_profile_is_usable_whatever_its_errors(tmp_path: Path) -> None:
+    """Above 15 % a machine does not give its own figures again; the shipped one's 12.4 % stays."""
+    noisy = load_profile(written_profile(tmp_path, noise=0.151))
+    assert "unusable in float32" in noisy.unusable("float32")
+    assert noisy.device.warning == noisy.unusable("float32")
+    quiet = load_profile(written_profile(tmp_path, noise=0.15))
+    assert quiet.unusable("float32") == quiet.device.warning == ""
+    shipped = load_profile(find_profile("cpu-2-threads"))
+    assert [shipped.unusable(precision) for precision in shipped.file.fit] == ["", ""]
+
+
+def test_a_profile_says_how_far_its_peaks_of_memory_were_missed(tmp_path: Path) -> None:
+    """Its own quantiles, padded and unpadded apart; without them, those of the shipped one."""
+    content = profile_content()
+    errors = content["fit"]["float32"]["held_out"]["configuration"]
+    content["memory"] = {
+        "workspace_factor": 1.0,
+        "peak": errors,
+        "unfitted_peak": errors,
+        "padded_ratio": {"low": 0.9, "high": 1.2},
+    }
+    path = write_profile(tmp_path, ProfileFile.model_validate(content), MEASUREMENTS)
+    margins = load_profile(path).device.memory_margins
+    assert margins.of(is_padded=True) == MemoryMargin(0.9, 1.2)
+    assert margins.of(is_padded=False) == UNMEASURED.unpadded
+    assert load_profile(written_profile(tmp_path)).device.memory_margins == UNMEASURED
+
+
+def test_the_margin_of_an_unmeasured_device_is_the_shipped_profiles() -> None:
+    """Rounded away from 1, so that it is no narrower."""
+    shipped = load_profile(find_profile("cpu-2-threads")).memory_margins
+    for known, default in (
+        (shipped.padded, UNMEASURED.padded),
+        (shipped.unpadded, UNMEASURED.unpadded),
+    ):
+        assert 0 <= known.low_ratio - default.low_ratio < 0.01
+        assert 0 <= default.high_ratio - known.high_ratio < 0.01
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict"),
+    [(83, "fits"), (84, "tight"), (111, "tight"), (112, "does_not_fit")],
+)
+def test_a_peak_near_the_memory_is_neither_sure_to_fit_nor_not_to(
+    predicted: int, verdict: str
+) -> None:
+    """100 bytes; peaks were measured at 0.9 to 1.2 times their prediction."""
+    assert MemoryMargin(0.9, 1.2).verdict(predicted, 100) == verdict

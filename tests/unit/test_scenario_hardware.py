@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedsim.errors import ScenarioError
+from fedsim.scenario import run_scenario
 from fedsim.scenario.hardware import device_spec, link_spec, overlaid
 from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
 from fedsim.spec.device_catalogue import device
 from fedsim.spec.link_catalogue import link
 from fedsim.spec.quantity import FROM_FILE
+from scenarios import changed, written
 
 
 def device_table(**keys: Any) -> DeviceTable:
@@ -28,6 +31,17 @@ def test_a_name_alone_is_the_catalogues_entry() -> None:
     """Nothing is changed on the way."""
     assert device_spec(device_table(like="rtx4090"), "float32", None) == device("rtx4090")
     assert link_spec(link_table(like="gbe")) == link("gbe")
+
+
+def test_formats_that_do_not_go_together_are_one_mistake_with_a_way_out(tmp_path: Path) -> None:
+    """16-bit weights in 32-bit products: named once, and no device is blamed in other words."""
+    table = changed(model={"weights_dtype": "bfloat16", "compute_dtype": "float32"})
+    with pytest.raises(ScenarioError) as refused:
+        run_scenario(written(tmp_path, table))
+    message = str(refused.value)
+    assert "16-bit weights compute in their own format" in message
+    assert "compute_dtype = 'bfloat16' or weights_dtype = 'float32'" in message
+    assert "autocast" not in message
 
 
 def test_a_slowdown_multiplies_every_coefficient() -> None:

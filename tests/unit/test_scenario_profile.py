@@ -59,3 +59,16 @@ def test_a_damaged_profile_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ScenarioError, match=r"profile = 'mine': .*sha256"):
         run_scenario(path)
+
+
+def test_a_profile_of_a_noisy_machine_is_not_believed_without_a_word(tmp_path: Path) -> None:
+    """Its seconds say nothing; every answer that rests on them says so first, and what to type."""
+    written_profile(tmp_path / "noisy", noise=0.42)
+    table = changed(profile="noisy", device={"like": "profile"})
+    for result in run_scenario(written(tmp_path, table)).table["results"]:
+        assert "unusable" in result["notes"][0]
+        assert "42%" in result["notes"][0]
+        assert "fedsim calibrate --out FOLDER --force" in result["notes"][0]
+    written_profile(tmp_path / "noisy", noise=0.149)
+    for result in run_scenario(written(tmp_path, table)).table["results"]:
+        assert not any("unusable" in note for note in result["notes"])

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from fedsim.calibration.storage import StrictTable, mistakes_of, write_together
 from fedsim.errors import ScenarioError
 from fedsim.spec.link import LinkSpec
+from fedsim.text_file import decoded
 
 __all__ = [
     "MEASUREMENTS_FILE",
@@ -176,8 +177,8 @@ def load_link_profile(path: Path) -> LinkProfile:
             f"link profile {path}: cannot be read ({error.strerror}). {_AGAIN}"
         ) from error
     try:
-        table = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:
+        table = tomllib.loads(decoded(content, f"link profile {path}", cure=_AGAIN))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ScenarioError(f"link profile {path}: not valid TOML: {error}. {_AGAIN}") from error
     file = _validated(path, table)
     _check_measurements(path, file)

@@ -11,6 +11,7 @@ Published at PolyAI-LDN/task-specific-datasets (commit 57ec275) under CC BY 4.0.
 
 import csv
 import importlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from fedsim.errors import ScenarioError, nearest
 from fedsim.runtime.data.data_directory import WAYS_TO_GIVE_DATA, data_directory
 from fedsim.runtime.data.text_dataset import TextDataset
+from fedsim.text_file import read_text
 
 BANKING77_HUB_NAME = "PolyAI/banking77"
 # The hub's main branch holds a loading script, which the datasets library refuses to run since
@@ -110,9 +112,9 @@ def _check_files(folder: Path) -> None:
 
 def _category_names(path: Path) -> tuple[str, ...]:
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
+        found: object = json.loads(read_text(path, f"'{path}'"))
     except (ValueError, RecursionError) as error:
-        raise ScenarioError(f"'{path}': not JSON in UTF-8 ({error})") from error
+        raise ScenarioError(f"'{path}': not JSON ({error})") from error
     names = found if isinstance(found, list) else []
     distinct = {name for name in names if isinstance(name, str)}
     if not names or len(distinct) != len(names):
@@ -144,12 +146,13 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Rows below the header, each with the number of the line on which it ends."""
     try:
         # newline="" leaves the line ends inside quoted texts to the csv reader.
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ScenarioError(f"'{path}': not a CSV file in UTF-8 ({error})") from error
+        reader = csv.reader(io.StringIO(read_text(path, f"'{path}'"), newline=""), strict=True)
+        header = next(reader, [])
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ScenarioError(
+            f"'{path}', line {reader.line_num}: not a CSV file ({error})"
+        ) from error
     if header != _HEADER:
         raise ScenarioError(
             f"'{path}': the header is '{','.join(header)}'; it must be '{','.join(_HEADER)}'"

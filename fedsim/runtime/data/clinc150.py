@@ -16,6 +16,7 @@ from typing import Any
 from fedsim.errors import ScenarioError
 from fedsim.runtime.data.data_directory import WAYS_TO_GIVE_DATA, data_directory
 from fedsim.runtime.data.text_dataset import TextDataset
+from fedsim.text_file import read_text
 
 _FILE = "data_full.json"
 
@@ -41,7 +42,7 @@ def load_clinc150(data_dir: Path | None = None) -> tuple[TextDataset, TextDatase
     if not path.is_file():
         raise ScenarioError(f"'{path}': no such file; CLINC150 needs it; {WAYS_TO_GIVE_DATA}")
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
+        splits = json.loads(read_text(path, f"'{path}'"))
         pairs = {split: _pairs(splits[split]) for split in ("train", "test")}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScenarioError(

@@ -10,6 +10,7 @@ from typing import Literal, assert_never, get_args
 from fedsim.errors import ScenarioError, nearest
 from fedsim.runtime.data.banking77 import load_banking77, load_banking77_from_hub
 from fedsim.runtime.data.clinc150 import load_clinc150
+from fedsim.runtime.data.data_directory import WAYS_TO_GIVE_DATA, data_directory
 from fedsim.runtime.data.generated import generated_intents
 from fedsim.runtime.data.language_texts import load_e2e, load_wikitext2
 from fedsim.runtime.data.text_dataset import TextDataset
@@ -18,6 +19,7 @@ __all__ = [
     "DATA_SOURCES",
     "DataSource",
     "TextDataset",
+    "check_dataset",
     "data_source",
     "generated_intents",
     "load_banking77",
@@ -79,6 +81,22 @@ def load_dataset(
             return generated_intents(num_train, num_test, num_labels, seed)
         case _:
             assert_never(known)
+
+
+def check_dataset(source: str, data_dir: Path | None = None) -> None:
+    """See that a source's folder is there, ahead of everything that takes time.
+
+    Raises
+    ------
+    ScenarioError
+        If the source is unknown, or its folder is missing.
+    """
+    known = data_source(source)
+    if known in ("generated", "banking77-hub"):
+        return
+    folder = data_directory(data_dir) / known
+    if not folder.is_dir():
+        raise ScenarioError(f"'{folder}': no such folder; {known} needs it; {WAYS_TO_GIVE_DATA}")
 
 
 def data_source(name: str) -> DataSource:

@@ -13,11 +13,13 @@ Merity, Xiong, Bradbury, Socher 2016, "Pointer Sentinel Mixture Models", arXiv 1
 """
 
 import csv
+import io
 from pathlib import Path
 
 from fedsim.errors import ScenarioError
 from fedsim.runtime.data.data_directory import WAYS_TO_GIVE_DATA, data_directory
 from fedsim.runtime.data.text_dataset import TextDataset
+from fedsim.text_file import read_text
 
 _E2E_HEADER = ["mr", "ref"]
 
@@ -74,10 +76,12 @@ def _unlabeled(name: str, texts: list[str]) -> TextDataset:
 
 def _e2e_rows(path: Path) -> list[str]:
     try:
-        with _checked(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ScenarioError(f"'{path}': not a CSV file in UTF-8 ({error})") from error
+        reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+        rows = list(reader)
+    except csv.Error as error:
+        raise ScenarioError(
+            f"'{path}', line {reader.line_num}: not a CSV file ({error})"
+        ) from error
     if not rows or rows[0] != _E2E_HEADER or any(len(row) != len(_E2E_HEADER) for row in rows):
         raise ScenarioError(f"'{path}': not two columns under the header 'mr,ref'")
     if len(rows) == 1:
@@ -86,18 +90,14 @@ def _e2e_rows(path: Path) -> list[str]:
 
 
 def _paragraphs(path: Path) -> list[str]:
-    try:
-        lines = _checked(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"'{path}': not UTF-8 text ({error})") from error
-    stripped = (line.strip() for line in lines)
+    stripped = (line.strip() for line in _text(path).splitlines())
     found = [line for line in stripped if line and not (line[0] == "=" and line[-1] == "=")]
     if not found:
         raise ScenarioError(f"'{path}': no paragraph in it; at least one is needed")
     return found
 
 
-def _checked(path: Path) -> Path:
+def _text(path: Path) -> str:
     if not path.is_file():
         raise ScenarioError(f"'{path}': no such file; {WAYS_TO_GIVE_DATA}")
-    return path
+    return read_text(path, f"'{path}'")

@@ -22,6 +22,7 @@ from torch import Tensor
 from fedsim.errors import ScenarioError, TrainingError
 from fedsim.files import write_file
 from fedsim.runtime.channel import deserialize, serialize
+from fedsim.text_file import read_text
 
 __all__ = ["Checkpoint", "Checkpoints", "checkpoint_name"]
 
@@ -135,11 +136,11 @@ class Checkpoints:
 
     def _sidecar(self, path: Path) -> dict[str, Any] | None:
         try:
-            sidecar = json.loads(path.read_text(encoding="utf-8"))
+            sidecar = json.loads(read_text(path))
             if sidecar["schema"] == _SCHEMA and isinstance(sidecar["identity"], dict):
                 return dict(sidecar)
             self.damaged.append(f"{path}: written by another version of fedsim")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ScenarioError, ValueError, KeyError, TypeError, RecursionError) as error:
             self.damaged.append(f"{path}: cannot be read ({error})")
         return None
 

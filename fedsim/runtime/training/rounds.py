@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from fedsim.runtime.cohort import CohortExecutor
 from fedsim.runtime.executor import Executor
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.losses import LossBook
+from fedsim.runtime.options import Mode
 from fedsim.runtime.trainer import Trainer
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "round_runner",
 ]
 
-Mode = Literal["sequential", "cohort"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from fedsim.study.case_study.findings import Finding, Verdict
 from fedsim.study.case_study.plan import SERIES, StudyRun
 from fedsim.study.training.folder import METRICS, SUMMARY
+from fedsim.text_file import read_text
 from fedsim.units import format_bytes, format_flop
 
 __all__ = ["CostPoint", "cost_findings", "cost_points"]
@@ -54,7 +55,7 @@ def cost_points(runs: Sequence[StudyRun], out: Path) -> list[CostPoint]:
     for run in runs:
         if not (out / run.name / SUMMARY).is_file():
             continue
-        text = (out / run.name / METRICS).read_text(encoding="utf-8")
+        text = read_text(out / run.name / METRICS)
         # Another seed may have begun since, of which only the set-up is there.
         last = next(
             record

@@ -16,7 +16,6 @@ from typing import Any
 from fedsim.learning import Curves, Laws, curves_hash, group_laws, write_curves, write_laws
 from fedsim.learning.collect import collect_curves
 from fedsim.scenario.output import write_text
-from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.case_study.costs import cost_findings, cost_points
 from fedsim.study.case_study.findings import Finding, SeriesPoint, findings
 from fedsim.study.case_study.plan import StudyRun
@@ -24,7 +23,7 @@ from fedsim.study.training.file import TrainingDocument
 from fedsim.study.training.folder import SUMMARY
 from fedsim.study.training.run import Observer, run_training
 from fedsim.study.training.setup import TrainingSetup
-from fedsim.study.training.tables import TrainingFile
+from fedsim.text_file import read_text
 
 __all__ = ["finish_study", "run_study", "study_points"]
 
@@ -45,8 +44,7 @@ def run_study(
         As :func:`fedsim.study.training.run.run_training` does; what was done stays.
     """
     for run in runs:
-        file = TrainingFile.model_validate(run.table, context=FROM_FILE)
-        setup = TrainingSetup(TrainingDocument(run.name, out, file), data_dir)
+        setup = TrainingSetup(TrainingDocument.of(run.name, out, run.table), data_dir)
         observer.on_note(run.name)
         run_training(setup, out / run.name, observer, is_fresh=False, command=command)
 
@@ -58,7 +56,7 @@ def study_points(runs: Sequence[StudyRun], out: Path) -> list[SeriesPoint]:
         path = out / run.name / SUMMARY
         if not path.is_file():
             continue
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(read_text(path))
         accuracy = {
             found["seed"]: float(found["final"]["global"]["accuracy"]) for found in summary["runs"]
         }

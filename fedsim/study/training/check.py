@@ -15,6 +15,8 @@ _FED_ADAM: Final = ("server_learning_rate", "beta1", "beta2", "tau")
 _OPTIMIZER_OF: Final = {"mu": "fedprox", **dict.fromkeys(_FED_ADAM, "fedadam")}
 #: Keys of ``[learning]`` that ask a scenario something.
 _OF_SCENARIOS: Final = ("curves", "target_accuracy", *BUDGETS)
+#: A step of it still is a 32-bit number. What diverges below it is told apart by diverging.
+_MAX_RATE: Final = 1e30
 _LANGUAGE_DATA: Final = ("e2e", "wikitext2")
 #: Keys of ``[workload]`` that describe texts which a real run reads itself.
 _UNREAD: Final = {
@@ -120,6 +122,9 @@ def _work(file: TrainingFile) -> Iterator[Mistake]:
 
 def _learning(file: TrainingFile) -> Iterator[Mistake]:
     learning = file.learning
+    if not learning.learning_rate <= _MAX_RATE:
+        text = f"nothing learns by it; allowed: above 0, at most {_MAX_RATE:g}."
+        yield Mistake("[learning] learning_rate", f"{learning.learning_rate:g}", text)
     for name in _OF_SCENARIOS:
         if getattr(learning, name) is not None:
             text = "is a question to a scenario; a real run measures curves: leave it out."

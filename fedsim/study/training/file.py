@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +12,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedsim.errors import ScenarioError
+from fedsim.runtime.data import check_dataset
 from fedsim.scenario.document import overridden, read_toml
 from fedsim.scenario.mistake import refusal, shown, validation_mistakes
 from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.training.check import training_mistakes
 from fedsim.study.training.tables import TrainingFile
+from fedsim.study.training.translate import mistakes_of
 
 __all__ = ["TrainingDocument", "read_training"]
 
@@ -45,6 +47,30 @@ class TrainingDocument:
     name: str
     folder: Path
     file: TrainingFile
+
+    @classmethod
+    def of(cls, name: str, folder: Path, table: Mapping[str, Any]) -> TrainingDocument:
+        """A table that fedsim itself made, of a study's run."""
+        return cls(name, folder, TrainingFile.model_validate(table, context=FROM_FILE))
+
+    def check_data(self, data_dir: Path | None) -> None:
+        """See that the folders of its data sets are there.
+
+        Raises
+        ------
+        ScenarioError
+            If one is not.
+        """
+        data = self.file.data
+        for name in ("dataset", "public_dataset"):
+            source = getattr(data, name)
+            if source is None:
+                continue
+            try:
+                check_dataset(source, data_dir)
+            except ScenarioError as error:
+                mistakes = mistakes_of(error, f"[data] {name}")
+                raise refusal(m.line(self.name) for m in mistakes) from error
 
     def configuration(self) -> dict[str, Any]:
         """All keys with their values, defaults included, as JSON."""

@@ -20,6 +20,7 @@ from fedsim.runtime.training import Checkpoints
 from fedsim.scenario.mistake import shown
 from fedsim.scenario.output import write_text
 from fedsim.study.training.file import TrainingDocument
+from fedsim.text_file import read_text
 
 __all__ = ["LEDGER", "METRICS", "SUMMARY", "RecordFile", "RunFolder"]
 
@@ -50,12 +51,9 @@ class RecordFile:
         ScenarioError
             If the file is there and cannot be read.
         """
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise ScenarioError(f"{self.path}: cannot be read ({error}).") from error
+        lines = read_text(self.path).splitlines()
         return [record for line in lines if (record := _record(line)) is not None]
 
     def cut(self, seed: int, last_round: int) -> list[dict[str, Any]]:
@@ -63,7 +61,7 @@ class RecordFile:
         records = self.read()
         kept = [r for r in records if r["seed"] != seed or r["round"] <= last_round]
         text = "".join(_line(record) for record in kept)
-        if self.path.exists() and self.path.read_text(encoding="utf-8") != text:
+        if self.path.exists() and read_text(self.path) != text:
             write_text(self.path, text)
         return [record for record in kept if record["seed"] == seed]
 
@@ -139,8 +137,8 @@ class RunFolder:
                 )
             return
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))["configuration"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            found = json.loads(read_text(path))["configuration"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ScenarioError(
                 f"{path}: cannot be read ({error}); name another folder, or give --fresh."
             ) from error
@@ -150,6 +148,18 @@ class RunFolder:
                 f"--output {self.path}: holds a run of another configuration: "
                 f"{'; '.join(differing[:5])}. Name another folder, or give --fresh to replace it."
             )
+
+    def num_rounds_left(self, *, is_fresh: bool) -> int:
+        """Rounds of all seeds together that are not there yet."""
+        file = self.document.file
+        wanted = {
+            (seed, number)
+            for seed in file.train.seeds
+            for number in range(1, file.workload.num_rounds + 1)
+        }
+        if is_fresh:
+            return len(wanted)
+        return len(wanted - {(r["seed"], r["round"]) for r in self.metrics.read()})
 
     def begin(self) -> None:
         """Say whose folder it is."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
@@ -36,11 +37,31 @@ from fedsim.spec.tuning import FullTuning, LoraTuning
 from fedsim.study.training.file import TrainingDocument
 from fedsim.study.training.translate import mistakes_of
 
-__all__ = ["TrainingSetup"]
+__all__ = ["TextSample", "TrainingSetup"]
 
 _T = TypeVar("_T")
 _GENERATED_LABELS: Final = 8
 _GENERATED_TEST: Final = 200
+#: Texts that stand for the lengths of all.
+_SAMPLED: Final = 500
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """Some texts' lengths, and what they were drawn from.
+
+    Attributes
+    ----------
+    lengths : ndarray
+        ``(n,)`` [tokens].
+    num_test : int
+        Test rows that are judged on.
+    num_labels : int
+    """
+
+    lengths: NDArray[np.int64]
+    num_test: int
+    num_labels: int
 
 
 @dataclass
@@ -60,9 +81,9 @@ class TrainingSetup:
     def __post_init__(self) -> None:
         file = self.document.file
         name = file.model.name
-        self.model = self._tried("[model] name", lambda: resolve_model(name, self.document.folder))
-        self.device = self._tried("[train]", lambda: available_device(file.train.device))
-        self._tried("[split]", self._cut)
+        self.model = self.tried("[model] name", lambda: resolve_model(name, self.document.folder))
+        self.device = self.tried("[train]", lambda: available_device(file.train.device))
+        self.tried("[split]", self._cut)
         self._check_warm_weights()
 
     @property
@@ -85,15 +106,15 @@ class TrainingSetup:
         """
         file = self.document.file
         data, test, num_labels = self._data(seed)
-        training = self._tried("[lora]", lambda: self._training(num_labels))
+        training = self.tried("[lora]", lambda: self.training(num_labels))
         build = FRAMEWORKS[file.train.framework]
         is_kd = file.train.framework == "kd_fedllm"
-        federation = self._tried(
+        federation = self.tried(
             "[workload]" if file.train.weights == "random" else "[train] weights_from",
             lambda: build_federation(
                 build,
                 training,
-                self._settings(),
+                self.settings(),
                 # Set apart for all frameworks, so that they train on the same rows; used by one.
                 data if is_kd else replace(data, public=None),
                 options=self._options(seed),
@@ -106,6 +127,26 @@ class TrainingSetup:
             ),
         )
         return federation, test
+
+    def text_sample(self, seed: int) -> TextSample:
+        """Lengths of some of the texts, without making or encoding all of them.
+
+        Raises
+        ------
+        ScenarioError
+            If the data or the tokenizer cannot be loaded.
+        """
+        file = self.document.file
+        num_public = file.workload.public_samples or 0
+        needed = file.data.num_clients * file.workload.samples_per_client + num_public
+        own_seed = seed if file.data.seed is None else file.data.seed
+        train, test = self._texts(file.data.dataset, own_seed, 0, min(needed, _SAMPLED))
+        tokenizer = self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        step = max(1, train.num_rows // _SAMPLED)
+        some = replace(train, texts=train.texts[::step], labels=train.labels[::step])
+        encoded = encode_dataset(some, tokenizer, file.workload.max_tokens)
+        num_test = file.data.test_samples or test.num_rows
+        return TextSample(encoded.lengths, num_test, train.num_labels)
 
     @property
     def is_reduced(self) -> bool:
@@ -134,11 +175,12 @@ class TrainingSetup:
         is_foreign = file.data.public_dataset not in (None, file.data.dataset)
         own_seed = seed if file.data.seed is None else file.data.seed
         train, _ = self._texts(file.data.dataset, own_seed, 0 if is_foreign else num_public)
-        return self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        return self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
 
     # --- private -----------------------------------------------------------------------------
 
-    def _tried(self, where: str, build: Callable[[], _T]) -> _T:
+    def tried(self, where: str, build: Callable[[], _T]) -> _T:
+        """What ``build`` gives, or its mistakes as those of the file's keys."""
         try:
             return build()
         except ScenarioError as error:
@@ -164,7 +206,8 @@ class TrainingSetup:
         cut.check(self.model)
         return cut
 
-    def _settings(self) -> RoundSettings:
+    def settings(self) -> RoundSettings:
+        """What the file says of a round."""
         file = self.document.file
         workload = file.workload
         return RoundSettings(
@@ -197,7 +240,8 @@ class TrainingSetup:
             dropout_probability=train.dropout_probability,
         )
 
-    def _training(self, num_labels: int) -> TrainingSpec:
+    def training(self, num_labels: int) -> TrainingSpec:
+        """What is trained, with a head for so many labels."""
         file = self.document.file
         table, lora = file.model, file.lora
         tuning = (
@@ -225,9 +269,9 @@ class TrainingSetup:
         num_public = file.workload.public_samples or 0
         is_foreign = file.data.public_dataset not in (None, file.data.dataset)
         train, test = self._texts(file.data.dataset, own_seed, 0 if is_foreign else num_public)
-        tokenizer = self._tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
+        tokenizer = self.tried("[data] tokenizer", lambda: self._tokenizer(train.texts))
         encoded = encode_dataset(train, tokenizer, file.workload.max_tokens)
-        parts = self._tried(
+        parts = self.tried(
             "[workload]",
             lambda: partition(
                 encoded.spread_labels,
@@ -249,10 +293,13 @@ class TrainingSetup:
         )
         return data, self._test_rows(test, tokenizer), train.num_labels
 
-    def _texts(self, source: str, seed: int, num_public: int) -> tuple[TextDataset, TextDataset]:
+    def _texts(
+        self, source: str, seed: int, num_public: int, num_private: int | None = None
+    ) -> tuple[TextDataset, TextDataset]:
         file = self.document.file
-        num_private = file.data.num_clients * file.workload.samples_per_client
-        return self._tried(
+        if num_private is None:
+            num_private = file.data.num_clients * file.workload.samples_per_client
+        return self.tried(
             "[data] dataset",
             lambda: load_dataset(
                 source,
@@ -269,7 +316,7 @@ class TrainingSetup:
         assert file.data.public_dataset is not None
         texts, _ = self._texts(file.data.public_dataset, seed, num_public)
         encoded = encode_dataset(texts, tokenizer, file.workload.max_tokens)
-        rows = self._tried("[workload]", lambda: _sample(encoded.num_rows, num_public, seed=seed))
+        rows = self.tried("[workload]", lambda: _sample(encoded.num_rows, num_public, seed=seed))
         return encoded.take(rows)
 
     def _test_rows(self, test: TextDataset, tokenizer: Tokenizer) -> EncodedDataset:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from fedsim.runtime.data import DataSource
-from fedsim.runtime.training import Mode
+from fedsim.runtime.options import Mode
 from fedsim.scenario.key import Table, key
 from fedsim.scenario.tables import LearningTable, LoraTable, ModelTable, SplitTable, WorkloadTable
 
