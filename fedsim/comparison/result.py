@@ -204,7 +204,8 @@ class Result:
     @property
     def is_tight(self) -> bool:
         """Whether it fits into memory only as long as the predicted peak is not too low."""
-        return bool(self.table.get("memory_fit") == "tight")
+        parts = [*self.classes, self.table["server_per_round"]]
+        return self.is_feasible and any(part.get("memory_fit") == "tight" for part in parts)
 
     @property
     def num_clients(self) -> int:

@@ -297,7 +297,12 @@ def _doubts(results: Sequence[Result]) -> Iterator[str]:
         yield f"energy is a lower bound: no figure for {' and '.join(kinds)} of some of them"
     tight = [label(result, results) for result in results if result.is_tight]
     if tight:
-        yield f"memory of {listed(list(dict.fromkeys(tight)))} is tight: within the margin of error"
+        names = listed(list(dict.fromkeys(tight)))
+        yield f"memory of {names} is tight: predicted peaks were missed by as much as is left"
+    warnings = dict.fromkeys(
+        note for result in results for note in result.table["notes"] if "unusable" in note
+    )
+    yield from warnings
     if not any(result.table.get("accuracy") for result in results):
         yield "no accuracy: nothing here says what is learned"
 

@@ -12,7 +12,7 @@ from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass
 from fedsim.spec.link import LinkSpec
 
-__all__ = ["BYTES", "class_table", "device_table", "picked"]
+__all__ = ["BYTES", "class_table", "device_table", "memory_table", "picked"]
 
 #: Counts of bytes, of a client and of all.
 BYTES: Final = (
@@ -56,10 +56,25 @@ def class_table(
             "peak_memory_bytes": cost.peak_memory_bytes,
             "energy_j": cost.energy_j if is_feasible else None,
         },
+        **memory_table(cost.client_class.device, cost.peak_memory_bytes, settings),
         "per_client_setup": picked(cost.setup, BYTES),
         "own_round_s": own_s if is_feasible else None,
         "idle_fraction": idle_fraction if is_feasible else None,
     }
+
+
+def memory_table(device: DeviceSpec, peak_bytes: int, settings: Settings) -> dict[str, Any]:
+    """Whether a predicted peak fits, and by how much it may be too low.
+
+    ``does not fit`` is above the memory by the prediction itself; ``tight`` is below it by less
+    than predictions were missed by.
+    """
+    margin = device.memory_margins.of(is_padded=settings.workload.padding != "none").high_ratio
+    fit = None
+    if device.memory_bytes is not None:
+        fit = "fits" if peak_bytes * margin <= device.memory_bytes else "tight"
+        fit = "does not fit" if peak_bytes > device.memory_bytes else fit
+    return {"memory_fit": fit, "memory_margin": margin - 1}
 
 
 def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fedsim.learning.store import Laws
 from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.accuracy import accuracy_tables
-from fedsim.scenario.class_table import BYTES, class_table, device_table, picked
+from fedsim.scenario.class_table import BYTES, class_table, device_table, memory_table, picked
 from fedsim.scenario.economy import (
     Spent,
     economy_tables,
@@ -27,6 +27,7 @@ from fedsim.scenario.economy import (
 )
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.exactness import exactness, notes
+from fedsim.scenario.hardware import device_warnings
 from fedsim.scenario.protection import Protection, privacy_entry
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import (
@@ -167,6 +168,7 @@ def result_table(
         "server_per_round": {
             "flop": answer.server_round.server_flop,
             "peak_memory_bytes": answer.server_memory_bytes,
+            **memory_table(federation.server.device, answer.server_memory_bytes, settings),
         },
         "server": _server(federation),
         "privacy": privacy_entry(found.protection, federation, answer),
@@ -174,7 +176,7 @@ def result_table(
         **dict.fromkeys(("makespan_s", "energy", "money", "successful_round", "common_draws")),
     }
     none: dict[str, Any] = {"accuracy": None, "to_target": None, "under_budget": None}
-    lines = notes(framework, settings, found)
+    lines = [*device_warnings(federation), *notes(framework, settings, found)]
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
         learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
