@@ -25,8 +25,8 @@ def command() -> None:
 def collect(summaries: tuple[Path, ...], out: Path) -> None:
     """Put the curves of training runs (folders of 'fedsim train') into one file."""
     from fedsim.learning import write_curves
-    from fedsim.learning.collect import collect_curves
     from fedsim.report.learning import curves_table
+    from fedsim.study.training.collect import collect_curves
 
     curves = collect_curves(summaries)
     try:

@@ -22,6 +22,7 @@ from fedsim.scenario.accuracy import accuracy_tables
 from fedsim.scenario.economy import economy_tables
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.protection import Protection, privacy_entry, privacy_notes
+from fedsim.scenario.run_costs import run_costs
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import Simulated, simulated_tables, simulated_total
 from fedsim.spec.device import DeviceSpec
@@ -141,22 +142,11 @@ def result_table(
         total = simulated_total(simulated, answer)
     table |= economy_tables(settings.price, federation, found.framework, answer, simulated, total)
     notes = list(_notes(framework, settings, found))
-    learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
-    if absent := learned.pop("absent"):
-        notes.append(f"no accuracy: {absent.rstrip('.')}")
+    costs = run_costs(table, settings.price, federation, found.framework, simulated)
+    learned = accuracy_tables(table, settings, found.laws, federation, costs)
+    if learned["no_accuracy"]:
+        notes.append(f"no accuracy: {learned['no_accuracy']}")
     return table | learned | {"exactness": _exactness(framework, settings, found), "notes": notes}
-
-
-def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float]:
-    """Clients that a round is to hear from, and the mean of those that it does hear from."""
-    if found.simulated is None:
-        return federation.num_clients, float(federation.num_clients)
-    policy = found.simulated.simulation.policy
-    wanted = policy.num_awaited(policy.num_asked(federation.num_clients))
-    if policy.mode != "synchronous":
-        wanted = policy.clients_per_round or federation.num_clients
-    used = float(found.simulated.result.rounds.num_used.mean())
-    return wanted, min(float(wanted), used)
 
 
 def _identity(

@@ -14,7 +14,10 @@ __all__ = ["training_mistakes"]
 _FED_ADAM: Final = ("server_learning_rate", "beta1", "beta2", "tau")
 _OPTIMIZER_OF: Final = {"mu": "fedprox", **dict.fromkeys(_FED_ADAM, "fedadam")}
 #: Keys of ``[learning]`` that ask a scenario something.
-_OF_SCENARIOS: Final = ("curves", "target_accuracy", *BUDGETS)
+_OF_SCENARIOS: Final = (
+    *("curves", "weights", "transfer", "extrapolate", "target_accuracy"),
+    *BUDGETS,
+)
 _LANGUAGE_DATA: Final = ("e2e", "wikitext2")
 #: Keys of ``[workload]`` that describe texts which a real run reads itself.
 _UNREAD: Final = {
@@ -121,7 +124,7 @@ def _work(file: TrainingFile) -> Iterator[Mistake]:
 def _learning(file: TrainingFile) -> Iterator[Mistake]:
     learning = file.learning
     for name in _OF_SCENARIOS:
-        if getattr(learning, name) is not None:
+        if getattr(learning, name) not in (None, False):
             text = "is a question to a scenario; a real run measures curves: leave it out."
             yield Mistake(f"[learning] {name}", "", text)
     if learning.partition == "dirichlet":
