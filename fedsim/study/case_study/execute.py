@@ -83,7 +83,7 @@ def finish_study(
     write_laws(laws, out / "laws.json")
     points = study_points(runs, out)
     costs = cost_points(runs, out)
-    found = [*findings(points), *cost_findings(costs)]
+    found = [*findings(points, curves.groups[0].chance), *cost_findings(costs)]
     text = json.dumps(
         {
             "schema": 1,
