@@ -180,6 +180,8 @@ def test_quality_under_a_budget(folder: Path) -> None:
     assert results(folder, nothing)["fedllm"]["under_budget"]["rounds"] == 0
 
 
+#: Counted faster, and of no effect on what is learned.
+_WHOLE_BATCHES = "workload.padding=max_tokens"
 _PRICED: dict[str, Any] = {
     "learning": {"target_accuracy": 0.5, "budget_bytes": "300 kB", "budget_money": 0.01},
     "price": {"per_uplink_gb": 2.0, "per_downlink_gb": 5.0, "per_accelerator_hour": 3.0,
@@ -221,15 +223,19 @@ def test_what_a_target_costs_does_not_depend_on_how_many_rounds_are_planned(
 @settings(max_examples=10)
 def test_a_winner_to_a_target_stays_one_however_long_the_plan(num_rounds: int) -> None:
     """Shipped small study: what the target costs and the budgets buy is the same for any plan."""
-    options = [f"workload.num_rounds={num_rounds}", "learning.budget_bytes=100 MB"]
-    assert _shipped(tuple(options)) == _shipped(
-        ("workload.num_rounds=15", "learning.budget_bytes=100 MB")
-    )
+    assert _shipped(num_rounds) == _shipped(15)
 
 
 @cache
-def _shipped(options: tuple[str, ...]) -> list[dict[str, Any]]:
+def _shipped(num_rounds: int) -> list[dict[str, Any]]:
+    options = [f"workload.num_rounds={num_rounds}", "learning.budget_bytes=100 MB", _WHOLE_BATCHES]
     return [_per_round(result) for result in run_scenario("small_study", options).results]
+
+
+def test_the_case_study_asks_for_no_accuracy_of_a_model_that_was_not_measured() -> None:
+    for result in run_scenario("case_study").results:
+        assert (result["accuracy"], result["to_target"]) == (None, None)
+        assert result["no_accuracy"] is None
 
 
 def test_a_failed_round_teaches_nothing_and_costs(folder: Path) -> None:
@@ -434,7 +440,7 @@ def test_the_line_of_a_bag_of_words_stands_beside_an_accuracy(tmp_path: Path) ->
     path.write_text('accuracy = 0.861\nnum_test = 3080\ncommand = "c"\ndate = 2026-11-28\n')
     found = read_baseline(path)
     assert found == {"accuracy": 0.861, "num_test": 3080, "command": "c", "date": "2026-11-28"}
-    table = run_scenario("small_study").table
+    table = run_scenario("small_study", [_WHOLE_BATCHES]).table
     for result in table["results"]:
         result["accuracy"]["baseline"] = found
     assert "logistic regression) reaches 86.1 % on banking77" in " ".join(report(table).split())
@@ -450,7 +456,9 @@ def test_the_shipped_small_study_has_an_accuracy_for_all_its_results() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 def test_no_name_and_no_number_of_the_accuracy_table_is_cut(width: int) -> None:
-    table = run_scenario("small_study", ["price.per_uplink_gb=2.0", "price.currency=EUR"]).table
+    table = run_scenario(
+        "small_study", ["price.per_uplink_gb=2.0", "price.currency=EUR", _WHOLE_BATCHES]
+    ).table
     text = report(table, width)
     start = text.index("Accuracy by measured")
     block = " ".join(text[start : text.index("costs are of rounds")].split())
