@@ -75,10 +75,16 @@ def _table(schema: Mapping[str, Any]) -> str:
             entry["description"],
             _value(entry),
             "**mandatory**" if name in required else _default(entry),
-            ", ".join(entry["affects"]),
+            _affects(entry),
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _affects(entry: Mapping[str, Any]) -> str:
+    """With the setting under which learning depends on it, where it is one."""
+    words = ", ".join(entry["affects"])
+    return f"{words} ({entry['when']})" if "when" in entry else words
 
 
 def _default(entry: Mapping[str, Any]) -> str:

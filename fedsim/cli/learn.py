@@ -26,8 +26,8 @@ def command() -> None:
 def collect(summaries: tuple[Path, ...], out: Path) -> None:
     """Put the curves of training runs (folders of 'fedsim train') into one file."""
     from fedsim.learning import write_curves
-    from fedsim.learning.collect import collect_curves
     from fedsim.report.learning import curves_table
+    from fedsim.study.training.collect import collect_curves
 
     inputs = [each / "summary.json" if each.is_dir() else each for each in summaries]
     check_not_inputs([out], inputs)

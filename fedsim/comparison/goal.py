@@ -143,15 +143,18 @@ def _least(
     goal: Mapping[str, Any], results: Sequence[Result], verdicts: Sequence[Verdict]
 ) -> Answer:
     sentences: list[str] = []
-    values = []
+    values: list[dict[str, Any]] = []
     decided = True
+    size: dict[str, Any] = {}
     for number, key in enumerate(goal["least"]):
         verdict = next((v for v in verdicts if v.metric.key == key), None)
         if verdict is None:
             sentences.append(f"Nothing says which needs least {key}.")
             decided = False
             continue
-        text = _ranked(goal, verdict, results)
+        # What is the same for all sentences is said in the first of them.
+        text = _ranked(goal, verdict, results, at=verdict.at if verdict.at != size else {})
+        size = verdict.at
         sentences.append(f"{_only(results) if number == 0 else ''}{text}")
         if number == 0:
             decided = verdict.is_decided or len(verdict.ranking) == 1
@@ -161,26 +164,28 @@ def _least(
     return Answer("least", tuple(sentences), decided, tuple(values))
 
 
-def _ranked(goal: Mapping[str, Any], verdict: Verdict, results: Sequence[Result]) -> str:
+def _ranked(
+    goal: Mapping[str, Any], verdict: Verdict, results: Sequence[Result], at: Mapping[str, Any]
+) -> str:
     metric = verdict.metric
     first, others = verdict.ranking[0].result, verdict.ranking[1:]
     least, verb, as_much = _VERBS[metric.key]
     name, value = label(first, results), _shown(metric, goal, first, verdict)
     bound = "at least " if metric.quantity and first.is_lower_bound else ""
     target = "" if verdict.target is None else f" to {percent(verdict.target)} accuracy"
-    at = f"With {_size(verdict.at)}: " if verdict.at else ""
+    where = f"With {_size(at)}: " if at else ""
     if not others:
-        return f"{at}{name} {verb} {bound}{value}{target}."
+        return f"{where}{name} {verb} {bound}{value}{target}."
     if verdict.is_same:
-        return f"{at}All take the same: {value}."
+        return f"{where}All take the same: {value}."
     rest = f"{_other(others[0], results, f' {verb}')} {as_much}"
     rest = ", ".join([rest, *(_other(rank, results) for rank in others[1:])])
     if verdict.is_decided:
-        return f"{at}{name} {least}{target}, {bound}{value}; {rest}."
+        return f"{where}{name} {least}{target}, {bound}{value}; {rest}."
     close = [rank for rank in others if rank.ratio.low <= 1 or rank.ratio.middle < LEAST_RATIO]
     tied = listed([name, *(label(rank.result, results) for rank in close)])
     fate = "Not decided between" if close else "Only a lower bound is known of"
-    return f"{at}{fate} {tied}: {name} {verb} {bound}{value}{target}, {rest}."
+    return f"{where}{fate} {tied}: {name} {verb} {bound}{value}{target}, {rest}."
 
 
 def _other(rank: Rank, results: Sequence[Result], verb: str = "") -> str:

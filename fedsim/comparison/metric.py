@@ -45,7 +45,9 @@ class Metric:
             return self.of_round(result)
         if self.key == "energy" and result.missing_energies:
             return None
-        entry = (result.table.get("to_target") or {}).get(self.to_target)
+        target = result.table.get("to_target") or {}
+        # What was measured under other conditions says nothing of this scenario.
+        entry = None if target.get("transferred") else target.get(self.to_target)
         return None if not entry else entry["mean"]
 
     def shown(self, result: Result, *, to_target: bool = False) -> str:

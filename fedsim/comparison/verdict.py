@@ -233,9 +233,8 @@ def _target(metric: Metric, group: list[Result]) -> float | None:
     if not metric.to_target:
         return None
     for result in group:
-        entry = result.table.get("to_target")
-        if entry and entry.get(metric.to_target) and entry[metric.to_target]["mean"] is not None:
-            return float(entry["target"])
+        if metric.value(result, to_target=True) is not None:
+            return float(result.table["to_target"]["target"])
     return None
 
 

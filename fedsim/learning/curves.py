@@ -129,9 +129,18 @@ class Curves(_Part):
     groups : tuple of CurveGroup
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     provenance: dict[str, Any]
     groups: Annotated[tuple[CurveGroup, ...], Field(min_length=1)]
+
+    def own_conditions(self, group: CurveGroup) -> str:
+        """What tells a group from others of its framework, in words."""
+        others = [o for o in self.groups if o.framework == group.framework and o is not group]
+        return ", ".join(
+            f"{name.rpartition('.')[2]} = {value}"
+            for name, value in group.conditions.items()
+            if any(other.conditions.get(name) != value for other in others)
+        )
 
 
 def read_curves(path: Path) -> Curves:

@@ -1,4 +1,9 @@
-"""Fit the law to a group of curves: least squares, a weak prior, and a bootstrap over the runs."""
+"""Fit the law to curves: least squares and a weak prior.
+
+Of a group, with a bootstrap over its runs; of one configuration, with the families that fit it as
+well and with the scatter between seeds of the whole group, for two or three seeds know little of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,11 @@ from scipy.optimize import least_squares
 
 from fedsim.draws import generator
 from fedsim.learning.curves import CurveGroup, Run
+from fedsim.learning.families import fitted_families
 from fedsim.learning.law import LearningLaw, law_values
+from fedsim.learning.reach import Measured
 
-__all__ = ["fit_group"]
+__all__ = ["fit_configuration", "fit_group", "measured_configurations"]
 
 Reals = NDArray[np.float64]
 
@@ -25,6 +32,111 @@ _CEILING: Final = (1.5, 2.0)
 _KAPPA: Final = (0.2, 0.7)
 _SLOPE: Final = (0.0, 1.0)
 _PLACES: Final = 41
+#: Rounds within this share of a run's length are judged together for how far seeds are apart.
+_NEAR: Final = 0.3
+#: A configuration has begun to learn at so many times the accuracy of guessing.
+_LEARNS: Final = 2.0
+
+
+def measured_configurations(group: CurveGroup) -> tuple[Measured, ...]:
+    """What was run: every configuration, with where it stood at the end."""
+    found = []
+    for runs in group.configurations().values():
+        rounds = min(run.rounds[-1] for run in runs)
+        accuracy = float(np.mean([run.accuracy[-1] for run in runs]))
+        found.append(
+            Measured(
+                dict(runs[0].covariates),
+                rounds,
+                accuracy,
+                len(runs),
+                accuracy < _LEARNS * group.chance,
+            )
+        )
+    return tuple(found)
+
+
+def fit_configuration(
+    group: CurveGroup,
+    runs: tuple[Run, ...],
+    pool: CurveGroup | None = None,
+    *,
+    seed: int = 0,
+    num_draws: int = _NUM_DRAWS,
+) -> LearningLaw:
+    """Fit the law of one configuration.
+
+    Parameters
+    ----------
+    group : CurveGroup
+        Whose conditions and chance it has.
+    runs : tuple of Run
+        Of equal covariates.
+    pool : CurveGroup, optional
+        Whose runs say how far seeds are apart; the group itself without it.
+    seed : int
+        Of the draws.
+    num_draws : int
+
+    Notes
+    -----
+    One more run is off the law by ``t s sqrt(1 + 1/n)``: ``s`` is the standard deviation of runs
+    around their configuration's law, over all configurations that learn and have several, ``n``
+    runs were made of this one, and ``t`` is Student's of the freedom that ``s`` has.
+    """
+    data = _Data(runs, np.zeros((len(runs), 0)), group.chance)
+    parameters = data.fitted(np.ones(len(runs)), None)
+    last_round = min(run.rounds[-1] for run in runs)
+    random = generator(seed, 0, f"{group.framework} {runs[0].name}", "learning scatter")
+    places = np.linspace(0.0, 1.0, _PLACES)
+    residuals, freedom = _between_seeds(pool or group, places)
+    scatter = np.zeros((0, _PLACES))
+    if freedom:
+        paths = _scattered(residuals, freedom, num_draws, random)
+        scatter = np.sqrt(1.0 + 1.0 / len(runs)) * paths
+    own = group.model_copy(update={"runs": runs})
+    return LearningLaw(
+        framework=group.framework,
+        conditions=dict(group.conditions),
+        covariates=(),
+        fixed=dict(runs[0].covariates),
+        middle=np.zeros(0),
+        last_round=last_round,
+        chance=group.chance,
+        measured=measured_configurations(own),
+        parameters=parameters,
+        draws=np.tile(parameters, (len(scatter), 1)),
+        places=places,
+        scatter=scatter,
+        families=fitted_families(data.rounds, data.accuracy, group.chance),
+    )
+
+
+def _between_seeds(group: CurveGroup, places: Reals) -> tuple[Reals, int]:
+    """Residual curves of all runs that have another of their configuration, and their freedom."""
+    curves, freedom = [np.zeros((0, len(places)))], 0
+    for measured, runs in zip(
+        measured_configurations(group), group.configurations().values(), strict=True
+    ):
+        if len(runs) < 2 or measured.is_at_chance:
+            continue
+        rows = np.array(
+            [np.interp(places * measured.rounds, run.rounds, run.accuracy) for run in runs]
+        )
+        curves.append(rows - rows.mean(axis=0))
+        freedom += len(runs) - 1
+    return _evened(np.concatenate(curves), places), freedom
+
+
+def _evened(residuals: Reals, places: Reals) -> Reals:
+    """Residuals whose spread is that of the rounds around.
+
+    A few seeds that meet in one round by luck are not surer there than in the rounds beside it.
+    """
+    spread = np.sqrt((residuals**2).sum(axis=0))
+    is_near = np.abs(places[:, np.newaxis] - places) <= _NEAR
+    around = np.sqrt((is_near * spread**2).sum(axis=1) / is_near.sum(axis=1))
+    return np.asarray(residuals * (around / np.where(spread > 0, spread, 1.0)))
 
 
 def fit_group(group: CurveGroup, *, seed: int = 0, num_draws: int = _NUM_DRAWS) -> LearningLaw:
@@ -39,6 +151,7 @@ def fit_group(group: CurveGroup, *, seed: int = 0, num_draws: int = _NUM_DRAWS) 
         Runs are drawn anew with replacement, configuration by configuration, so many times.
     """
     ranges = group.ranges()
+    measured = measured_configurations(group)
     varied = tuple(name for name, (low, high) in ranges.items() if high > low)
     fixed = {name: low for name, (low, high) in ranges.items() if high == low}
     logs = np.array(
@@ -59,9 +172,10 @@ def fit_group(group: CurveGroup, *, seed: int = 0, num_draws: int = _NUM_DRAWS) 
             np.add.at(weights, random.choice(rows, len(rows)), 1.0)
         draws[b] = parameters + wider * (data.fitted(weights, parameters) - parameters)
     places = np.linspace(0.0, 1.0, _PLACES)
+    last_round = min(one.rounds for one in measured)
     residuals = np.array(
         [
-            np.interp(places, np.array(run.rounds) / group.last_round, off)
+            np.interp(places, np.array(run.rounds) / last_round, off)
             for run, off in zip(group.runs, data.residuals(parameters), strict=True)
         ]
     )
@@ -71,13 +185,13 @@ def fit_group(group: CurveGroup, *, seed: int = 0, num_draws: int = _NUM_DRAWS) 
         covariates=varied,
         fixed=fixed,
         middle=middle,
-        ranges={name: ranges[name] for name in varied},
-        last_round=group.last_round,
+        last_round=last_round,
         chance=group.chance,
+        measured=measured,
         parameters=parameters,
         draws=draws,
         places=places,
-        scatter=_scattered(residuals, 1 + len(varied), num_draws, random),
+        scatter=_scattered(residuals, max(1, len(residuals) - 1 - len(varied)), num_draws, random),
     )
 
 
@@ -124,13 +238,12 @@ class _Data:
 
 
 def _scattered(
-    residuals: Reals, num_fitted: int, num_draws: int, random: np.random.Generator
+    residuals: Reals, freedom: int, num_draws: int, random: np.random.Generator
 ) -> Reals:
     """Paths with the residuals' own covariance over rounds, as Student's t of their freedom.
 
     A run's points move together, so whole residual curves are mixed and not points.
     """
-    freedom = max(1, len(residuals) - num_fitted)
     mixture = random.standard_normal((num_draws, len(residuals)))
     widths = np.sqrt(freedom / random.chisquare(freedom, num_draws))
     return np.asarray((mixture @ residuals) / np.sqrt(freedom) * widths[:, np.newaxis])

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsim.errors import ScenarioError
 from fedsim.files import write_file
+from fedsim.learning.families import FAMILIES, Family
 from fedsim.learning.law import LearningLaw, Unseen
+from fedsim.learning.reach import Measured
 from fedsim.text_file import read_text
 
 __all__ = ["Laws", "curves_hash", "read_laws", "write_laws"]
@@ -30,6 +32,24 @@ class _Unseen(BaseModel):
     num_runs: Annotated[int, Field(ge=1)]
 
 
+class _Family(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Literal[FAMILIES]  # type: ignore[valid-type]
+    parameters: Annotated[_Row, Field(min_length=2, max_length=3)]
+    error: Annotated[float, Field(ge=0)]
+
+
+class _Measured(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    covariates: dict[str, float]
+    rounds: Annotated[int, Field(ge=1)]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    num_runs: Annotated[int, Field(ge=1)]
+    is_at_chance: bool
+
+
 class _Law(BaseModel):
     """A law as numbers; see :class:`fedsim.learning.law.LearningLaw`."""
 
@@ -40,13 +60,14 @@ class _Law(BaseModel):
     covariates: tuple[str, ...]
     fixed: dict[str, float]
     middle: _Row
-    ranges: dict[str, tuple[float, float]]
     last_round: Annotated[int, Field(ge=1)]
     chance: Annotated[float, Field(ge=0, le=1)]
+    measured: Annotated[tuple[_Measured, ...], Field(min_length=1)]
     parameters: _Row
     draws: tuple[_Row, ...]
     places: _Row
     scatter: tuple[_Row, ...]
+    families: tuple[_Family, ...] = ()
     unseen: _Unseen | None = None
 
     @classmethod
@@ -57,6 +78,8 @@ class _Law(BaseModel):
             name: np.round(value, 7).tolist() if isinstance(value, np.ndarray) else value
             for name, value in table.items()
         }
+        rounded["measured"] = tuple(_Measured(**asdict(one)) for one in law.measured)
+        rounded["families"] = tuple(_Family(**asdict(one)) for one in law.families)
         if law.unseen is not None:
             rounded["unseen"] = _Unseen(**asdict(law.unseen))
         return cls(**rounded)
@@ -76,13 +99,14 @@ class _Law(BaseModel):
             covariates=self.covariates,
             fixed=self.fixed,
             middle=np.array(self.middle),
-            ranges=self.ranges,
             last_round=self.last_round,
             chance=self.chance,
+            measured=tuple(Measured(**one.model_dump()) for one in self.measured),
             parameters=np.array(self.parameters),
-            draws=np.array(self.draws),
+            draws=np.array(self.draws).reshape(len(self.draws), width),
             places=np.array(self.places),
-            scatter=np.array(self.scatter),
+            scatter=np.array(self.scatter).reshape(len(self.scatter), len(self.places)),
+            families=tuple(Family(**one.model_dump()) for one in self.families),
             unseen=None if self.unseen is None else Unseen(**self.unseen.model_dump()),
         )
 
@@ -90,7 +114,7 @@ class _Law(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     curves_sha256: str
     provenance: dict[str, Any]
     laws: Annotated[tuple[_Law, ...], Field(min_length=1)]

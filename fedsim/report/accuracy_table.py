@@ -1,20 +1,26 @@
-"""What a scenario is expected to learn, and what a target accuracy costs: by measured curves."""
+"""What a scenario is expected to learn, and what a target accuracy costs: by measured curves.
+
+Above the numbers stands whose they are: a reader takes an accuracy for that of the model asked
+about, and it is so only where the curves were measured on just that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from fedsim.comparison.result import Result, framework_label
+from fedsim.report.adaptive_table import AdaptiveTable, Row
 from fedsim.units import format_bytes, format_joules, format_seconds
 
-__all__ = ["AccuracyTable"]
+__all__ = ["AccuracyTable", "whose"]
+
+_ACCURACY: Final = "accuracy"
+_Cells = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,94 +35,119 @@ class AccuracyTable:
     results: Sequence[Result]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """A row for each result with an accuracy; below it, what the curves are of."""
+        """A row for each result with an accuracy; above it whose it is, below what else to know."""
         known = [r for r in self.results if r.table.get("accuracy")]
         if not known:
             return
-        targets = [r.table.get("to_target") for r in known]
-        table = Table(
-            title="Accuracy by measured learning curves",
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            header_style="bold",
-        )
-        table.add_column("result", overflow="fold", min_width=16)
-        table.add_column("after all rounds", justify="right", no_wrap=True)
-        target = next((t["target"] for t in targets if t), None)
-        if target is not None:
-            names = [f"rounds to {target:.0%}", "time", "bytes", "energy", "cost"]
-            # Nobody named prices: the last column would be empty.
-            has_cost = any(t and t["money"] is not None for t in targets)
-            for name in names if has_cost else names[:-1]:
-                table.add_column(name, justify="right")
-        has_budget = any(r.table.get("under_budget") for r in known)
-        if has_budget:
-            table.add_column("for the budget", justify="right")
-        for result, found in zip(known, targets, strict=True):
-            cells = [_range(result.table["accuracy"], _percent)]
-            if target is not None:
-                costs = _costs(found, str(result.money.get("currency", "")))
-                cells += costs if has_cost else costs[:-1]
-            if has_budget:
-                cells.append(_for_budget(result.table.get("under_budget")))
-            table.add_row(Text(f"  {result.name}"), *cells)
-        yield table
+        yield Text("Accuracy by measured learning curves", style="italic")
+        yield from (Text(f" {line}", style="yellow") for line in whose(known))
+        cells = [_cells(result) for result in known]
+        names = list(dict.fromkeys(name for found in cells for name in found))
+        rows = [
+            Row(f"  {result.name}", tuple(found.get(name, "-") for name in names))
+            for result, found in zip(known, cells, strict=True)
+        ]
+        yield AdaptiveTable("", names, rows)
         yield from (Text(f" * {line}", style="dim") for line in _labels(known))
 
 
-def _costs(found: Mapping[str, Any] | None, currency: str) -> list[str]:
-    if not found:
-        return ["-"] * 5
-    energy, money = found["energy_j"], found["money"]
-    return [
-        _range(found["rounds"], lambda rounds: f"{rounds:,.0f}"),
-        _range(found["time_s"], format_seconds),
-        _only(found["payload_bytes"]["mean"], format_bytes),
-        "-" if energy is None else _only(energy["mean"], format_joules),
-        "-" if money is None else _only(money["mean"], lambda m: f"{m:,.2f} {currency}".rstrip()),
-    ]
+def _cells(result: Result) -> _Cells:
+    """Column to text, in the order of the columns."""
+    accuracy, target = result.table["accuracy"], result.table.get("to_target")
+    cells = {_ACCURACY: _told(accuracy, accuracy)}
+    if target:
+        money = target["money"]
+        cells |= {
+            f"rounds to {target['target']:.0%}": _range(target["rounds"], _rounds),
+            "time": _range(target["time_s"], format_seconds),
+            "bytes": _only(target["payload_bytes"], format_bytes),
+            "energy": _only(target["energy_j"], format_joules),
+        }
+        # Nobody named prices: the column would be empty.
+        if money is not None:
+            currency = str(result.money.get("currency", ""))
+            cells["cost"] = _only(money, lambda m: f"{m:,.2f} {currency}".rstrip())
+    budget = result.table.get("under_budget")
+    if budget:
+        limit = budget["limited_by"].removeprefix("budget_")
+        cells["for the budget"] = (
+            f"{limit} unknown"
+            if budget["rounds"] is None
+            else f"{_told(budget, accuracy)}, {budget['rounds']:,} rounds ({limit})"
+        )
+    return cells
 
 
-def _for_budget(found: Mapping[str, Any] | None) -> str:
-    if not found:
-        return "-"
-    limit = found["limited_by"].removeprefix("budget_")
-    if found["rounds"] is None:
-        return f"{limit} unknown"
-    return f"{_range(found, _percent)}  ({found['rounds']:,} rounds; {limit})"
+def _told(entry: Mapping[str, Any], accuracy: Mapping[str, Any]) -> str:
+    """An accuracy, or the last that was measured."""
+    last = accuracy["last_measured"]
+    text = _range(entry, _percent)
+    if entry["mean"] is None and entry["low"] is None and last:
+        text = f"{_percent(last['accuracy'])} after {last['rounds']:,} rounds"
+    return f"{text} on {accuracy['as_measured_on']}" if accuracy["transferred"] else text
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _only(value: float | None, written: Any) -> str:
-    return "not reached" if value is None else str(written(value))
+def _rounds(rounds: float) -> str:
+    return f"{rounds:,.0f}"
 
 
-def _range(entry: Mapping[str, Any], written: Any) -> str:
+def _only(entry: Mapping[str, Any] | None, written: Callable[[Any], str]) -> str:
+    if entry is None:
+        return "-"
+    return _range({**entry, "basis": ""}, written, has_interval=entry["mean"] is None)
+
+
+def _range(
+    entry: Mapping[str, Any], written: Callable[[Any], str], *, has_interval: bool = True
+) -> str:
     """Middle and interval; an open end is beyond what anything measured can say."""
-    if entry["mean"] is None:
-        low = entry["low"]
-        return "not reached" if low is None else f"not before {written(low)}"
-    low = "0" if entry["low"] is None else written(entry["low"])
-    high = "?" if entry["high"] is None else written(entry["high"])
-    return f"{written(entry['mean'])}  {low} .. {high}"
+    mean, low, high = entry["mean"], entry["low"], entry["high"]
+    if mean is None:
+        if low is None:
+            return "not reached"
+        return (
+            f"not before\n{written(low)}" if high is None else f"{written(low)} .. {written(high)}"
+        )
+    if not has_interval or (low is None and high is None):
+        return written(mean)
+    first = "0" if low is None else written(low)
+    last = "?" if high is None else written(high)
+    return f"{written(mean)}\n{first} .. {last}"
 
 
-def _labels(results: Sequence[Result]) -> list[str]:
-    """Whose curves these are, how they differ from the scenario, and what was extrapolated."""
+def whose(results: Sequence[Result]) -> list[str]:
+    """Model, weights and data of the curves, and what a bag of words reaches on these."""
     lines: dict[str, None] = {}
     for result in results:
         entry = result.table["accuracy"]
         with_ = entry["measured_with"]
-        named = ", ".join(f"{k} {with_[k]}" for k in ("model", "weights", "dataset") if k in with_)
-        machine = f" on {entry['machine']}" if entry["machine"] else ""
-        lines.setdefault(f"curves of {named or 'one set of conditions'}, measured{machine}.")
-        if entry["differs"]:
-            lines.setdefault(f"not this scenario's own conditions: {'; '.join(entry['differs'])}.")
+        weights = with_.get("learning.weights")
+        model = with_.get("model.name", "one model")
+        named = f"{model} with {weights} weights" if weights else str(model)
+        data = with_.get("workload.dataset")
+        machine = f", measured on {entry['machine']}" if entry["machine"] else ""
+        verb, end = ("as measured on", ": not this scenario's own.")
+        if not entry["transferred"]:
+            verb, end = "of", "."
+        lines.setdefault(f"{verb} {named}{f' on {data}' if data else ''}{machine}{end}")
+    for result in results:
+        entry = result.table["accuracy"]
+        base = entry.get("baseline")
+        if base:
+            lines.setdefault(
+                f"a bag of words (TF-IDF and logistic regression) reaches "
+                f"{_percent(base['accuracy'])} on {entry['measured_with']['workload.dataset']}."
+            )
+    return list(lines)
+
+
+def _labels(results: Sequence[Result]) -> list[str]:
+    """What is not the scenario's own, what was not measured, and what stands apart."""
+    lines: dict[str, None] = {}
     for result in results:
         if unseen := result.table["accuracy"].get("unseen"):
             lines.setdefault(
@@ -124,15 +155,56 @@ def _labels(results: Sequence[Result]) -> list[str]:
                 f"missed by {100 * unseen['error']:.0f} points (median), "
                 f"{unseen['num_covered']} of {unseen['num_runs']} within the interval."
             )
-    beyond: dict[str, list[str]] = {}
+    grouped: dict[str, list[str]] = {}
     for result in results:
-        target = result.table.get("to_target") or {}
-        found = (*result.table["accuracy"]["extrapolates"],
-                 *(target.get("rounds") or {}).get("extrapolates", ()),
-                 *(result.table.get("under_budget") or {}).get("extrapolates", ()))  # fmt: skip
-        if found:
-            beyond.setdefault("; ".join(dict.fromkeys(found)), []).append(result.name)
-    for what, names in beyond.items():
+        for line in _remarks(result.table):
+            grouped.setdefault(line, []).append(result.name)
+    for line, names in grouped.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        lines.setdefault(f"extrapolated for {shown}: {what}.")
-    return list(lines)
+        lines.setdefault(f"{shown}: {line}.")
+    return [*lines, *_setup(results)]
+
+
+def _setup(results: Sequence[Result]) -> list[str]:
+    """What comes once on top of costs that are of rounds alone."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        entry = result.table.get("to_target") or result.table.get("under_budget")
+        if entry:
+            found.setdefault(framework_label(result.framework), []).append(entry["setup"])
+    if not found:
+        return []
+    currency = next((str(r.money.get("currency", "")) for r in results if r.money), "")
+    parts = []
+    for name, setups in found.items():
+        words = [
+            _span(setups, "payload_bytes", format_bytes),
+            _span(setups, "time_s", format_seconds),
+        ]
+        words.append(_span(setups, "energy_j", format_joules))
+        words.append(_span(setups, "money", lambda m: f"{m:,.2f} {currency}".rstrip()))
+        parts.append(f"{name} {', '.join(word for word in words if word)}")
+    return [f"costs are of rounds; the set-up comes once on top: {'; '.join(parts)}."]
+
+
+def _span(setups: Sequence[Mapping[str, Any]], name: str, written: Callable[[Any], str]) -> str:
+    known = [setup[name] for setup in setups if setup[name] is not None]
+    if not known:
+        return ""
+    low, high = written(min(known)), written(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def _remarks(table: Mapping[str, Any]) -> list[str]:
+    accuracy, target = table["accuracy"], table.get("to_target") or {}
+    budget = table.get("under_budget") or {}
+    found = []
+    if accuracy["differs"]:
+        found.append(f"not this scenario's own conditions: {'; '.join(accuracy['differs'])}")
+    if accuracy["is_at_chance"]:
+        found.append("stayed at chance")
+    beyond = (*accuracy["extrapolates"],
+              *(target.get("rounds") or {}).get("extrapolates", ()),
+              *budget.get("extrapolates", ()))  # fmt: skip
+    found += list(dict.fromkeys(beyond))
+    return found

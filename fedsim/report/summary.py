@@ -14,6 +14,7 @@ from rich.text import Text
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import label
 from fedsim.comparison.wording import figure, listed, percent, range_of, significant
+from fedsim.report.accuracy_table import whose
 from fedsim.report.adaptive_table import AdaptiveTable, Row
 from fedsim.units import JOULES, SECONDS, format_bytes
 
@@ -210,7 +211,9 @@ def _count(mean: float) -> str:
 def _accuracy(result: Result) -> str:
     entry = result.table.get("accuracy") or {}
     mean = entry.get("mean")
-    return "-" if mean is None else f"{100 * mean:.0f} %"
+    if mean is None or entry.get("transferred"):
+        return "-"
+    return f"{100 * mean:.0f} % ({100 * entry['low']:.0f}..{100 * entry['high']:.0f})"
 
 
 def _matrix(results: Sequence[Result]) -> AdaptiveTable | None:
@@ -299,12 +302,15 @@ def _doubts(results: Sequence[Result]) -> Iterator[str]:
     if tight:
         names = listed(list(dict.fromkeys(tight)))
         yield f"memory of {names} is tight: predicted peaks were missed by as much as is left"
-    warnings = dict.fromkeys(
+    yield from dict.fromkeys(
         note for result in results for note in result.table["notes"] if "unusable" in note
     )
-    yield from warnings
-    if not any(result.table.get("accuracy") for result in results):
-        yield "no accuracy: nothing here says what is learned"
+    told = [result for result in results if result.table.get("accuracy")]
+    if told:
+        yield from (f"accuracy {line}" if line.startswith("of ") else line for line in whose(told))
+    else:
+        reasons = dict.fromkeys(r.table["no_accuracy"] for r in results if r.table["no_accuracy"])
+        yield f"no accuracy: {next(iter(reasons), 'no learning curves are named')}"
 
 
 def _unmeasured(results: Sequence[Result]) -> tuple[list[str], float] | None:

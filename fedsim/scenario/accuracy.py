@@ -1,58 +1,43 @@
-"""``accuracy`` and ``to_target`` of a result: measured learning curves, put to a scenario's use.
+"""``accuracy``, ``to_target`` and ``under_budget`` of a result: measured learning curves, used.
 
-Decides which law belongs to a result and what its conditions must share with the scenario. Another
-data set has no accuracy here; other conditions that differ are listed beside the answer, never
-silently accepted. Nothing is invented: without a law both entries are null, with the reason.
+Decides which law belongs to a result. A law answers where all that it was measured under is so in
+the scenario too (:mod:`fedsim.scenario.learned`) and where it was measured
+(:mod:`fedsim.learning.law`). Elsewhere the entries are null, with the reason; with ``[learning]
+transfer`` they say what was measured under other conditions, and never as the scenario's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from fedsim.errors import ScenarioError
+from fedsim.learning.baseline import baseline
 from fedsim.learning.law import LearningLaw, Prediction
 from fedsim.learning.store import Laws
+from fedsim.scenario.learned import Use, covariates, differences, scenario_use
+from fedsim.scenario.run_costs import RunCosts
 from fedsim.scenario.settings import Settings
+from fedsim.spec.federation import FederationSpec
 
 __all__ = ["BUDGETS", "accuracy_tables"]
 
 #: Keys of ``[learning]`` that limit what a training may take.
 BUDGETS: Final = ("budget_time", "budget_bytes", "budget_energy", "budget_money")
-
-#: Conditions of a law that a scenario's settings know too, and where they stand.
-_CONDITIONS: Final[Mapping[str, Callable[[Settings], object]]] = {
-    "model": lambda s: s.model.name,
-    "head": lambda s: s.model.head,
-    "dropout": lambda s: s.model.dropout,
-    "dataset": lambda s: s.workload.dataset,
-    "batch_size": lambda s: s.workload.batch_size,
-    "accumulation_steps": lambda s: s.workload.accumulation_steps,
-    "local_epochs": lambda s: s.workload.local_epochs,
-    "distillation_epochs": lambda s: s.workload.distillation_epochs,
-    "optimizer": lambda s: s.workload.optimizer,
-    "server_variant": lambda s: s.split.server_variant,
-    "learning_rate": lambda s: s.learning.learning_rate,
-    "optimizer_state": lambda s: s.learning.optimizer_state,
-    "distillation_loss": lambda s: s.learning.distillation_loss,
-    "distillation_temperature": lambda s: s.learning.distillation_temperature,
-    "partition": lambda s: s.learning.partition,
-    "alpha": lambda s: None if s.lora is None else s.lora.alpha,
-    "lora_dropout": lambda s: None if s.lora is None else s.lora.dropout,
-    "init_lora_weights": lambda s: None if s.lora is None else s.lora.init_lora_weights,
-    "use_rslora": lambda s: None if s.lora is None else s.lora.use_rslora,
-}
+_ENDS: Final = ("mean", "low", "high")
+#: Conditions that are named in a reason; the JSON has them all where they are transferred over.
+_MOST_NAMED: Final = 4
 
 
 def accuracy_tables(
     table: Mapping[str, Any],
     settings: Settings,
     laws: Laws | None,
-    num_asked: int,
-    num_used: float,
+    federation: FederationSpec,
+    costs: RunCosts,
 ) -> dict[str, Any]:
-    """The three entries, and a note where there is none though one was asked for.
+    """The four entries.
 
     Parameters
     ----------
@@ -61,174 +46,200 @@ def accuracy_tables(
     settings : Settings
     laws : Laws or None
         Those that ``[learning] curves`` names.
-    num_asked : int
-        Clients that a round is to hear from.
-    num_used : float
-        Clients whose work a round uses, on average; fewer where some fail or are late.
+    federation : FederationSpec
+    costs : RunCosts
 
     Returns
     -------
     dict
-        ``accuracy``, ``to_target`` and ``under_budget``, and ``absent``: why they are null, or
-        empty.
+        ``accuracy``, ``to_target`` and ``under_budget``, and ``no_accuracy``: why they are null,
+        or null where they are not, or nothing was asked.
     """
-    none = {"accuracy": None, "to_target": None, "under_budget": None}
+    none: dict[str, Any] = {"accuracy": None, "to_target": None, "under_budget": None}
     if laws is None:
-        return {**none, "absent": ""}
-    framework = str(table["framework"])
+        return {**none, "no_accuracy": None}
     try:
-        law = _law(laws, framework, settings, num_asked, num_used)
-        covariates = _covariates(law, settings, num_asked, num_used)
-        accuracy = law.accuracy(float(settings.workload.num_rounds), **covariates)
+        return _told(table, settings, laws, federation, costs)
     except ScenarioError as error:
-        return {**none, "absent": str(error)}
+        return {**none, "no_accuracy": str(error).rstrip(".")}
+
+
+def _told(
+    table: Mapping[str, Any],
+    settings: Settings,
+    laws: Laws,
+    federation: FederationSpec,
+    costs: RunCosts,
+) -> dict[str, Any]:
+    if table["status"] == "infeasible":
+        raise ScenarioError("what cannot run learns nothing")
+    if costs.num_successful == 0:
+        raise ScenarioError("every round failed, and a failed round teaches nothing")
+    num_late = 0 if table["rounds"] is None else int(table["rounds"]["num_late"])
+    use = scenario_use(str(table["framework"]), settings, federation, num_late)
+    law, differing = _law(laws, use, may_differ=settings.learning.transfer)
+    told = _Told(law, covariates(law, use), settings, costs, bool(differing))
+    rounds = costs.num_successful
     label = {
+        "transferred": bool(differing),
+        "as_measured_on": str(law.conditions.get("model.name", "")),
         "measured_with": dict(law.conditions),
         "machine": laws.provenance.get("machine", ""),
         "unseen": None if law.unseen is None else asdict(law.unseen),
-        "differs": _differences(law, settings),
+        "differs": differing,
     }
-    entry = {"after_rounds": settings.workload.num_rounds, **_entry(accuracy), **label}
+    configuration = law.configuration(told.place)
+    entry = {
+        "after_rounds": rounds,
+        **told.accuracy(rounds),
+        "is_at_chance": configuration is not None and configuration.is_at_chance,
+        "last_measured": None
+        if configuration is None
+        else {"rounds": configuration.rounds, "accuracy": configuration.accuracy},
+        "baseline": baseline(str(law.conditions.get("workload.dataset", ""))),
+        **label,
+    }
     target = settings.learning.target_accuracy
-    to_target = None
-    if target is not None:
-        rounds = law.rounds_to(target, **covariates)
-        to_target = {"target": target, **_costs(rounds, table), **label}
-    under_budget = _under_budget(law, covariates, settings, table)
     return {
         "accuracy": entry,
-        "to_target": to_target,
-        "under_budget": under_budget,
-        "absent": "",
+        "to_target": None if target is None else {**told.to_target(target), **label},
+        "under_budget": told.under_budget(),
+        "no_accuracy": None,
     }
 
 
-def _under_budget(
-    law: LearningLaw, covariates: dict[str, float], settings: Settings, table: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Accuracy after as many rounds as the tightest of the budgets pays for."""
-    each = _cost_of_a_round(table)
-    affordable = {}
-    for name in BUDGETS:
-        budget, cost = getattr(settings.learning, name), each[name]
-        if budget is not None and cost is None:
-            return {"rounds": None, "limited_by": name, "mean": None, "low": None, "high": None}
-        if budget is not None and cost is not None and cost > 0:
-            affordable[name] = int(budget / cost)
-    if not affordable:
-        return None
-    tightest = min(affordable, key=lambda name: affordable[name])
-    rounds = affordable[tightest]
-    return {
-        "rounds": rounds,
-        "limited_by": tightest,
-        **_entry(law.accuracy(float(rounds), **covariates)),
-    }
-
-
-def _cost_of_a_round(table: Mapping[str, Any]) -> dict[str, float | None]:
-    num_rounds, totals = table["num_rounds"], table["totals"]
-    num_bytes = totals["uplink_payload_bytes"] + totals["downlink_payload_bytes"]
-    energy, money = table["energy"]["total_j"], table["money"]
-    return {
-        "budget_time": table["round_time_s"]["mean"],
-        "budget_bytes": num_bytes / num_rounds,
-        "budget_energy": None if energy is None else energy / num_rounds,
-        "budget_money": None if money is None else money["total"] / num_rounds,
-    }
-
-
-def _law(
-    laws: Laws, framework: str, settings: Settings, num_asked: int, num_used: float
-) -> LearningLaw:
-    """The law of the nearest conditions; among those, the measured configuration's own."""
-    own = [law for law in laws.laws if law.framework == framework]
+def _law(laws: Laws, use: Use, *, may_differ: bool) -> tuple[LearningLaw, list[str]]:
+    """The law of just these conditions; of the nearest ones, where they may differ."""
+    own = [law for law in laws.laws if law.framework == use.framework]
     if not own:
         known = ", ".join(sorted({law.framework for law in laws.laws}))
-        raise ScenarioError(f"no learning curves of {framework} were measured; there are {known}")
-    dataset = settings.workload.dataset
-    fitting = [law for law in own if law.conditions.get("dataset", dataset) == dataset]
-    if not fitting:
-        found = ", ".join(sorted({str(law.conditions.get("dataset")) for law in own}))
         raise ScenarioError(
-            f"learning curves of {framework} were measured on {found}, not on "
-            f"'{dataset}': [workload] dataset says which data it is"
+            f"no learning curves of {use.framework} were measured; there are {known}"
         )
-    fewest = min(len(_differences(law, settings)) for law in fitting)
-    nearest = [law for law in fitting if len(_differences(law, settings)) == fewest]
-    values = _values(settings, num_asked, num_used)
-    knowing = [
-        law for law in nearest if all(values[name] == fixed for name, fixed in law.fixed.items())
-    ]
-    # Those that interpolate in less know more of it; the others' errors say what is missing.
-    if knowing:
-        return min(knowing, key=lambda law: len(law.covariates))
-    return max(nearest, key=lambda law: len(law.covariates))
+    differing = {id(law): differences(law, use) for law in own}
+    fewest = min(len(found) for found in differing.values())
+    nearest = [law for law in own if len(differing[id(law)]) == fewest]
+    found = differing[id(nearest[0])]
+    if found and not may_differ:
+        named = "; ".join(found[:_MOST_NAMED])
+        more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        raise ScenarioError(
+            f"the curves of {use.framework} were measured under other conditions ({named}{more}); "
+            "[learning] transfer = true shows them as measured there"
+        )
+    _check_one(nearest)
+    # A measured setting is told by its own curves; the others' law says what it refuses, and why.
+    exact = [law for law in nearest if not law.covariates and law.fixed == covariates(law, use)]
+    law = exact[0] if exact else max(nearest, key=lambda law: len(law.covariates))
+    return law, differing[id(law)]
 
 
-def _values(settings: Settings, num_asked: int, num_used: float) -> dict[str, float | None]:
-    return {
-        "r": None if settings.lora is None else float(settings.lora.r),
-        "samples_per_client": float(settings.workload.samples_per_client),
-        "public_samples": None
-        if settings.workload.public_samples is None
-        else float(settings.workload.public_samples),
-        "num_clients": float(num_asked),
-        "participation": num_used / num_asked or None,
-        "staleness": None,
-    }
+def _check_one(nearest: Sequence[LearningLaw]) -> None:
+    """Refuse to choose between starts that the scenario does not tell apart."""
+    stated = {str(law.conditions.get("learning.weights", "")) for law in nearest}
+    if len(stated) > 1:
+        raise ScenarioError(
+            f"curves were measured from weights of several kinds ({', '.join(sorted(stated))}); "
+            "say which in [learning] weights"
+        )
+    if len({str(sorted(law.conditions.items())) for law in nearest}) > 1:
+        raise ScenarioError(
+            "curves of several conditions are as near; name a file with one of them in [learning] "
+            "curves"
+        )
 
 
-def _covariates(
-    law: LearningLaw, settings: Settings, num_asked: int, num_used: float
-) -> dict[str, float]:
-    values, found = _values(settings, num_asked, num_used), {}
-    for name in (*law.covariates, *law.fixed):
-        value = values[name]
-        if value is None:
-            raise ScenarioError(f"learning curves of {law.framework} need {name}, which is not set")
-        found[name] = value
-    return found
+class _Told:
+    """One law, asked where one scenario stands.
+
+    Parameters
+    ----------
+    law : LearningLaw
+    place : dict of str to float
+        Its covariates.
+    settings : Settings
+    costs : RunCosts
+    is_transferred : bool
+        Intervals are then left out: they are of other conditions.
+    """
+
+    def __init__(
+        self,
+        law: LearningLaw,
+        place: dict[str, float],
+        settings: Settings,
+        costs: RunCosts,
+        is_transferred: bool,
+    ) -> None:
+        self.place = place
+        self._law = law
+        self._settings = settings
+        self._costs = costs
+        self._is_transferred = is_transferred
+
+    def accuracy(self, rounds: int) -> dict[str, Any]:
+        """After so many rounds."""
+        found = self._law.accuracy(float(rounds), extrapolates=self._extrapolates, **self.place)
+        return self._entry(found)
+
+    def to_target(self, target: float) -> dict[str, Any]:
+        """Rounds to an accuracy, what they cost, and apart from them the set-up."""
+        found = self._law.rounds_to(target, extrapolates=self._extrapolates, **self.place)
+        entry, costs = self._entry(found), self._costs
+        return {
+            "target": target,
+            "rounds": entry,
+            "time_s": {n: _product(entry[n], costs.round_s[n]) for n in _ENDS},
+            "payload_bytes": _scaled(entry, costs.round_bytes),
+            "energy_j": _scaled(entry, costs.round_j),
+            "money": _scaled(entry, costs.round_money),
+            "includes_setup": False,
+            "setup": dict(costs.setup),
+        }
+
+    def under_budget(self) -> dict[str, Any] | None:
+        """Accuracy after as many rounds as the tightest of the budgets pays for."""
+        costs, affordable = self._costs, {}
+        each = dict(
+            zip(
+                BUDGETS,
+                (costs.round_s["mean"], costs.round_bytes, costs.round_j, costs.round_money),
+                strict=True,
+            )
+        )
+        apart = {"includes_setup": False, "setup": dict(costs.setup)}
+        for name in BUDGETS:
+            budget, cost = getattr(self._settings.learning, name), each[name]
+            if budget is not None and cost is None:
+                unknown = dict.fromkeys(("rounds", *_ENDS))
+                return {**unknown, "limited_by": name, **apart}
+            if budget is not None and cost is not None and cost > 0:
+                affordable[name] = int(budget / cost)
+        if not affordable:
+            return None
+        tightest = min(affordable, key=lambda name: affordable[name])
+        rounds = affordable[tightest]
+        return {"rounds": rounds, "limited_by": tightest, **self.accuracy(rounds), **apart}
+
+    @property
+    def _extrapolates(self) -> bool:
+        # A range over families of curves that are not the scenario's own would say nothing.
+        return self._settings.learning.extrapolate and not self._is_transferred
+
+    def _entry(self, found: Prediction) -> dict[str, Any]:
+        is_own = not self._is_transferred
+        return {
+            "mean": found.mean,
+            "low": found.low if is_own else None,
+            "high": found.high if is_own else None,
+            "basis": found.basis,
+            "extrapolates": list(found.extrapolates),
+        }
 
 
-def _differences(law: LearningLaw, settings: Settings) -> list[str]:
-    """Conditions under which the curves were measured and that the scenario does not share."""
-    found = []
-    for name, measured in law.conditions.items():
-        own = _CONDITIONS.get(name)
-        if own is not None and own(settings) != measured:
-            found.append(f"{name}: measured {measured}, here {own(settings)}")
-    return found
+def _scaled(rounds: Mapping[str, Any], each: float | None) -> dict[str, float | None] | None:
+    return None if each is None else {name: _product(rounds[name], each) for name in _ENDS}
 
 
-def _entry(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "mean": prediction.mean,
-        "low": prediction.low,
-        "high": prediction.high,
-        "extrapolates": list(prediction.extrapolates),
-    }
-
-
-def _costs(rounds: Prediction, table: Mapping[str, Any]) -> dict[str, Any]:
-    """What those rounds cost: the rates of the result's own rounds, both intervals together."""
-    time, each = table["round_time_s"], _cost_of_a_round(table)
-    num_bytes, energy, money = (each[name] for name in BUDGETS[1:])
-    assert num_bytes is not None
-    return {
-        "rounds": _entry(rounds),
-        "time_s": {
-            name: _product(getattr(rounds, name), time[name]) for name in ("mean", "low", "high")
-        },
-        "payload_bytes": _scaled(rounds, num_bytes),
-        "energy_j": None if energy is None else _scaled(rounds, energy),
-        "money": None if money is None else _scaled(rounds, money),
-    }
-
-
-def _scaled(rounds: Prediction, each: float) -> dict[str, float | None]:
-    return {name: _product(getattr(rounds, name), each) for name in ("mean", "low", "high")}
-
-
-def _product(rounds: float | None, each: float) -> float | None:
-    return None if rounds is None else rounds * each
+def _product(rounds: float | None, each: float | None) -> float | None:
+    return None if rounds is None or each is None else rounds * each

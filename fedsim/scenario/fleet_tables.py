@@ -44,28 +44,63 @@ class AvailabilityTable(Table):
     kind: Literal["always", "on_off", "diurnal", "trace"] = key(
         "cost",
         "time",
+        "learning",
         default="always",
         description="Always; on and off at random; once a day; a file",
     )
-    mean_on: Seconds | None = key("cost", "time", default=None, description="Mean stay (on_off)")
+    mean_on: Seconds | None = key(
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Mean stay (on_off)",
+    )
     mean_off: Seconds | None = key(
-        "cost", "time", default=None, description="Mean absence (on_off)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Mean absence (on_off)",
     )
     start: Annotated[Seconds | None, BeforeValidator(_time_of_day)] = key(
-        "cost", "time", default=None, description="Time of day: '22:30' or '22.5 h' (diurnal)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Time of day: '22:30' or '22.5 h' (diurnal)",
     )
     duration: Seconds | None = key(
-        "cost", "time", default=None, description="Of the stay (diurnal)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Of the stay (diurnal)",
     )
     spread: Seconds | None = key(
-        "cost", "time", default=None, description="Of the usual start over clients (diurnal)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Of the usual start over clients (diurnal)",
     )
     daily_spread: Seconds | None = key(
-        "cost", "time", default=None, description="Of the start over a client's days (diurnal)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        description="Of the start over a client's days (diurnal)",
     )
     probability: float | None = key(
         "cost",
         "time",
+        "learning",
+        when="clients are away at times",
         default=None,
         gt=0,
         le=1,
@@ -74,12 +109,20 @@ class AvailabilityTable(Table):
     file: str | None = key(
         "cost",
         "time",
+        "learning",
+        when="clients are away at times",
         default=None,
         min_length=1,
         description="CSV: client, start_s, end_s (trace)",
     )
     period: Seconds | None = key(
-        "cost", "time", default=None, gt=0, description="After which the file starts over (trace)"
+        "cost",
+        "time",
+        "learning",
+        when="clients are away at times",
+        default=None,
+        gt=0,
+        description="After which the file starts over (trace)",
     )
 
 

@@ -6,12 +6,12 @@ overrides become specs, is not known here.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
 from fedsim.scenario.fleet_tables import AvailabilityTable
-from fedsim.scenario.key import Table, key
+from fedsim.scenario.key import Affects, Table, key
 from fedsim.spec.federation import Discipline
 from fedsim.spec.policy import Mode, Selection
 from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Joules, Seconds, Watts
@@ -27,6 +27,7 @@ __all__ = [
     "ServerTable",
 ]
 
+_EVERYTHING: Final[tuple[Affects, ...]] = ("cost", "time", "learning")
 _MAX_CLIENTS = 1_000_000_000
 _MAX_CLASSES = 1000
 
@@ -140,7 +141,13 @@ class DeviceTable(Table):
         default=None,
         description="Time to launch one operator, or to handle one tensor of a message",
     )
-    tf32: bool = key("time", default=False, description="32-bit products on tensor cores (TF32)")
+    tf32: bool = key(
+        "time",
+        "learning",
+        when="the framework trains there",
+        default=False,
+        description="32-bit products on tensor cores (TF32)",
+    )
     memory: ByteCount | None = key(
         "cost", "time", default=None, description="What training may use; more is infeasible"
     )
@@ -171,29 +178,66 @@ class ClassTable(Table):
         "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="Instead of a share"
     )
     device: Device | None = key(
-        "time", "cost", default=None, description="Instead of [device], or changes to it"
+        "time",
+        "cost",
+        "learning",
+        stands_for="device",
+        default=None,
+        description="Instead of [device], or changes to it",
     )
     link: Link | None = key("time", default=None, description="Instead of [link], or changes to it")
     samples_per_client: int | None = key(
-        "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
+        *_EVERYTHING,
+        stands_for="workload.samples_per_client",
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Instead of [workload]'s",
     )
     dropout_probability: float | None = key(
-        "cost", "time", default=None, ge=0, le=1, description="Instead of [fleet]'s"
+        *_EVERYTHING,
+        stands_for="fleet.dropout_probability",
+        default=None,
+        ge=0,
+        le=1,
+        description="Instead of [fleet]'s",
     )
     availability: AvailabilityTable | None = key(
-        "cost", "time", default=None, description="Instead of [fleet]'s"
+        *_EVERYTHING,
+        stands_for="fleet.availability",
+        default=None,
+        description="Instead of [fleet]'s",
     )
     table: str | None = key(
-        "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
+        *_EVERYTHING,
+        stands_for="fleet.table",
+        default=None,
+        min_length=1,
+        description="CSV with a row for each client",
     )
     r: int | None = key(
-        "cost", "time", default=None, ge=1, le=65536, description="Instead of [lora]'s rank"
+        *_EVERYTHING,
+        stands_for="lora.r",
+        default=None,
+        ge=1,
+        le=65536,
+        description="Instead of [lora]'s rank",
     )
     cut_layer: int | None = key(
-        "cost", "time", default=None, ge=0, le=10_000, description="Instead of [split]'s"
+        *_EVERYTHING,
+        stands_for="split.cut_layer",
+        default=None,
+        ge=0,
+        le=10_000,
+        description="Instead of [split]'s",
     )
     batch_size: int | None = key(
-        "cost", "time", default=None, ge=1, le=1_000_000, description="Instead of [workload]'s"
+        *_EVERYTHING,
+        stands_for="workload.batch_size",
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Instead of [workload]'s",
     )
 
 
@@ -204,19 +248,33 @@ class FleetTable(Table):
     """``[fleet]``: how many clients, and of which classes."""
 
     num_clients: int | None = key(
-        "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="K, all clients"
+        *_EVERYTHING,
+        learning="covariate",
+        default=None,
+        ge=1,
+        le=_MAX_CLIENTS,
+        description="K, all clients",
     )
     dropout_probability: float = key(
-        "cost", "time", default=0.0, ge=0, le=1, description="That a client fails in a round's work"
+        *_EVERYTHING,
+        learning="covariate",
+        default=0.0,
+        ge=0,
+        le=1,
+        description="That a client fails in a round's work",
     )
     availability: AvailabilityTable = key(
-        "cost", "time", default=AvailabilityTable(), description="When clients are there"
+        *_EVERYTHING, default=AvailabilityTable(), description="When clients are there"
     )
     table: str | None = key(
-        "cost", "time", default=None, min_length=1, description="CSV with a row for each client"
+        *_EVERYTHING,
+        when="clients have unequal data",
+        default=None,
+        min_length=1,
+        description="CSV with a row for each client",
     )
     classes: _Classes = key(
-        "cost", "time", default=(), alias="class", description="All clients are alike without it"
+        *_EVERYTHING, default=(), alias="class", description="All clients are alike without it"
     )
 
 
@@ -245,50 +303,78 @@ class PolicyTable(Table):
     """``[policy]``: whom the server asks, and how long it waits."""
 
     mode: Mode = key(
-        "cost",
-        "time",
+        *_EVERYTHING,
         default="synchronous",
         description="Rounds; aggregation at every buffer_size contributions, or every window",
     )
     clients_per_round: int | None = key(
-        "cost",
-        "time",
+        *_EVERYTHING,
+        when="fewer are asked than there are",
         default=None,
         ge=1,
         le=_MAX_CLIENTS,
         description="m; at work at once in the other modes; all who are available without it",
     )
     over_selection: float = key(
-        "cost", "time", default=0.0, ge=0, le=100, description="Asked beyond m, as a share of m"
+        *_EVERYTHING,
+        when="fewer are asked than there are",
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Asked beyond m, as a share of m",
     )
     quorum: int | None = key(
-        "cost", "time", default=None, ge=1, description="Contributions that the server waits for"
+        *_EVERYTHING,
+        when="fewer are awaited than are asked",
+        default=None,
+        ge=1,
+        description="Contributions that the server waits for",
     )
     deadline: Seconds | None = key(
-        "cost", "time", default=None, gt=0, description="After which it waits no longer"
+        *_EVERYTHING,
+        when="contributions come late",
+        default=None,
+        gt=0,
+        description="After which it waits no longer",
     )
     min_available: int | None = key(
-        "cost", "time", default=None, ge=1, description="A round starts when so many are available"
+        *_EVERYTHING,
+        when="clients are away at times",
+        default=None,
+        ge=1,
+        description="A round starts when so many are available",
     )
     buffer_size: int | None = key(
-        "cost", "time", default=None, ge=1, le=_MAX_CLIENTS, description="Of mode 'buffered'"
+        *_EVERYTHING,
+        when="mode is not synchronous",
+        default=None,
+        ge=1,
+        le=_MAX_CLIENTS,
+        description="Of mode 'buffered'",
     )
     window: Seconds | None = key(
-        "cost", "time", default=None, gt=0, description="Of mode 'windowed'"
+        *_EVERYTHING,
+        when="mode is not synchronous",
+        default=None,
+        gt=0,
+        description="Of mode 'windowed'",
     )
     max_staleness: int | None = key(
-        "cost",
-        "time",
+        *_EVERYTHING,
+        when="mode is not synchronous",
         default=None,
         ge=0,
         description="Versions; older contributions are thrown away",
     )
     selection: Selection = key(
-        "cost", "time", default="random", description="At random, the fastest, or by Oort's utility"
+        *_EVERYTHING,
+        when="fewer are asked than there are",
+        default="random",
+        description="At random, the fastest, or by Oort's utility",
     )
     retries: int = key(
-        "cost",
-        "time",
+        *_EVERYTHING,
+        when="clients fail",
         default=0,
         ge=0,
         le=100,

@@ -29,6 +29,7 @@ class PrivacyTable(Table):
         "cost",
         "time",
         "learning",
+        when="secure sums",
         default=None,
         ge=1,
         le=32,

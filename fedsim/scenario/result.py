@@ -29,6 +29,7 @@ from fedsim.scenario.engine import Choice
 from fedsim.scenario.exactness import exactness, notes
 from fedsim.scenario.hardware import device_warnings
 from fedsim.scenario.protection import Protection, privacy_entry
+from fedsim.scenario.run_costs import run_costs
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import (
     Simulated,
@@ -175,14 +176,15 @@ def result_table(
         **dict.fromkeys(("totals", "wasted", "rounds", "utilization", "round_time_s")),
         **dict.fromkeys(("makespan_s", "energy", "money", "successful_round", "common_draws")),
     }
-    none: dict[str, Any] = {"accuracy": None, "to_target": None, "under_budget": None}
+    names = ("accuracy", "to_target", "under_budget", "no_accuracy")
+    none: dict[str, Any] = dict.fromkeys(names)
     lines = [*device_warnings(federation), *notes(framework, settings, found)]
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
-        learned = accuracy_tables(table, settings, found.laws, *_contributions(federation, found))
-        if absent := learned.pop("absent"):
-            lines.append(f"no accuracy: {absent.rstrip('.')}")
-        none |= learned
+        costs = run_costs(table, settings.price, federation, found.framework, found.simulated)
+        none |= accuracy_tables(table, settings, found.laws, federation, costs)
+        if none["no_accuracy"]:
+            lines.append(f"no accuracy: {none['no_accuracy']}")
     return table | none | {"exactness": exactness(framework, settings, found), "notes": lines}
 
 
@@ -321,18 +323,6 @@ def _classes(settings: Settings, found: Found) -> list[dict[str, Any]]:
         class_table(cost, settings, is_feasible=is_feasible, idle_fraction=fraction)
         for cost, fraction in zip(answer.classes, idle, strict=True)
     ]
-
-
-def _contributions(federation: FederationSpec, found: Found) -> tuple[int, float]:
-    """Clients that a round is to hear from, and the mean of those that it does hear from."""
-    if found.simulated is None:
-        return federation.num_clients, float(federation.num_clients)
-    policy = found.simulated.simulation.policy
-    wanted = policy.num_awaited(policy.num_asked(federation.num_clients))
-    if policy.mode != "synchronous":
-        wanted = policy.clients_per_round or federation.num_clients
-    used = float(found.simulated.result.rounds.num_used.mean())
-    return wanted, min(float(wanted), used)
 
 
 def _identity(variant: Variant, federation: FederationSpec, found: Found) -> dict[str, Any]:

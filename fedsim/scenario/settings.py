@@ -24,7 +24,14 @@ class Settings(Table):
         "label", default=GoalTable(), description="The question, for the program that answers it"
     )
     seed: int = key(
-        "cost", "time", "learning", default=0, ge=0, lt=2**63, description="Of all that is drawn"
+        "cost",
+        "time",
+        "learning",
+        learning="draw",
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Of all that is drawn",
     )
     engine: Literal["auto", "analytic", "des", "scale", "sampled"] = key(
         "label", "time", default="auto", description="Which interpreter answers"
@@ -32,25 +39,35 @@ class Settings(Table):
     profile: str | None = key(
         "time", default=None, min_length=1, description="Measured profile, by name or path"
     )
-    model: ModelTable = key("cost", "time", description="What is fine-tuned")
-    lora: LoraTable | None = key("cost", "time", default=None, description="The adapters")
-    workload: WorkloadTable = key("cost", "time", description="Data, batches and rounds")
+    model: ModelTable = key("cost", "time", "learning", description="What is fine-tuned")
+    lora: LoraTable | None = key(
+        "cost", "time", "learning", default=None, description="The adapters"
+    )
+    workload: WorkloadTable = key(
+        "cost", "time", "learning", description="Data, batches and rounds"
+    )
     split: SplitTable = key(
-        "cost", "time", default=SplitTable(), description="Where Split-FedLLM cuts the model"
+        "cost",
+        "time",
+        "learning",
+        default=SplitTable(),
+        description="Where Split-FedLLM cuts the model",
     )
     learning: LearningTable = key(
         "learning", default=LearningTable(), description="What a real run learns by"
     )
-    fleet: FleetTable = key("cost", "time", description="The clients")
-    device: Device | None = key("time", "cost", default=None, description="A client's device")
+    fleet: FleetTable = key("cost", "time", "learning", description="The clients")
+    device: Device | None = key(
+        "time", "cost", "learning", default=None, description="A client's device"
+    )
     link: Link | None = key("time", default=None, description="A client's access link")
-    server: ServerTable = key("time", description="The server")
+    server: ServerTable = key("time", "learning", description="The server")
     price: PriceTable = key("cost", default=PriceTable(), description="What a run costs in money")
     policy: PolicyTable = key(
-        "cost", "time", default=PolicyTable(), description="How long it waits"
+        "cost", "time", "learning", default=PolicyTable(), description="How long it waits"
     )
     privacy: PrivacyTable = key(
-        "cost", "time", default=PrivacyTable(), description="What hides a contribution"
+        "cost", "time", "learning", default=PrivacyTable(), description="What hides a contribution"
     )
 
 
@@ -79,22 +96,42 @@ class CaseTable(Table):
 
     name: str = key("label", description="Unique among the cases", min_length=1, max_length=60)
     framework: str = key(
-        "cost", "time", description="fedllm, kd_fedllm, split_fedllm, or module:function"
+        "cost",
+        "time",
+        "learning",
+        learning="framework",
+        description="fedllm, kd_fedllm, split_fedllm, or module:function",
     )
     sweep: dict[str, _Axis] = key(
-        "cost", "time", default={}, description="Axes, such as { 'lora.r' = [1, 2, 4] }"
+        "cost", "time", "learning", default={}, description="Axes, such as { 'lora.r' = [1, 2, 4] }"
     )
-    model: _Overrides = key("cost", "time", default=None, description="Changes to [model]")
-    lora: _Overrides = key("cost", "time", default=None, description="Changes to [lora]")
-    workload: _Overrides = key("cost", "time", default=None, description="Changes to [workload]")
-    split: _Overrides = key("cost", "time", default=None, description="Changes to [split]")
+    model: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [model]"
+    )
+    lora: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [lora]"
+    )
+    workload: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [workload]"
+    )
+    split: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [split]"
+    )
     learning: _Overrides = key("learning", default=None, description="Changes to [learning]")
-    fleet: _Overrides = key("cost", "time", default=None, description="Changes to [fleet]")
-    device: str | _Overrides = key("time", "cost", default=None, description="Changes to [device]")
+    fleet: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [fleet]"
+    )
+    device: str | _Overrides = key(
+        "time", "cost", "learning", default=None, description="Changes to [device]"
+    )
     link: str | _Overrides = key("time", default=None, description="Changes to [link]")
-    server: _Overrides = key("time", default=None, description="Changes to [server]")
-    policy: _Overrides = key("cost", "time", default=None, description="Changes to [policy]")
-    privacy: _Overrides = key("cost", "time", default=None, description="Changes to [privacy]")
+    server: _Overrides = key("time", "learning", default=None, description="Changes to [server]")
+    policy: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [policy]"
+    )
+    privacy: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [privacy]"
+    )
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
 
 
@@ -105,5 +142,5 @@ class ScenarioFile(Settings):
         "label", default=None, description="File whose tables this one overrides, one level deep"
     )
     case: Annotated[tuple[CaseTable, ...], Field(strict=False, min_length=1, max_length=1000)] = (
-        key("cost", "time", description="What is compared")
+        key("cost", "time", "learning", description="What is compared")
     )

@@ -27,24 +27,45 @@ _MAX_SAMPLES = 1_000_000
 class ModelTable(Table):
     """``[model]``: what is fine-tuned."""
 
-    name: str = key("cost", "time", description="Catalogue name, or path of a config.json")
+    name: str = key(
+        "cost", "time", "learning", description="Catalogue name, or path of a config.json"
+    )
     head: Literal["classification", "language_model"] = key(
-        "cost", "time", default="classification", description="A label a sample, or a token each"
+        "cost",
+        "time",
+        "learning",
+        default="classification",
+        description="A label a sample, or a token each",
     )
     num_classes: int | None = key(
-        "cost", "time", default=None, ge=2, le=1_000_000, description="C, for classification"
+        "cost",
+        "time",
+        "learning",
+        when="head = classification",
+        default=None,
+        ge=2,
+        le=1_000_000,
+        description="C, for classification",
     )
     tuning: Literal["lora", "full"] = key(
-        "cost", "time", default="lora", description="Adapters by [lora], or every parameter"
+        "cost",
+        "time",
+        "learning",
+        default="lora",
+        description="Adapters by [lora], or every parameter",
     )
     weights_dtype: FloatDtype = key(
-        "cost", "time", default="float32", description="Of the frozen base weights"
+        "cost", "time", "learning", default="float32", description="Of the frozen base weights"
     )
     compute_dtype: FloatDtype = key(
-        "cost", "time", default="float32", description="Of activations and matrix products"
+        "cost",
+        "time",
+        "learning",
+        default="float32",
+        description="Of activations and matrix products",
     )
     payload_dtype: FloatDtype = key(
-        "cost", "time", default="float32", description="Of all that is sent in a round"
+        "cost", "time", "learning", default="float32", description="Of all that is sent in a round"
     )
     gradient_checkpointing: bool = key(
         "cost", "time", default=False, description="Recompute every block in the backward pass"
@@ -68,50 +89,110 @@ _Names = Annotated[
 class LoraTable(Table):
     """``[lora]``: the adapters; peft's words."""
 
-    r: int = key("cost", "time", ge=1, le=65536, description="Rank")
+    r: int = key(
+        "cost",
+        "time",
+        "learning",
+        learning="covariate",
+        when="tuning = lora",
+        ge=1,
+        le=65536,
+        description="Rank",
+    )
     alpha: float = key(
-        "learning", default=32.0, gt=0, description="lora_alpha: the scaling is alpha / r"
+        "learning",
+        when="tuning = lora",
+        default=32.0,
+        gt=0,
+        description="lora_alpha: the scaling is alpha / r",
     )
     dropout: float = key(
-        "cost", "time", "learning", default=0.0, ge=0, lt=1, description="On the adapter's input"
+        "cost",
+        "time",
+        "learning",
+        when="tuning = lora",
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="On the adapter's input",
     )
     target_modules: _Names = key(
-        "cost", "time", description="Linear layers by suffix, or 'all-linear'"
+        "cost",
+        "time",
+        "learning",
+        when="tuning = lora",
+        description="Linear layers by suffix, or 'all-linear'",
     )
     num_top_layers: int | None = key(
-        "cost", "time", default=None, ge=1, description="Adapt the last so many blocks only"
+        "cost",
+        "time",
+        "learning",
+        when="tuning = lora",
+        default=None,
+        ge=1,
+        description="Adapt the last so many blocks only",
     )
     bias: Literal["none", "all", "lora_only"] = key(
-        "cost", "time", default="none", description="Which biases are trained too"
+        "cost",
+        "time",
+        "learning",
+        when="tuning = lora",
+        default="none",
+        description="Which biases are trained too",
     )
     use_rslora: bool = key(
-        "learning", default=False, description="Rank-stabilized scaling, alpha / sqrt(r)"
+        "learning",
+        when="tuning = lora",
+        default=False,
+        description="Rank-stabilized scaling, alpha / sqrt(r)",
     )
     init_lora_weights: InitLoraWeights = key(
-        "learning", default="default", description="peft's True, or 'gaussian'"
+        "learning",
+        when="tuning = lora",
+        default="default",
+        description="peft's True, or 'gaussian'",
     )
     shares_head: bool = key(
-        "cost", "time", default=True, description="Exchange the trained classification head too"
+        "cost",
+        "time",
+        "learning",
+        when="tuning = lora",
+        default=True,
+        description="Exchange the trained classification head too",
     )
 
 
 class WorkloadTable(Table):
     """``[workload]``: data, batches and rounds."""
 
-    dataset: str = key("label", default="", description="What the data is called")
-    max_tokens: int = key("cost", "time", ge=1, le=1_048_576, description="Longer texts are cut")
+    dataset: str = key("label", "learning", default="", description="What the data is called")
+    max_tokens: int = key(
+        "cost", "time", "learning", ge=1, le=1_048_576, description="Longer texts are cut"
+    )
     padding: Padding = key(
         "cost", "time", default="max_tokens", description="All to max_tokens, by batch, or none"
     )
     lengths: LengthSource | None = key(
-        "cost", "time", default=None, description="Token lengths; needed unless all are padded"
+        "cost",
+        "time",
+        "learning",
+        when="lengths are not the data set's",
+        default=None,
+        description="Token lengths; needed unless all are padded",
     )
     samples_per_client: int = key(
-        "cost", "time", ge=1, le=_MAX_SAMPLES, description="Private training samples a round"
+        "cost",
+        "time",
+        "learning",
+        learning="covariate",
+        ge=1,
+        le=_MAX_SAMPLES,
+        description="Private training samples a round",
     )
     samples_p95: int | None = key(
         "cost",
         "time",
+        "learning",
         default=None,
         ge=1,
         le=_MAX_SAMPLES,
@@ -120,28 +201,58 @@ class WorkloadTable(Table):
     samples_alpha: float | None = key(
         "cost",
         "time",
+        "learning",
         default=None,
         gt=0,
         le=1e6,
         description="Dirichlet concentration of data sizes; 'samples_per_client' is the mean",
     )
     public_samples: int | None = key(
-        "cost", "time", default=None, ge=1, le=_MAX_SAMPLES, description="Public set (KD-FedLLM)"
+        "cost",
+        "time",
+        "learning",
+        learning="covariate",
+        when="kd_fedllm",
+        default=None,
+        ge=1,
+        le=_MAX_SAMPLES,
+        description="Public set (KD-FedLLM)",
     )
     available_samples: int | None = key(
         "label", default=None, ge=1, description="Size of the data; larger plans are refused"
     )
-    batch_size: int = key("cost", "time", ge=1, le=_MAX_SAMPLES, description="B")
+    batch_size: int = key("cost", "time", "learning", ge=1, le=_MAX_SAMPLES, description="B")
     accumulation_steps: int = key(
         "time", "learning", default=1, ge=1, le=_MAX_SAMPLES, description="Batches an update"
     )
     local_epochs: int = key(
-        "cost", "time", default=1, ge=1, le=1000, description="Passes over private data a round"
+        "cost",
+        "time",
+        "learning",
+        default=1,
+        ge=1,
+        le=1000,
+        description="Passes over private data a round",
     )
     distillation_epochs: int = key(
-        "cost", "time", default=1, ge=1, le=1000, description="Passes over the public set"
+        "cost",
+        "time",
+        "learning",
+        when="kd_fedllm",
+        default=1,
+        ge=1,
+        le=1000,
+        description="Passes over the public set",
     )
-    num_rounds: int = key("cost", "time", ge=1, le=1_000_000, description="Rounds in all")
+    num_rounds: int = key(
+        "cost",
+        "time",
+        "learning",
+        learning="rounds",
+        ge=1,
+        le=1_000_000,
+        description="Rounds in all",
+    )
     optimizer: Optimizer = key(
         "cost", "time", "learning", default="adam", description="Adam keeps two values a parameter"
     )
@@ -151,17 +262,35 @@ class SplitTable(Table):
     """``[split]``: where Split-FedLLM cuts the model."""
 
     cut_layer: int | None = key(
-        "cost", "time", default=None, ge=0, le=10_000, description="Whole blocks on the client"
+        "cost",
+        "time",
+        "learning",
+        when="split_fedllm v2, or clients that fail",
+        default=None,
+        ge=0,
+        le=10_000,
+        description="Whole blocks on the client",
     )
     half_block: bool = key(
-        "cost", "time", default=False, description="The next block's attention on the client too"
+        "cost",
+        "time",
+        "learning",
+        when="split_fedllm v2, or clients that fail",
+        default=False,
+        description="The next block's attention on the client too",
     )
     server_variant: ServerVariant = key(
-        "cost", "time", "learning", default="v1", description="A copy a client, or one shared part"
+        "cost",
+        "time",
+        "learning",
+        when="split_fedllm",
+        default="v1",
+        description="A copy a client, or one shared part",
     )
     server_order: ServerOrder = key(
         "time",
         "learning",
+        when="split_fedllm v2",
         default="turns",
         description="One shared part (v2): clients take whole turns, or batches as they come",
     )
@@ -172,42 +301,89 @@ class LearningTable(Table):
 
     learning_rate: float = key("learning", default=1e-3, gt=0, description="Of the optimizer")
     optimizer_state: Literal["reset", "keep"] = key(
-        "learning", default="reset", description="Whether it survives a round"
+        "learning",
+        when="optimizer = adam",
+        default="reset",
+        description="Whether it survives a round",
     )
     distillation_loss: Literal["kl", "mae"] = key(
-        "learning", default="kl", description="T^2 KL(teacher || student), or mean absolute error"
+        "learning",
+        when="kd_fedllm",
+        default="kl",
+        description="T^2 KL(teacher || student), or mean absolute error",
     )
     distillation_temperature: float = key(
-        "learning", default=2.0, gt=0, description="T of the KL loss"
+        "learning",
+        when="kd_fedllm with distillation_loss = kl",
+        default=2.0,
+        gt=0,
+        description="T of the KL loss",
     )
     partition: Literal["iid", "dirichlet"] = key(
         "learning", default="iid", description="How labels are spread over clients"
     )
     dirichlet_alpha: float | None = key(
-        "learning", default=None, gt=0, description="Concentration of a Dirichlet partition"
+        "learning",
+        when="partition = dirichlet",
+        default=None,
+        gt=0,
+        description="Concentration of a Dirichlet partition",
     )
     curves: str | None = key(
         "learning",
+        learning="question",
         default=None,
         min_length=1,
         description="Fitted learning curves, by name or path: what accuracy is told by",
     )
+    weights: Literal["random", "pretrained", "warm"] | None = key(
+        "learning",
+        learning="open",
+        default=None,
+        description="What training starts from; those that curves were measured with, without it",
+    )
+    transfer: bool = key(
+        "learning",
+        learning="question",
+        default=False,
+        description="Show what curves of other conditions say, as measured on theirs",
+    )
+    extrapolate: bool = key(
+        "learning",
+        learning="question",
+        default=False,
+        description="Beyond 1.5 times the measured rounds: the range over families of curves",
+    )
     target_accuracy: float | None = key(
         "learning",
+        learning="question",
         default=None,
         gt=0,
         lt=1,
-        description="Rounds, time, bytes, energy and money until it is reached",
+        description="Rounds until it is reached, and what they cost; the set-up stands apart",
     )
     budget_time: Seconds | None = key(
-        "learning", default=None, description="Accuracy for so much time, set-up left out"
+        "learning",
+        learning="question",
+        default=None,
+        description="Accuracy for so much time of rounds; set-up left out",
     )
     budget_bytes: ByteCount | None = key(
-        "learning", default=None, description="And for so much payload, all clients, both ways"
+        "learning",
+        learning="question",
+        default=None,
+        description="And for so much payload, all clients, both ways; set-up left out",
     )
     budget_energy: Joules | None = key(
-        "learning", default=None, description="And for so much energy of everybody"
+        "learning",
+        learning="question",
+        default=None,
+        description="And for so much energy of everybody; set-up left out",
     )
     budget_money: float | None = key(
-        "learning", default=None, ge=0, description="And for so much money, in price.currency"
+        "learning",
+        learning="question",
+        default=None,
+        ge=0,
+        description="And for so much money, in price.currency; set-up left out",
     )

@@ -94,6 +94,19 @@ def test_verdicts_need_seeds_that_agree() -> None:
     assert falling[0].verdict == "does not hold"
 
 
+def test_a_rank_that_collapsed_proves_no_capacity() -> None:
+    """From 2 % at rank 1 to 72 % at rank 32 is a step that was too large, and is said to be."""
+    points = [_point("fedllm", 1, 0.020, 0.021), _point("fedllm", 32, 0.723, 0.719)]
+    claim = "FedLLM's accuracy rises with the rank"
+    (found,) = (f for f in findings(points, chance=1 / 77) if f.claim == claim)
+    assert found.verdict == "holds under conditions"
+    assert "stayed at chance" in found.evidence
+    assert "the step size" in found.evidence
+    learned = [_point("fedllm", 1, 0.436, 0.432), points[1]]
+    (found,) = (f for f in findings(learned, chance=1 / 77) if f.claim == claim)
+    assert found.verdict == "holds"
+
+
 def test_what_is_equal_is_no_order() -> None:
     """SFL-V1 is FedLLM computed in two places."""
     points = [_point("fedllm", 8, 0.3, 0.4), _point("split", 1667, 0.3, 0.4)]

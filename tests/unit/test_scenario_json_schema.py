@@ -17,7 +17,11 @@ def test_the_schema_is_json_and_says_what_keys_affect() -> None:
     """An editor and the docs can show it."""
     schema = json.loads(scenario_schema_text())
 
-    assert schema["$defs"]["LoraTable"]["properties"]["r"]["affects"] == ["cost", "time"]
+    assert schema["$defs"]["LoraTable"]["properties"]["r"]["affects"] == [
+        "cost",
+        "time",
+        "learning",
+    ]
 
 
 def test_a_case_may_hold_part_of_a_table() -> None:

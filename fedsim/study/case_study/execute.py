@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.learning import Curves, Laws, curves_hash, group_laws, write_curves, write_laws
-from fedsim.learning.collect import collect_curves
 from fedsim.scenario.output import write_text
 from fedsim.study.case_study.costs import cost_findings, cost_points
 from fedsim.study.case_study.findings import Finding, SeriesPoint, findings
 from fedsim.study.case_study.plan import StudyRun
+from fedsim.study.training.collect import collect_curves
 from fedsim.study.training.file import TrainingDocument
 from fedsim.study.training.folder import SUMMARY
 from fedsim.study.training.run import Observer, run_training
@@ -81,7 +81,7 @@ def finish_study(
     write_laws(laws, out / "laws.json")
     points = study_points(runs, out)
     costs = cost_points(runs, out)
-    found = [*findings(points), *cost_findings(costs)]
+    found = [*findings(points, curves.groups[0].chance), *cost_findings(costs)]
     text = json.dumps(
         {
             "schema": 1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from scipy.stats import t as student
@@ -16,6 +16,10 @@ from scipy.stats import t as student
 __all__ = ["Finding", "SeriesPoint", "Verdict", "findings"]
 
 Verdict = Literal["holds", "holds under conditions", "does not hold", "undecided", "not measured"]
+
+
+#: What learns is at so many times the accuracy of guessing.
+_LEARNS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,23 @@ class Finding:
     evidence: str
 
 
-def findings(points: Sequence[SeriesPoint]) -> list[Finding]:
-    """A verdict for each claim about accuracy (Table I, Section V and Fig. 3 of the article)."""
+def findings(points: Sequence[SeriesPoint], chance: float = 0.0) -> list[Finding]:
+    """A verdict for each claim about accuracy (Table I, Section V and Fig. 3 of the article).
+
+    Parameters
+    ----------
+    points : sequence of SeriesPoint
+    chance : float
+        Accuracy of guessing. A series whose lowest value stays below twice of it compares learning
+        with none, and its verdict says so.
+    """
     by_series: dict[str, list[SeriesPoint]] = {}
     for point in points:
         by_series.setdefault(point.series, []).append(point)
     found = [
-        _rises("FedLLM's accuracy rises with the rank", by_series.get("fedllm", [])),
-        _rises("KD-FedLLM's rises with the public set", by_series.get("kd", [])),
-        _rises("Split-FedLLM's rises with training samples", by_series.get("split", [])),
+        _rises("FedLLM's accuracy rises with the rank", by_series.get("fedllm", []), chance),
+        _rises("KD-FedLLM's rises with the public set", by_series.get("kd", []), chance),
+        _rises("Split-FedLLM's rises with training samples", by_series.get("split", []), chance),
         _above("FedLLM is more accurate than KD-FedLLM", by_series, "fedllm", "kd"),
         _above("FedLLM is more accurate than Split-FedLLM (V1)", by_series, "fedllm", "split"),
         _above("FedLLM is more accurate than Split-FedLLM (V2)", by_series, "fedllm", "split-v2"),
@@ -83,17 +95,25 @@ def findings(points: Sequence[SeriesPoint]) -> list[Finding]:
     ):
         if series in by_series:
             claim = f"FedLLM's accuracy rises with the rank {words}"
-            found.append(_rises(claim, by_series[series]))
+            found.append(_rises(claim, by_series[series], chance))
     return found
 
 
-def _rises(claim: str, points: Sequence[SeriesPoint]) -> Finding:
+def _rises(claim: str, points: Sequence[SeriesPoint], chance: float) -> Finding:
     """Largest value against the smallest, seed by seed."""
     if len({point.value for point in points}) < 2:
         return Finding(claim, "not measured", "one value of it, or none, was run")
     low = min(points, key=lambda point: point.value)
     high = max(points, key=lambda point: point.value)
-    return _judged(claim, high, low, f"from {low.value:,} to {high.value:,}")
+    found = _judged(claim, high, low, f"from {low.value:,} to {high.value:,}")
+    is_at_chance = float(np.mean(list(low.accuracy.values()))) < _LEARNS * chance
+    if found.verdict != "holds" or not is_at_chance:
+        return found
+    # A run that did not learn says nothing on how much can be learned.
+    why = f"; at {low.value:,} it stayed at chance, so this is whether it learns, not how much"
+    if low.series.startswith("fedllm"):
+        why += ": the step size, which grows as the rank falls"
+    return Finding(claim, "holds under conditions", found.evidence + why)
 
 
 def _above(

@@ -14,7 +14,10 @@ __all__ = ["training_mistakes"]
 _FED_ADAM: Final = ("server_learning_rate", "beta1", "beta2", "tau")
 _OPTIMIZER_OF: Final = {"mu": "fedprox", **dict.fromkeys(_FED_ADAM, "fedadam")}
 #: Keys of ``[learning]`` that ask a scenario something.
-_OF_SCENARIOS: Final = ("curves", "target_accuracy", *BUDGETS)
+_OF_SCENARIOS: Final = (
+    *("curves", "weights", "transfer", "extrapolate", "target_accuracy"),
+    *BUDGETS,
+)
 #: A step of it still is a 32-bit number. What diverges below it is told apart by diverging.
 _MAX_RATE: Final = 1e30
 _LANGUAGE_DATA: Final = ("e2e", "wikitext2")
@@ -126,7 +129,7 @@ def _learning(file: TrainingFile) -> Iterator[Mistake]:
         text = f"nothing learns by it; allowed: above 0, at most {_MAX_RATE:g}."
         yield Mistake("[learning] learning_rate", f"{learning.learning_rate:g}", text)
     for name in _OF_SCENARIOS:
-        if getattr(learning, name) is not None:
+        if getattr(learning, name) not in (None, False):
             text = "is a question to a scenario; a real run measures curves: leave it out."
             yield Mistake(f"[learning] {name}", "", text)
     if learning.partition == "dirichlet":

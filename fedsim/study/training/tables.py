@@ -29,14 +29,23 @@ class DataTable(Table):
     """``[data]``: which texts there are and who holds them."""
 
     dataset: DataSource = key(
-        "learning", description="A data set of the data folder, or 'generated' by fedsim"
+        "learning",
+        stands_for="workload.dataset",
+        description="A data set of the data folder, or 'generated' by fedsim",
     )
-    num_clients: int = key("cost", "learning", ge=1, le=10_000, description="Who share the data")
+    num_clients: int = key(
+        "cost",
+        "learning",
+        stands_for="fleet.num_clients",
+        ge=1,
+        le=10_000,
+        description="Who share the data",
+    )
     public_dataset: DataSource | None = key(
         "learning", default=None, description="Where public texts come from: the data set itself"
     )
     test_samples: int | None = key(
-        "learning",
+        "label",
         default=None,
         ge=1,
         le=1_000_000,
@@ -49,6 +58,7 @@ class DataTable(Table):
     )
     seed: int | None = key(
         "learning",
+        learning="draw",
         default=None,
         ge=0,
         lt=_MAX_SEED,
@@ -59,15 +69,24 @@ class DataTable(Table):
 class TrainTable(Table):
     """``[train]``: how a real run is made."""
 
-    framework: Framework = key("cost", "learning", description="What a round is")
+    framework: Framework = key(
+        "cost", "learning", learning="framework", description="What a round is"
+    )
     seeds: Annotated[tuple[_Seed, ...], Field(strict=False, min_length=1, max_length=1000)] = key(
-        "learning", default=(0,), description="One run each"
+        "learning", learning="draw", default=(0,), description="One run each"
     )
     weights: Literal["random", "pretrained", "warm"] = key(
-        "learning", description="What training starts from; 'warm' names weights of one's own"
+        "learning",
+        learning="open",
+        stands_for="learning.weights",
+        description="What training starts from; 'warm' names weights of one's own",
     )
     weights_from: str | None = key(
-        "learning", default=None, min_length=1, description="Their folder, or name on the hub"
+        "learning",
+        learning="open",
+        default=None,
+        min_length=1,
+        description="Their folder, or name on the hub",
     )
     device: Literal["cpu", "cuda", "auto"] = key(
         "time", default="cpu", description="'auto' is CUDA where there is one"
@@ -97,6 +116,7 @@ class TrainTable(Table):
     dropout_probability: float = key(
         "cost",
         "learning",
+        stands_for="fleet.dropout_probability",
         default=0.0,
         ge=0,
         lt=1,
@@ -105,6 +125,7 @@ class TrainTable(Table):
     tf32: bool = key(
         "time",
         "learning",
+        stands_for="device.tf32",
         default=False,
         description="TF32 products on CUDA; the summary says what it does to the loss",
     )

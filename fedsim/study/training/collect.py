@@ -1,4 +1,7 @@
-"""Summaries of training runs as curves: what was varied is a covariate, the rest a condition."""
+"""Summaries of training runs as curves: what was varied is a covariate, the rest a condition.
+
+Which key is which is declared with the keys (:mod:`fedsim.scenario.learned`).
+"""
 
 from __future__ import annotations
 
@@ -9,47 +12,17 @@ from typing import Any, Final
 
 from fedsim.errors import ScenarioError
 from fedsim.learning.curves import CurveGroup, Curves, Run
+from fedsim.scenario.learned import Use, conditions, learning_keys, plain
+from fedsim.study.training.tables import TrainingFile
 from fedsim.text_file import read_text
 
-__all__ = ["collect_curves"]
+__all__ = ["collect_curves", "training_use"]
 
-_COMMON: Final = {
-    "dataset": ("data", "dataset"),
-    "model": ("model", "name"),
-    "head": ("model", "head"),
-    "dropout": ("model", "dropout"),
-    "max_tokens": ("workload", "max_tokens"),
-    "batch_size": ("workload", "batch_size"),
-    "accumulation_steps": ("workload", "accumulation_steps"),
-    "local_epochs": ("workload", "local_epochs"),
-    "optimizer": ("workload", "optimizer"),
-    "learning_rate": ("learning", "learning_rate"),
-    "optimizer_state": ("learning", "optimizer_state"),
-    "partition": ("learning", "partition"),
-    "dirichlet_alpha": ("learning", "dirichlet_alpha"),
-    "alpha": ("lora", "alpha"),
-    "lora_dropout": ("lora", "dropout"),
-    "init_lora_weights": ("lora", "init_lora_weights"),
-    "use_rslora": ("lora", "use_rslora"),
-    "num_top_layers": ("lora", "num_top_layers"),
-    "shares_head": ("lora", "shares_head"),
-    "server_optimizer": ("train", "server_optimizer"),
-    "mu": ("train", "mu"),
-    "server_learning_rate": ("train", "server_learning_rate"),
-}
-_OF_FRAMEWORK: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
-    "kd_fedllm": {
-        "distillation_epochs": ("workload", "distillation_epochs"),
-        "distillation_loss": ("learning", "distillation_loss"),
-        "distillation_temperature": ("learning", "distillation_temperature"),
-    },
-    "split_fedllm": {
-        "server_variant": ("split", "server_variant"),
-        "cut_layer": ("split", "cut_layer"),
-    },
-}
 #: Labels of data sets, where a file leaves them to the data.
 _NUM_CLASSES: Final = {"banking77": 77, "clinc150": 150, "generated": 8}
+_KEYS: Final = learning_keys(TrainingFile)
+#: Keys that a real run does not have: what they say, its data say.
+_READ: Final = ("workload.lengths",)
 _PROVENANCE: Final = ("fedsim", "commit", "versions")
 
 
@@ -103,24 +76,23 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, Any]) -> None:
     configuration = summary["configuration"]
-    framework = str(configuration["train"]["framework"])
+    use = training_use(configuration)
+    framework = use.framework
     if configuration["model"]["head"] != "classification":
         raise ScenarioError(f"{summary['file']}: a language model has no accuracy to fit.")
-    conditions = _conditions(framework, summary)
-    dataset = configuration["data"]["dataset"]
-    num_classes = configuration["model"]["num_classes"] or _NUM_CLASSES[dataset]
-    key = framework, json.dumps(conditions, sort_keys=True)
+    measured_under = conditions(use, _KEYS)
+    key = framework, json.dumps(measured_under, sort_keys=True)
     group = groups.setdefault(
         key,
         {
             "framework": framework,
-            "conditions": conditions,
-            "chance": 1.0 / num_classes,
+            "conditions": measured_under,
+            "chance": 1.0 / _num_classes(configuration),
             "test_samples": _test_samples(summary),
             "runs": [],
         },
     )
-    covariates = _covariates(framework, configuration)
+    covariates = _covariates(use)
     label = "-".join(f"{name}={value:g}" for name, value in covariates.items())
     for run in summary["runs"]:
         curve = run["curve"]
@@ -145,33 +117,37 @@ def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, An
         )
 
 
-def _conditions(framework: str, summary: Mapping[str, Any]) -> dict[str, Any]:
-    configuration = summary["configuration"]
-    names = {**_COMMON, **_OF_FRAMEWORK.get(framework, {})}
-    found = {
-        name: (configuration.get(table) or {}).get(key) for name, (table, key) in names.items()
-    }
-    weights = summary["weights"]
-    source = f" ({weights['source']})" if weights["source"] else ""
-    found["weights"] = f"{weights['choice']}{source}"
-    lora = configuration.get("lora")
-    if lora is not None:
-        found["target_modules"] = ", ".join(lora["target_modules"])
-    return {name: value for name, value in found.items() if value is not None}
+def training_use(configuration: Mapping[str, Any]) -> Use:
+    """Values of all keys that learning depends on, by the path that a scenario has for them.
+
+    Parameters
+    ----------
+    configuration : mapping
+        A whole training file, as its summary has it.
+    """
+    values = {key.path: (None if key.path in _READ else key.default,) for key in learning_keys()}
+    for key in _KEYS:
+        table, _, name = key.path.partition(".")
+        given = (configuration.get(table) or {}).get(name, key.default)
+        values[key.stands_for or key.path] = (plain(given),)
+    if configuration["model"]["head"] == "classification":
+        values["model.num_classes"] = (_num_classes(configuration),)
+    return Use(str(configuration["train"]["framework"]), values)
 
 
-def _covariates(framework: str, configuration: Mapping[str, Any]) -> dict[str, float]:
-    workload = configuration["workload"]
-    found = {
-        "samples_per_client": float(workload["samples_per_client"]),
-        "num_clients": float(configuration["data"]["num_clients"]),
-        # Share of the clients that a round is expected to hear from.
-        "participation": 1.0 - float(configuration["train"].get("dropout_probability", 0.0)),
-    }
-    if configuration.get("lora") is not None:
-        found["r"] = float(configuration["lora"]["r"])
-    if framework == "kd_fedllm":
-        found["public_samples"] = float(workload["public_samples"])
+def _num_classes(configuration: Mapping[str, Any]) -> int:
+    given = configuration["model"].get("num_classes")
+    return int(given or _NUM_CLASSES[configuration["data"]["dataset"]])
+
+
+def _covariates(use: Use) -> dict[str, float]:
+    """Those that this framework learns by; all are there, for all runs of a group need the same."""
+    found = {}
+    for key in learning_keys():
+        value = use[key.path]
+        if key.role == "covariate" and value is not None and use.feels(key):
+            share = key.covariate == "participation"
+            found[key.covariate] = 1.0 - value if share else float(value)
     return found
 
 
