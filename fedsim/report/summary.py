@@ -300,8 +300,8 @@ def _doubts(results: Sequence[Result]) -> Iterator[str]:
         yield f"energy is a lower bound: no figure for {' and '.join(kinds)} of some of them"
     tight = [label(result, results) for result in results if result.is_tight]
     if tight:
-        names = listed(list(dict.fromkeys(tight)))
-        yield f"memory of {names} is tight: predicted peaks were missed by as much as is left"
+        tight_names = listed(list(dict.fromkeys(tight)))
+        yield f"memory of {tight_names} is tight: predicted peaks were missed by as much as is left"
     yield from dict.fromkeys(
         note for result in results for note in result.table["notes"] if "unusable" in note
     )
