@@ -143,7 +143,7 @@ class World:
         self.once_busy_s = 0.0
         self._tasks: dict[int, list[Task]] = {}
         self._parts: dict[int, Parts] = {}
-        self._seconds: dict[tuple[str, int], float] = {}
+        self._seconds: dict[tuple[int, int], float] = {}
 
     def tasks(self, segment: int) -> list[Task]:
         """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
@@ -210,7 +210,8 @@ class World:
 
     def _server_s(self, step: Compute, num_used: int) -> float:
         """What the server's work takes for so many contributions; worked out once [s]."""
-        key = step.label, num_used
+        # Two steps may bear one label; each is an object of the protocol, which lives as long.
+        key = id(step), num_used
         if key not in self._seconds:
             federation = self.simulation.federation
             training, device = federation.server_plan.training, federation.server.device

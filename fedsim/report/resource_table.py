@@ -64,10 +64,11 @@ def _energies(result: Result) -> dict[str, str]:
         for name in _ENERGIES
         if result.energy_j.get(name)
     }
-    interval = (result.table.get("energy") or {}).get("interval_95_j")
-    if "total_j" in found and interval:
+    if "total_j" in found:
+        total_j = result.energy_j["total_j"]
+        interval = (result.table.get("energy") or {}).get("interval_95_j") or (total_j, total_j)
         bound = "≥ " if result.missing_energies else ""
-        found["total_j"] = bound + figure(JOULES, result.energy_j["total_j"], *interval)
+        found["total_j"] = bound + figure(JOULES, total_j, *interval)
     return found
 
 

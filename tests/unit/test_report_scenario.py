@@ -19,7 +19,7 @@ def printed(folder: Path, table: dict[str, Any], width: int = 120) -> str:
     """The report as text."""
     answer = run_scenario(written(folder, table))
     console = Console(width=width, file=io.StringIO())
-    console.print(scenario_report(answer.table))
+    console.print(scenario_report(answer.table, everything=True))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return str(text)
 
@@ -36,11 +36,13 @@ def test_a_report_fits_its_width(tmp_path: Path, width: int) -> None:
 
 
 def test_an_infeasible_result_is_shown_with_its_reason(tmp_path: Path) -> None:
-    """It stays in the tables."""
-    text = printed(tmp_path, changed(device={"memory": "1 kB"}))
+    """It stays in the tables, without time, energy or cost: these would be of nothing."""
+    text = printed(tmp_path, changed(device={"memory": "1 kB"}, price={"per_uplink_gb": 1.0}))
 
     assert "fedllm (infeasible)" in text
     assert "fedllm cannot run: class 'clients' needs" in text
+    assert "Nothing can run: fedllm, and 2 more" in text
+    assert " J " not in text
 
 
 def test_a_lower_bound_is_marked(tmp_path: Path) -> None:
@@ -48,7 +50,8 @@ def test_a_lower_bound_is_marked(tmp_path: Path) -> None:
     text = printed(tmp_path, changed(server={"num_accelerators": 1}, engine="analytic"))
 
     assert "≥ " in text
-    assert "time is a lower bound: the server's accelerators" in text
+    assert "time is a lower bound: the server's accelerators" in " ".join(text.split())
+    assert "times of Split-FedLLM are lower bounds" in text
 
 
 def test_uncalibrated_devices_are_flagged(tmp_path: Path) -> None:
