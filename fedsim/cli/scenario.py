@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -140,21 +140,39 @@ def _parts(shows: str) -> list[str]:
 
 
 def _answered(questions: list[Question], seeds: int | None) -> list[ScenarioResult]:
-    """All answers, with a line on the terminal for what is being computed."""
+    """All answers; on a terminal with the result in hand, its rounds and the time left."""
     if not sys.stderr.isatty():
         return [question.answer(num_seeds=seeds) for question in questions]
     from rich.console import Console
     from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
+    columns = (
+        TextColumn("answering {task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("rounds"),
+        TimeRemainingColumn(),
+    )
     answers = []
-    with Console(stderr=True).status("answering ...") as status:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         for question in questions:
-            num_results = len(question.entries)
+            task = bar.add_task("", total=None)
 
-            def tell(name: str, number: int, num_results: int = num_results) -> None:
-                status.update(f"answering {escape(name)} ({number + 1} of {num_results}) ...")
+            def tell(name: str, number: int, task: Any = task) -> None:
+                bar.reset(task, description=escape(f"{name}, result {number + 1}"), total=None)
 
-            answers.append(question.answer(tell, seeds))
+            def rounds(done: int, total: int, task: Any = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            answers.append(question.answer(tell, seeds, rounds))
+            bar.remove_task(task)
     return answers
 
 

@@ -15,11 +15,34 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from fedsim.comparison.result import Result, framework_label
 
-__all__ = ["Claim", "break_even_ranks", "claims"]
+__all__ = [
+    "COMPUTES_LEAST",
+    "COMPUTES_MOST",
+    "FLAT_IN_RANK",
+    "PROPORTIONAL_TO_RANK",
+    "SENDS_LEAST",
+    "SENDS_MOST",
+    "Claim",
+    "break_even_ranks",
+    "claims",
+    "flat",
+    "proportional",
+]
+
+#: The claims in our words: one wording for a scenario and for a study of real runs.
+SENDS_LEAST: Final = "KD-FedLLM sends least"
+SENDS_MOST: Final = "Split-FedLLM sends most"
+COMPUTES_MOST: Final = "KD-FedLLM's clients compute most"
+COMPUTES_LEAST: Final = "Split-FedLLM's clients compute least"
+PROPORTIONAL_TO_RANK: Final = "FedLLM's communication is proportional to the rank"
+FLAT_IN_RANK: Final = "FedLLM's computation is nearly flat in the rank"
+#: And one threshold: what grows by less over a whole sweep is called flat, and proportional within
+#: as much.
+_FLAT: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,42 @@ class Claim:
         return {"claim": self.text, "holds": self.holds, "evidence": self.evidence}
 
 
+def proportional(
+    low: float, high: float, low_cost: float, high_cost: float
+) -> tuple[bool | None, str]:
+    """Whether a cost is proportional to a quantity; None: on a line that does not begin at zero.
+
+    Parameters
+    ----------
+    low, high : float
+        Smallest and largest value of the quantity.
+    low_cost, high_cost : float
+        The cost at these.
+
+    Returns
+    -------
+    tuple of bool or None and str
+        The fate and the evidence.
+    """
+    grown, expected = high_cost / low_cost, high / low
+    fixed = low_cost - (high_cost - low_cost) / (high - low) * low
+    evidence = (
+        f"from {low:,} to {high:,} (x {expected:.3g}): x {grown:.3g}; what does not depend on it "
+        f"is {fixed / low_cost:.0%} at {low:,} and {fixed / high_cost:.0%} at {high:,}"
+    )
+    if abs(grown / expected - 1) <= _FLAT:
+        return True, evidence
+    if grown - 1 > _FLAT:
+        return None, f"grows on a line, not through 0: {evidence}"
+    return False, evidence
+
+
+def flat(low: float, high: float, low_cost: float, high_cost: float) -> tuple[bool, str]:
+    """Whether a cost is nearly the same at both ends of a sweep, and the evidence."""
+    grown = high_cost / low_cost - 1
+    return abs(grown) <= _FLAT, f"from {low:,} to {high:,}: {grown:+.1%}"
+
+
 def claims(results: Sequence[Result]) -> list[Claim]:
     """The claims that these results can speak about: none of them is about hidden ones."""
     by_framework = {
@@ -52,10 +111,10 @@ def claims(results: Sequence[Result]) -> list[Claim]:
     }
     found: list[Claim] = []
     fedllm, kd, split = by_framework.values()
-    found.extend(_order("KD-FedLLM sends least", kd, [*fedllm, *split], _bytes, is_less=True))
-    found.extend(_order("Split-FedLLM sends most", split, [*fedllm, *kd], _bytes, is_less=False))
-    found.extend(_order("KD-FedLLM computes most", kd, [*fedllm, *split], _flop, is_less=False))
-    found.extend(_order("Split-FedLLM computes least", split, [*fedllm, *kd], _flop, is_less=True))
+    found.extend(_order(SENDS_LEAST, kd, [*fedllm, *split], _bytes, is_less=True))
+    found.extend(_order(SENDS_MOST, split, [*fedllm, *kd], _bytes, is_less=False))
+    found.extend(_order(COMPUTES_MOST, kd, [*fedllm, *split], _flop, is_less=False))
+    found.extend(_order(COMPUTES_LEAST, split, [*fedllm, *kd], _flop, is_less=True))
     found.extend(_rank_claims(fedllm))
     return found
 
@@ -149,16 +208,7 @@ def _rank_claims(fedllm: list[Result]) -> Iterator[Claim]:
     low, high = ranked[0], ranked[-1]
     if low.plan["workload"] != high.plan["workload"]:
         return
-    ranks = f"r = {low.plan['lora']['r']} to {high.plan['lora']['r']}"
-    grows = Fraction(high.exchanged_bytes) / Fraction(low.exchanged_bytes)
-    factor = Fraction(high.plan["lora"]["r"], low.plan["lora"]["r"])
-    evidence = f"{ranks} is {_times(float(factor))} the rank and {_times(float(grows))} the bytes"
-    if grows != factor:
-        evidence += ", for the head is sent whatever the rank"
-    yield Claim("FedLLM's bytes are proportional to the rank", grows == factor, evidence)
-    extra = high.client_flop / low.client_flop - 1
-    yield Claim(
-        "FedLLM's computing is nearly flat in the rank",
-        extra < 0.05,
-        f"{ranks}: {100 * extra:+.2f} %",
-    )
+    ranks = low.plan["lora"]["r"], high.plan["lora"]["r"]
+    fate, evidence = proportional(*ranks, low.exchanged_bytes, high.exchanged_bytes)
+    yield Claim(PROPORTIONAL_TO_RANK, fate, evidence)
+    yield Claim(FLAT_IN_RANK, *flat(*ranks, low.client_flop, high.client_flop))

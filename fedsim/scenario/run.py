@@ -13,6 +13,7 @@ from fedsim.calibration.profile import Profile
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import label, verdicts
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.fleet.progress import ProgressCallback
 from fedsim.fleet.trace import TraceEvent
 from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Each, Transfer, leaf_steps
@@ -92,7 +93,10 @@ class Question:
         self._world = world
 
     def answer(
-        self, progress: Progress | None = None, num_seeds: int | None = None
+        self,
+        progress: Progress | None = None,
+        num_seeds: int | None = None,
+        rounds: ProgressCallback | None = None,
     ) -> ScenarioResult:
         """Compute all results.
 
@@ -102,17 +106,19 @@ class Question:
             Called with each result's name and number ahead of its computation.
         num_seeds : int, optional
             Draws of each simulated result, instead of the number that its work allows.
+        rounds : callable, optional
+            Told how many rounds of a simulated result are done, and of how many.
         """
         first = self.entries[0].settings
         results = [
-            _result(self.document.file, entry, number, progress, num_seeds)
+            _result(self.document.file, entry, number, progress, num_seeds, rounds)
             for number, entry in enumerate(self._weighed)
         ]
         worlds = None
         if self._world is not None:
             worlds = {
                 entry.inspected.variant.name: _result(
-                    self.document.file, other, number, progress, num_seeds
+                    self.document.file, other, number, progress, num_seeds, rounds
                 )
                 for number, (entry, other) in enumerate(
                     zip(self._weighed, self._world, strict=True), len(results)
@@ -316,13 +322,18 @@ def _without_unfit(
 
 
 def _result(
-    file: str, entry: Weighed, number: int, progress: Progress | None, num_seeds: int | None
+    file: str,
+    entry: Weighed,
+    number: int,
+    progress: Progress | None,
+    num_seeds: int | None,
+    rounds: ProgressCallback | None,
 ) -> dict[str, Any]:
     each, variant = entry.inspected, entry.inspected.variant
     if progress is not None:
         progress(variant.name, number)
     try:
-        simulated, draws = _simulated(entry, num_seeds)
+        simulated, draws = _simulated(entry, num_seeds, rounds)
     except ScenarioError as error:
         raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
     return result_table(
@@ -344,7 +355,7 @@ def _result(
 
 
 def _simulated(
-    entry: Weighed, num_seeds: int | None
+    entry: Weighed, num_seeds: int | None, rounds: ProgressCallback | None
 ) -> tuple[Simulated | None, dict[str, Any] | None]:
     """The run, where it is simulated, and what a round takes in other draws."""
     each = entry.inspected
@@ -358,6 +369,7 @@ def _simulated(
             each.variant.protocol,
             each.policy,
             each.settings.seed,
+            rounds,
         )
     case = Case(
         each.federation,

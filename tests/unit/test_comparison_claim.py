@@ -10,6 +10,7 @@ import pytest
 from fedsim.comparison.claim import break_even_ranks, claims
 from fedsim.comparison.result import Result
 from fedsim.scenario import run_scenario
+from fedsim.study.case_study.costs import CostPoint, cost_findings
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,10 @@ def test_the_claims_have_their_known_fates(results: list[Result]) -> None:
     assert fates == {
         "KD-FedLLM sends least": None,
         "Split-FedLLM sends most": True,
-        "KD-FedLLM computes most": True,
-        "Split-FedLLM computes least": True,
-        "FedLLM's bytes are proportional to the rank": False,
-        "FedLLM's computing is nearly flat in the rank": True,
+        "KD-FedLLM's clients compute most": True,
+        "Split-FedLLM's clients compute least": True,
+        "FedLLM's communication is proportional to the rank": None,
+        "FedLLM's computation is nearly flat in the rank": True,
     }
 
 
@@ -60,3 +61,18 @@ def test_the_verdict_on_kd_turns_with_the_task() -> None:
 def test_one_framework_alone_proves_nothing(results: list[Result]) -> None:
     """A claim needs somebody to be compared with."""
     assert claims([r for r in results if r.framework == "kd_fedllm"]) == []
+
+
+def test_a_scenario_and_a_study_judge_one_claim_alike(results: list[Result]) -> None:
+    """The same numbers get the same words and the same fate, whoever asks."""
+    fedllm = [r for r in results if r.framework == "fedllm"]
+    points = [
+        CostPoint("fedllm", "fedllm", r.plan["lora"]["r"], r.exchanged_bytes, r.client_flop, 0.0)
+        for r in fedllm
+    ]
+    words = {"holds": True, "holds under conditions": None, "does not hold": False}
+    study = {f.claim: (words[f.verdict], f.evidence) for f in cost_findings(points)}
+    scenario = {c.text: (c.holds, c.evidence) for c in claims(fedllm)}
+
+    assert len(scenario) == 2
+    assert study == scenario

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.scenario import answer_json, run_scenario
+from fedsim.scenario import answer_json, read_scenario, run_scenario
 from scenarios import SMALL, answered, changed, written
 
 
@@ -461,3 +461,12 @@ def test_a_refused_value_hides_no_later_mistake(tmp_path: Path) -> None:
 
     assert "batch_size = '16'" in text
     assert "cut_layer = 9" in text
+
+
+def test_simulated_rounds_are_told_while_they_are_done(tmp_path: Path) -> None:
+    """With how many there are, so that a terminal can say how long it still takes."""
+    told: list[tuple[int, int]] = []
+    question = read_scenario(written(tmp_path, changed(engine="des", workload={"num_rounds": 5})))
+    question.answer(rounds=lambda done, total: told.append((done, total)))
+
+    assert told == [(done, 5) for done in range(1, 6)] * 3

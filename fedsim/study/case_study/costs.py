@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fedsim.comparison.claim import (
+    COMPUTES_LEAST,
+    COMPUTES_MOST,
+    FLAT_IN_RANK,
+    PROPORTIONAL_TO_RANK,
+    SENDS_LEAST,
+    SENDS_MOST,
+    flat,
+    proportional,
+)
 from fedsim.study.case_study.findings import Finding, Verdict
 from fedsim.study.case_study.plan import SERIES, StudyRun
 from fedsim.study.training.folder import METRICS, SUMMARY
@@ -20,8 +30,11 @@ from fedsim.units import format_bytes, format_flop
 
 __all__ = ["CostPoint", "cost_findings", "cost_points"]
 
-#: A quantity that grows by less over a whole sweep is called flat, and proportional within as much.
-_FLAT: Final = 0.05
+_VERDICTS: Final[dict[bool | None, Verdict]] = {
+    True: "holds",
+    None: "holds under conditions",
+    False: "does not hold",
+}
 _MAIN: Final = {"fedllm": "FedLLM", "kd": "KD-FedLLM", "split": "Split-FedLLM"}
 
 
@@ -81,18 +94,16 @@ def cost_findings(points: Sequence[CostPoint]) -> list[Finding]:
     own = {name: [p for p in points if p.series == name] for name in _MAIN}
     fedllm, kd, split = own.values()
     return [
-        *_grows("FedLLM's communication is proportional to the rank", fedllm, _bytes),
-        *_is_flat("FedLLM's computation is nearly flat in the rank", fedllm, _flop),
+        *_grows(PROPORTIONAL_TO_RANK, fedllm, _bytes),
+        *_is_flat(FLAT_IN_RANK, fedllm, _flop),
         *_grows("KD-FedLLM's communication is proportional to the public set", kd, _bytes),
         *_grows("KD-FedLLM's computation is proportional to the public set", kd, _flop),
         *_grows("Split-FedLLM's communication is proportional to its samples", split, _bytes),
         *_grows("Split-FedLLM's computation is proportional to its samples", split, _flop),
-        *_extreme("KD-FedLLM sends least", kd, [*fedllm, *split], _bytes, -1, format_bytes),
-        *_extreme("Split-FedLLM sends most", split, [*fedllm, *kd], _bytes, 1, format_bytes),
-        *_extreme("KD-FedLLM's clients compute most", kd, [*fedllm, *split], _flop, 1, format_flop),
-        *_extreme(
-            "Split-FedLLM's clients compute least", split, [*fedllm, *kd], _flop, -1, format_flop
-        ),
+        *_extreme(SENDS_LEAST, kd, [*fedllm, *split], _bytes, -1, format_bytes),
+        *_extreme(SENDS_MOST, split, [*fedllm, *kd], _bytes, 1, format_bytes),
+        *_extreme(COMPUTES_MOST, kd, [*fedllm, *split], _flop, 1, format_flop),
+        *_extreme(COMPUTES_LEAST, split, [*fedllm, *kd], _flop, -1, format_flop),
     ]
 
 
@@ -119,23 +130,8 @@ def _grows(
     if ends is None:
         return
     low, high = ends
-    grown, expected = cost(high) / cost(low), high.value / low.value
-    slope = (cost(high) - cost(low)) / (high.value - low.value)
-    fixed = cost(low) - slope * low.value
-    share = fixed / cost(low)
-    evidence = (
-        f"from {low.value:,} to {high.value:,} (x {expected:.3g}): x {grown:.3g}; what does not "
-        f"depend on it is {share:.0%} at {low.value:,} and {fixed / cost(high):.0%} at "
-        f"{high.value:,}"
-    )
-    if abs(grown / expected - 1) <= _FLAT:
-        yield Finding(claim, "holds", evidence)
-    elif grown - 1 > _FLAT:
-        yield Finding(
-            claim, "holds under conditions", f"grows on a line, not through 0: {evidence}"
-        )
-    else:
-        yield Finding(claim, "does not hold", evidence)
+    fate, evidence = proportional(low.value, high.value, cost(low), cost(high))
+    yield Finding(claim, _VERDICTS[fate], evidence)
 
 
 def _is_flat(
@@ -145,9 +141,8 @@ def _is_flat(
     if ends is None:
         return
     low, high = ends
-    grown = cost(high) / cost(low) - 1
-    verdict: Verdict = "holds" if abs(grown) <= _FLAT else "does not hold"
-    yield Finding(claim, verdict, f"from {low.value:,} to {high.value:,}: {grown:+.1%}")
+    fate, evidence = flat(low.value, high.value, cost(low), cost(high))
+    yield Finding(claim, _VERDICTS[fate], evidence)
 
 
 def _extreme(
