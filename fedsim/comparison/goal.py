@@ -145,6 +145,11 @@ def _least(
     sentences: list[str] = []
     values: list[dict[str, Any]] = []
     decided = True
+    budget = _for_budget(results)
+    if budget is not None:
+        # What a budget buys is what was asked; costs of a round stand beside it.
+        sentences.append(budget[0])
+        values.append(budget[1])
     size: dict[str, Any] = {}
     for number, key in enumerate(goal["least"]):
         verdict = next((v for v in verdicts if v.metric.key == key), None)
@@ -156,12 +161,44 @@ def _least(
         text = _ranked(goal, verdict, results, at=verdict.at if verdict.at != size else {})
         size = verdict.at
         sentences.append(f"{_only(results) if number == 0 else ''}{text}")
-        if number == 0:
+        if number == 0 and budget is not None:
+            decided = budget[1]["winner"] is not None
+        elif number == 0:
             decided = verdict.is_decided or len(verdict.ranking) == 1
             why = verdict.reasons[:1] if verdict.metric.key != "setup" else ()
             sentences.extend(f"{line}." for line in why)
         values.append(verdict.table())
     return Answer("least", tuple(sentences), decided, tuple(values))
+
+
+def _for_budget(results: Sequence[Result]) -> tuple[str, dict[str, Any]] | None:
+    """Who reaches most for the budget, where one is given and its accuracy is known."""
+    known = [
+        (result, entry)
+        for result in results
+        if result.is_comparable
+        and (entry := result.table.get("under_budget"))
+        and entry["mean"] is not None
+        and entry["low"] is not None
+    ]
+    if not known:
+        return None
+    ranked = sorted(known, key=lambda pair: -pair[1]["mean"])
+    (first, most), others = ranked[0], ranked[1:]
+    decided = all(most["low"] > entry["high"] for _, entry in others)
+    written = [
+        f"{label(result, results)} {percent(entry['mean'])} "
+        f"({percent(entry['low'])}..{percent(entry['high'])})"
+        for result, entry in ranked
+    ]
+    limit = most["limited_by"].removeprefix("budget_")
+    if decided or not others:
+        text = f"For the {limit} budget {label(first, results)} learns most: {', '.join(written)}."
+    else:
+        text = f"Not decided what the {limit} budget buys most with: {', '.join(written)}."
+    ranking = [{"name": result.name, **entry} for result, entry in ranked]
+    winner = first.name if decided else None
+    return text, {"metric": "accuracy_for_budget", "winner": winner, "ranking": ranking}
 
 
 def _ranked(
@@ -203,7 +240,8 @@ def _within(goal: Mapping[str, Any], results: Sequence[Result]) -> Answer:
     values: list[dict[str, Any]] = []
     words: dict[str, list[str]] = {"yes": [], "perhaps": [], "no": []}
     for result in results:
-        name = label(result, results)
+        # Sizes tell these apart: nothing is compared here.
+        name = result.name
         if not result.is_comparable:
             words["no"].append(f"{name} (it {'fails' if result.is_feasible else 'does not fit'})")
             continue
