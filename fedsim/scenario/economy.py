@@ -16,7 +16,7 @@ from fedsim.fleet.energy import (
     money,
     server_energy_j,
 )
-from fedsim.ledger import LedgerRow
+from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.scenario.price_table import PriceTable
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.price import PriceSpec
@@ -87,16 +87,31 @@ def spent_in_closed_form(
 
 
 def spent_in_simulation(
-    federation: FederationSpec, result: SimulationResult, total: LedgerRow
+    federation: FederationSpec, result: SimulationResult, total: LedgerRow, *, setup: bool = True
 ) -> Spent:
-    """All rounds of a simulated run, and of these what came to nothing."""
+    """All rounds of a simulated run, and of these what came to nothing.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    result : SimulationResult
+    total : LedgerRow
+        Of the run.
+    setup : bool
+        With the set-up, where it was simulated.
+    """
     amounts, wasted = {}, {}
     for number, client_class in enumerate(federation.classes):
         name = client_class.name
-        rows = [(k, r) for k, r in result.ledger.rows.items() if k.party == name]
+        rows = [
+            (k, r)
+            for k, r in result.ledger.rows.items()
+            if k.party == name and (setup or k.round_index != SETUP_ROUND)
+        ]
         amounts[name] = amounts_of((r for _, r in rows), result.idle_s[number])
         wasted[name] = amounts_of(r for k, r in rows if k.outcome != "used")
-    return Spent(amounts, result.accelerator_busy_s, result.makespan_s, total, wasted)
+    makespan_s = result.makespan_s - (0.0 if setup else result.setup_s)
+    return Spent(amounts, result.accelerator_busy_s, makespan_s, total, wasted)
 
 
 def economy_tables(price: PriceTable, federation: FederationSpec, spent: Spent) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def _sample(case: Case, federation: FederationSpec, run: SimulationResult) -> _S
     total = run.ledger.total(
         (k, r) for k, r in run.ledger.rows.items() if k.round_index != SETUP_ROUND
     )
-    tables = economy_tables(case.price, federation, spent_in_simulation(federation, run, total))
+    tables = economy_tables(
+        case.price, federation, spent_in_simulation(federation, run, total, setup=False)
+    )
     spent_s = float(run.rounds.end_s[-1]) - run.setup_s
     return _each(spent_s, tables, succeeded)
 

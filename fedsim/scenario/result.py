@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import isinf
 from typing import Any, Final
 
@@ -198,28 +198,28 @@ def _run_tables(settings: Settings, federation: FederationSpec, found: Found) ->
         }
     else:
         tables = simulated_tables(simulated, answer, _TOTALS)
-    spent = _spent(federation, found)
-    tables |= economy_tables(settings.price, federation, spent)
-    money = tables["money"]
-    if money is not None:
-        rounds = economy_tables(settings.price, federation, replace(spent, total=_of_rounds(found)))
-        money["rounds"] = rounds["money"]["total"]
-        money["setup"] = _difference(money["total"], money["rounds"])
+    tables |= economy_tables(settings.price, federation, _spent(federation, found))
+    # What rounds take, and the set-up apart: a plan's length decides nothing between two of them.
+    rounds = economy_tables(settings.price, federation, _spent(federation, found, setup=False))
+    tables["energy"]["rounds_j"] = rounds["energy"]["total_j"]
+    if tables["money"] is not None:
+        tables["money"]["rounds"] = rounds["money"]["total"]
+        tables["money"]["setup"] = _difference(tables["money"]["total"], tables["money"]["rounds"])
     return _with_intervals(tables, federation.num_rounds, found)
 
 
-def _spent(federation: FederationSpec, found: Found) -> Spent:
+def _spent(federation: FederationSpec, found: Found, *, setup: bool = True) -> Spent:
     answer, simulated = found.answer, found.simulated
     if simulated is not None:
-        total = simulated_total(simulated, answer)
-        return spent_in_simulation(federation, simulated.result, total)
+        total = simulated_total(simulated, answer) if setup else _of_rounds(found)
+        return spent_in_simulation(federation, simulated.result, total, setup=setup)
     return spent_in_closed_form(
         federation,
         [cost.seconds for cost in answer.classes],
         [cost.round for cost in answer.classes],
         answer.round_time.mean_s,
         answer.server_busy_s,
-        answer.total,
+        answer.total if setup else _of_rounds(found),
     )
 
 
@@ -254,7 +254,7 @@ def _with_intervals(tables: dict[str, Any], num_rounds: int, found: Found) -> di
         successful = {
             "num_rounds": num,
             "time_s": _interval(draws, "round_s", float(spread) / num, num_rounds),
-            "energy_j": _interval(draws, "energy_j", _per(tables["energy"]["total_j"], num), num),
+            "energy_j": _interval(draws, "energy_j", _per(tables["energy"]["rounds_j"], num), num),
             "money": _interval(draws, "money", _per(money and money["rounds"], num), num),
         }
     for entry in (time, makespan):

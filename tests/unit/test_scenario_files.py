@@ -169,6 +169,7 @@ def test_a_file_that_is_not_there_is_named_where_it_was_looked_for(
 WORDS = {
     *("question", "extends", "model.name", "device.like", "device.name", "link.like", "link.name"),
     *("device", "link", "lora.target_modules", "workload.dataset", "price.currency"),
+    *("goal.first", "goal.least", "goal.than"),
 }
 
 
