@@ -6,7 +6,8 @@ Decides what is drawn of a simulated answer. What the page says in words is chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,14 @@ from matplotlib.figure import Figure
 from question_quotes import BASELINE
 
 from fedsim.comparison.result import Result, framework_label
+from fedsim.comparison.wording import range_of
 from fedsim.report.picture import write_picture
 from fedsim.scenario import read_scenario, run_scenario
+from fedsim.scenario.engine import Choice
 from fedsim.scenario.simulated import Simulated, simulate_result
-from fedsim.units import SECONDS, format_seconds
+from fedsim.units import SECONDS
 
-__all__ = ["draw_questions"]
+__all__ = ["QUESTIONS"]
 
 #: Okabe and Ito's palette, which color-blind readers can tell apart (jfly.uni-koeln.de/color).
 _BLUE, _ORANGE, _YELLOW = "#0072B2", "#D55E00", "#E69F00"
@@ -30,17 +33,8 @@ _DAY_S: Final = float(SECONDS.factors["d"])
 _HOUR_S: Final = float(SECONDS.factors["h"])
 
 
-def draw_questions(folder: Path) -> None:
-    """Draw all of them."""
-    _draw_lte(folder / "half_fleet_lte.png")
-    _draw_overnight(folder / "overnight.png")
-    _draw_saturation(folder / "saturation.png")
-    _draw_stragglers(folder / "stragglers.png")
-    _draw_second_gpu(folder / "second_gpu.png")
-    _draw_million(folder / "million.png")
-
-
-def _results(name: str, overrides: Sequence[str] = ()) -> list[Result]:
+@lru_cache
+def _results(name: str, overrides: tuple[str, ...] = ()) -> list[Result]:
     return [Result(table) for table in run_scenario(name, overrides=overrides).results]
 
 
@@ -78,7 +72,7 @@ def _points(
     label: str,
     unit_s: float = 1.0,
 ) -> None:
-    """Means with their intervals, and each mean in words beside it."""
+    """Means with their intervals, and each in words beside it."""
     mean, low, high = (np.array([t[k] for t in times]) / unit_s for k in ("mean", "low", "high"))
     axes.errorbar(
         mean,
@@ -93,7 +87,7 @@ def _points(
     )
     for time, row, right in zip(times, rows, high, strict=True):
         axes.annotate(
-            format_seconds(time["mean"]),
+            range_of(SECONDS, time),
             (right, row),
             xytext=(6, 0),
             textcoords="offset points",
@@ -115,11 +109,13 @@ def _draw_overnight(path: Path) -> None:
         left.axvspan(start, start + 7 / 24, color="0.92", linewidth=0, zorder=0)
     labels = ("all 100 asked", "first 100 of 130")
     styles = ((_BLUE, "o"), (_ORANGE, "s"))
-    for row, (each, label, style) in enumerate(zip(found.values(), labels, styles, strict=True)):
-        color, marker = style
+    by_case = {result.case: result for result in _results("overnight")}
+    for row, (case, label, style) in enumerate(zip(found, labels, styles, strict=True)):
+        each, (color, marker) = found[case], style
         ends = np.concatenate(([0.0], each.result.rounds.end_s)) / _DAY_S
         left.step(ends, range(len(ends)), where="post", color=color, label=label)
-        _points(right, [_makespan(each)], [row], color, marker, "_", _DAY_S)
+        time = by_case[case].table["makespan_s"]
+        _points(right, [time], [row], color, marker, "_", _DAY_S)
     left.axvspan(-1, -0.9, color="0.92", linewidth=0, label="usual night, 22 h to 5 h")
     left.set_xlim(0, last_day)
     left.set_ylim(0, 103)
@@ -237,11 +233,12 @@ def _draw_million(path: Path) -> None:
     ):
         axes.bar(index, values, 0.85, bottom, color=color, linewidth=0, label=label)
         bottom += values
-    mean = float(each.round_s.mean()) / _HOUR_S
+    (table,) = _results("million")
+    mean, low, high = (table.round_time[key] / _HOUR_S for key in ("mean", "low", "high"))
     axes.errorbar(
         len(index) + 4,
         mean,
-        yerr=[[mean * (1 - each.low)], [mean * (each.high - 1)]],
+        yerr=[[mean - low], [high - mean]],
         fmt="o",
         color="black",
         capsize=3,
@@ -259,7 +256,7 @@ def _simulated(name: str) -> dict[str, Simulated]:
     """Each result of a shipped scenario with its single rounds, by the engine for many clients."""
     return {
         entry.variant.name: simulate_result(
-            "scale",
+            Choice("scale", "these pictures show single rounds"),
             entry.federation,
             entry.variant.protocol,
             entry.policy,
@@ -269,13 +266,19 @@ def _simulated(name: str) -> dict[str, Simulated]:
     }
 
 
-def _makespan(each: Simulated) -> dict[str, float]:
-    spent = each.result.makespan_s
-    return {"mean": spent, "low": spent * each.low, "high": spent * each.high}
-
-
 def _dress(axes: Any, grid: str) -> None:
     axes.grid(visible=True, axis=grid, color="0.9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+#: What draws the picture of a question, by its scenario.
+QUESTIONS: Final[Mapping[str, Callable[[Path], None]]] = {
+    "half_fleet_lte": _draw_lte,
+    "overnight": _draw_overnight,
+    "saturation": _draw_saturation,
+    "stragglers": _draw_stragglers,
+    "second_gpu": _draw_second_gpu,
+    "million": _draw_million,
+}
