@@ -208,7 +208,7 @@ def _draw_stragglers(path: Path) -> None:
         )
     left.set_yticks(rows, [labels[result.case] for result in results])
     left.set_ylim(len(results) - 0.5, -0.5)
-    left.set_xlim(0, 11)
+    left.set_xlim(0, 13)
     left.set_xlabel("hours for 50 rounds, with their 95 % interval")
     right.set_xlim(0, 30)
     right.set_xlabel("share of clients' FLOP that came to nothing [%]")
