@@ -71,7 +71,7 @@ def link_table() -> str:
 
 def link_spread_table() -> str:
     """Where each link's sigma comes from."""
-    lines = ["| link | sigma | factor either way, 95 % | where it comes from |", "|---|---|---|---|"]
+    lines = ["| link | sigma | 95 %: times or over | where it comes from |", "|---|---|---|---|"]
     for name in link_catalogue.link_names():
         spread = _spreads()[name]
         factor = exp(Z95 * spread["sigma"])

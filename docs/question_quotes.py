@@ -81,7 +81,7 @@ def _exchanged(table: Mapping[str, Any]) -> str:
 
 def _half_fleet_lte() -> Iterator[str]:
     table = run_scenario("half_fleet_lte").table
-    # "FedLLM takes 4.9x (1.4..17) as long: 1.0 min (0.35..3.5) instead of 13 s (7.0..26)."
+    # A sentence says "FedLLM takes RATIO as long: ROUND instead of ROUND."
     changes = [line for line in table["answer"]["sentences"] if " instead of " in line]
     for line, result in zip(changes, table["results"], strict=True):
         ratio, _, times = line.partition(" takes ")[2].partition(" as long: ")
@@ -138,8 +138,9 @@ def _million() -> Iterator[str]:
     (table,) = _tables("million").values()
     yield _total(table)
     yield _round(table)
-    yield f"computing is {percent(table['round_time_s']['compute'] / table['round_time_s']['mean'])}"
-    yield f"waiting {_waiting(table)}"
+    time = table["round_time_s"]
+    yield f"{percent(time['compute'] / time['mean'])} are computing"
+    yield f"{_waiting(table)} waiting"
     yield f"{table['rounds']['num_lost'] / table['num_rounds']:,.0f}"
     yield _busy(table, "uplink")
     yield format_bytes(table["totals"]["uplink_payload_bytes"])
