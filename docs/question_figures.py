@@ -54,10 +54,10 @@ def _draw_lte(path: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("log")
-    ticks = {"5 s": 5, "30 s": 30, "1 min": 60, "5 min": 300, "30 min": 1800, "2 h": 7200}
+    ticks = {"5 s": 5, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3600, "5 h": 18000}
     axes.set_xticks(list(ticks.values()), list(ticks))
     axes.minorticks_off()
-    axes.set_xlim(5, 9000)
+    axes.set_xlim(5, 2e5)
     axes.set_xlabel("time of a round, with its 95 % interval")
     _dress(axes, "x")
     canvas.legend(loc="outside lower center", ncols=2, frameon=False)
