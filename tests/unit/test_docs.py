@@ -1,5 +1,6 @@
 """The documentation keeps up with the definitions."""
 
+import html
 import importlib.util
 import re
 import sys
@@ -55,6 +56,29 @@ def test_the_readme_shows_the_shipped_profiles_figures() -> None:
     """The table in README.md is what the shipped profiles say, to the last digit."""
     text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert module("profile_table").updated(text) == text
+
+
+def words_of(svg: Path) -> list[str]:
+    """What a picture of a terminal says."""
+    return html.unescape(
+        " ".join(re.findall(r">([^<]*)</text>", svg.read_text(encoding="utf-8")))
+    ).split()
+
+
+def test_the_readme_shows_the_report_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both widths and themes of the report's picture say what the command prints now."""
+    monkeypatch.syspath_prepend(str(DOCS))
+    module("make_images")._draw_report(tmp_path / "case_study_report.png")
+    fresh = sorted(tmp_path.glob("*.svg"))
+    assert len(fresh) == 4
+    for path in fresh:
+        assert words_of(DOCS / "images" / path.name) == words_of(path)
+    report = " ".join(words_of(fresh[0]))
+    for quoted in ("43 s (22..85)", "1.50x (1.46..1.58)"):
+        assert f"`{quoted}`" in (DOCS.parent / "README.md").read_text(encoding="utf-8")
+        assert quoted in report
 
 
 def sentences(text: str) -> int:
