@@ -19,7 +19,12 @@ HERE: Final = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from catalogue_tables import device_table, link_table, model_table  # noqa: E402
+from catalogue_tables import (  # noqa: E402
+    device_table,
+    link_spread_table,
+    link_table,
+    model_table,
+)
 from cost_tables import (  # noqa: E402
     example_table,
     feature_table,
@@ -49,7 +54,8 @@ from fedsim.units import format_bytes  # noqa: E402
 __all__ = ["generate"]
 
 OUT: Final = HERE / "_generated"
-_REPORT_WIDTH: Final = 120
+#: As the page shows it without scrolling.
+_REPORT_WIDTH: Final = 90
 _TIMELINE_WIDTH: Final = 100
 #: The tutorial's question, and what it then changes.
 _WHAT_IF: Final = HERE / "examples" / "what_if.toml"
@@ -64,6 +70,8 @@ _SIMULATED: Final = (
     "utilization",
     "round_time_s",
     "makespan_s",
+    "successful_round",
+    "interval",
     "energy",
     "money",
     "notes",
@@ -78,6 +86,7 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "models.md": model_table,
     "devices.md": device_table,
     "links.md": link_table,
+    "link_spreads.md": link_spread_table,
     "fedllm_steps.md": lambda: step_table(fedllm(plan()), plan()),
     "kd_fedllm_steps.md": lambda: step_table(kd_fedllm(kd_plan()), kd_plan()),
     "kd_language_model_steps.md": lambda: step_table(
@@ -95,7 +104,7 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "privacy_frameworks.md": framework_table,
     "case_study_report.txt": lambda: _report("case_study"),
     "answer.json": lambda: _answer("case_study"),
-    "what_if_time.txt": lambda: _time_table(_WHAT_IF),
+    "what_if_report.txt": lambda: _report(_WHAT_IF),
     "what_if_timeline.txt": lambda: _timeline(_WHAT_IF, _UNEQUAL),
     "suggestions.md": lambda: _suggestions("case_study", "device.memory=1.2 GB"),
     "simulated_answer.json": lambda: _simulated_answer(_WHAT_IF, _UNEQUAL),
@@ -121,22 +130,17 @@ def _drawn() -> dict[str, Protocol]:
 
 
 def _report(name: str | Path) -> str:
-    return _printed(scenario_report(run_scenario(name).table), _REPORT_WIDTH)
+    table = dict(run_scenario(name).table)
+    if isinstance(name, Path):
+        # As the command is given: from the top of the checkout.
+        table["file"] = name.relative_to(HERE.parent).as_posix()
+    return _printed(scenario_report(table), _REPORT_WIDTH)
 
 
 def _printed(what: RenderableType, width: int) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, color_system=None).print(what)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
-
-
-def _time_table(path: Path) -> str:
-    """The report's table of times alone."""
-    lines = _report(path).splitlines()
-    start = lines.index("Time")
-    # Its heading is set apart by a blank line, as its end is.
-    end = lines.index("", lines.index("", start) + 1)
-    return "\n".join(lines[start:end]) + "\n"
 
 
 def _timeline(path: Path, overrides: tuple[str, ...]) -> str:

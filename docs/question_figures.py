@@ -6,21 +6,23 @@ Decides what is drawn of a simulated answer. What the page says in words is chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.figure import Figure
-from question_quotes import BASELINE
 
 from fedsim.comparison.result import Result, framework_label
+from fedsim.comparison.wording import range_of
 from fedsim.report.picture import write_picture
 from fedsim.scenario import read_scenario, run_scenario
+from fedsim.scenario.engine import Choice
 from fedsim.scenario.simulated import Simulated, simulate_result
-from fedsim.units import SECONDS, format_seconds
+from fedsim.units import SECONDS
 
-__all__ = ["draw_questions"]
+__all__ = ["QUESTIONS"]
 
 #: Okabe and Ito's palette, which color-blind readers can tell apart (jfly.uni-koeln.de/color).
 _BLUE, _ORANGE, _YELLOW = "#0072B2", "#D55E00", "#E69F00"
@@ -28,19 +30,12 @@ _GREY: Final = "#B0B0B0"
 _WIDTH_IN: Final = 8.5
 _DAY_S: Final = float(SECONDS.factors["d"])
 _HOUR_S: Final = float(SECONDS.factors["h"])
+#: The world of half_fleet_lte's goal: the same clients, all on the case study's link.
+_BASELINE: Final = ("fleet.class=[]",)
 
 
-def draw_questions(folder: Path) -> None:
-    """Draw all of them."""
-    _draw_lte(folder / "half_fleet_lte.png")
-    _draw_overnight(folder / "overnight.png")
-    _draw_saturation(folder / "saturation.png")
-    _draw_stragglers(folder / "stragglers.png")
-    _draw_second_gpu(folder / "second_gpu.png")
-    _draw_million(folder / "million.png")
-
-
-def _results(name: str, overrides: Sequence[str] = ()) -> list[Result]:
+@lru_cache
+def _results(name: str, overrides: tuple[str, ...] = ()) -> list[Result]:
     return [Result(table) for table in run_scenario(name, overrides=overrides).results]
 
 
@@ -49,7 +44,7 @@ def _draw_lte(path: Path) -> None:
     canvas = Figure(figsize=(_WIDTH_IN, 3.0), layout="constrained")
     axes = canvas.add_subplot()
     fleets = (
-        ("all at home", _BLUE, "o", _results("half_fleet_lte", BASELINE), -0.16),
+        ("all at home", _BLUE, "o", _results("half_fleet_lte", _BASELINE), -0.16),
         ("half on LTE", _ORANGE, "s", _results("half_fleet_lte"), 0.16),
     )
     for label, color, marker, results, shift in fleets:
@@ -59,10 +54,10 @@ def _draw_lte(path: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("log")
-    ticks = {"5 s": 5, "30 s": 30, "1 min": 60, "5 min": 300, "30 min": 1800, "2 h": 7200}
+    ticks = {"5 s": 5, "30 s": 30, "2 min": 120, "10 min": 600, "1 h": 3600, "5 h": 18000}
     axes.set_xticks(list(ticks.values()), list(ticks))
     axes.minorticks_off()
-    axes.set_xlim(5, 9000)
+    axes.set_xlim(5, 2e5)
     axes.set_xlabel("time of a round, with its 95 % interval")
     _dress(axes, "x")
     canvas.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -78,7 +73,7 @@ def _points(
     label: str,
     unit_s: float = 1.0,
 ) -> None:
-    """Means with their intervals, and each mean in words beside it."""
+    """Means with their intervals, and each in words beside it."""
     mean, low, high = (np.array([t[k] for t in times]) / unit_s for k in ("mean", "low", "high"))
     axes.errorbar(
         mean,
@@ -93,7 +88,7 @@ def _points(
     )
     for time, row, right in zip(times, rows, high, strict=True):
         axes.annotate(
-            format_seconds(time["mean"]),
+            range_of(SECONDS, time),
             (right, row),
             xytext=(6, 0),
             textcoords="offset points",
@@ -115,11 +110,13 @@ def _draw_overnight(path: Path) -> None:
         left.axvspan(start, start + 7 / 24, color="0.92", linewidth=0, zorder=0)
     labels = ("all 100 asked", "first 100 of 130")
     styles = ((_BLUE, "o"), (_ORANGE, "s"))
-    for row, (each, label, style) in enumerate(zip(found.values(), labels, styles, strict=True)):
-        color, marker = style
+    by_case = {result.case: result for result in _results("overnight")}
+    for row, (case, label, style) in enumerate(zip(found, labels, styles, strict=True)):
+        each, (color, marker) = found[case], style
         ends = np.concatenate(([0.0], each.result.rounds.end_s)) / _DAY_S
         left.step(ends, range(len(ends)), where="post", color=color, label=label)
-        _points(right, [_makespan(each)], [row], color, marker, "_", _DAY_S)
+        time = by_case[case].table["makespan_s"]
+        _points(right, [time], [row], color, marker, "_", _DAY_S)
     left.axvspan(-1, -0.9, color="0.92", linewidth=0, label="usual night, 22 h to 5 h")
     left.set_xlim(0, last_day)
     left.set_ylim(0, 103)
@@ -127,7 +124,7 @@ def _draw_overnight(path: Path) -> None:
     left.set_ylabel("rounds done")
     right.set_yticks(range(len(labels)), labels)
     right.set_ylim(1.5, -0.5)
-    right.set_xlim(0, 82)
+    right.set_xlim(0, 98)
     right.set_xlabel("days for 100 rounds,\nwith their 95 % interval")
     _dress(left, "y")
     _dress(right, "x")
@@ -211,7 +208,7 @@ def _draw_stragglers(path: Path) -> None:
         )
     left.set_yticks(rows, [labels[result.case] for result in results])
     left.set_ylim(len(results) - 0.5, -0.5)
-    left.set_xlim(0, 11)
+    left.set_xlim(0, 13)
     left.set_xlabel("hours for 50 rounds, with their 95 % interval")
     right.set_xlim(0, 30)
     right.set_xlabel("share of clients' FLOP that came to nothing [%]")
@@ -237,11 +234,12 @@ def _draw_million(path: Path) -> None:
     ):
         axes.bar(index, values, 0.85, bottom, color=color, linewidth=0, label=label)
         bottom += values
-    mean = float(each.round_s.mean()) / _HOUR_S
+    (table,) = _results("million")
+    mean, low, high = (table.round_time[key] / _HOUR_S for key in ("mean", "low", "high"))
     axes.errorbar(
         len(index) + 4,
         mean,
-        yerr=[[mean * (1 - each.low)], [mean * (each.high - 1)]],
+        yerr=[[mean - low], [high - mean]],
         fmt="o",
         color="black",
         capsize=3,
@@ -259,7 +257,7 @@ def _simulated(name: str) -> dict[str, Simulated]:
     """Each result of a shipped scenario with its single rounds, by the engine for many clients."""
     return {
         entry.variant.name: simulate_result(
-            "scale",
+            Choice("scale", "these pictures show single rounds"),
             entry.federation,
             entry.variant.protocol,
             entry.policy,
@@ -269,13 +267,19 @@ def _simulated(name: str) -> dict[str, Simulated]:
     }
 
 
-def _makespan(each: Simulated) -> dict[str, float]:
-    spent = each.result.makespan_s
-    return {"mean": spent, "low": spent * each.low, "high": spent * each.high}
-
-
 def _dress(axes: Any, grid: str) -> None:
     axes.grid(visible=True, axis=grid, color="0.9")
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+#: What draws the picture of a question, by its scenario.
+QUESTIONS: Final[Mapping[str, Callable[[Path], None]]] = {
+    "half_fleet_lte": _draw_lte,
+    "overnight": _draw_overnight,
+    "saturation": _draw_saturation,
+    "stragglers": _draw_stragglers,
+    "second_gpu": _draw_second_gpu,
+    "million": _draw_million,
+}

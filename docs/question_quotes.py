@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from fedsim.comparison.metric import metric_named
+from fedsim.comparison.result import Result
+from fedsim.comparison.wording import factor, percent, range_of
 from fedsim.scenario import run_scenario
-from fedsim.units import format_bytes, format_seconds
+from fedsim.units import SECONDS, format_bytes
 
-__all__ = ["BASELINE", "QUOTES", "missing_quotes"]
+__all__ = ["QUOTES", "missing_quotes"]
 
-#: What half_fleet_lte is compared with: the same clients, all on the case study's link.
-BASELINE: Final = ("fleet.class=[]",)
 _PAGE: Final = Path(__file__).resolve().parent / "questions.md"
 
 _Tables = dict[str, dict[str, Any]]
@@ -45,16 +46,23 @@ def _tables(name: str, overrides: tuple[str, ...] = ()) -> _Tables:
     return {table["name"]: table for table in run_scenario(name, overrides=overrides).results}
 
 
-def _round(table: Mapping[str, Any], part: str = "mean") -> str:
-    return format_seconds(table["round_time_s"][part])
+def _round(table: Mapping[str, Any]) -> str:
+    return range_of(SECONDS, table["round_time_s"])
 
 
 def _total(table: Mapping[str, Any]) -> str:
-    return format_seconds(table["makespan_s"]["mean"])
+    return range_of(SECONDS, table["makespan_s"])
 
 
 def _ratio(more: Mapping[str, Any], less: Mapping[str, Any]) -> str:
-    return f"{more['round_time_s']['mean'] / less['round_time_s']['mean']:.3g} times"
+    """On the draws that both share, as verdicts say it."""
+    found = metric_named("time").ratio(Result(more), Result(less))
+    return factor(found.middle, found.low, found.high)
+
+
+def _waiting(table: Mapping[str, Any]) -> str:
+    time = table["round_time_s"]
+    return percent(time["wait"] / time["mean"])
 
 
 def _busy(table: Mapping[str, Any], what: str) -> str:
@@ -72,18 +80,24 @@ def _exchanged(table: Mapping[str, Any]) -> str:
 
 
 def _half_fleet_lte() -> Iterator[str]:
-    home, half = _tables("half_fleet_lte", BASELINE), _tables("half_fleet_lte")
-    for case in half:
-        yield f"from {_round(home[case])} to {_round(half[case])}"
-        yield f"{_ratio(half[case], home[case])}"
-        yield _exchanged(half[case])
+    table = run_scenario("half_fleet_lte").table
+    # A sentence says "FedLLM takes RATIO as long: ROUND instead of ROUND."
+    changes = [line for line in table["answer"]["sentences"] if " instead of " in line]
+    for line, result in zip(changes, table["results"], strict=True):
+        ratio, _, times = line.partition(" takes ")[2].partition(" as long: ")
+        yield ratio
+        yield times.removesuffix(".")
+        yield _exchanged(result)
+    fedllm, kd = (result for result in table["results"] if result["case"] in ("fedllm", "kd"))
+    yield _ratio(kd, fedllm)
 
 
 def _overnight() -> Iterator[str]:
     tables = _tables("overnight")
     for table in tables.values():
         yield _total(table)
-        yield f"{_round(table, 'wait')} of a round's {_round(table)}"
+        yield f"{_waiting(table)} of a round"
+    yield _ratio(tables["everybody"], tables["over-selected"])
     wasted = tables["over-selected"]["wasted"]["client_flop"]
     yield f"{100 * wasted / tables['over-selected']['totals']['client_flop']:.0f} %"
 
@@ -92,13 +106,13 @@ def _saturation() -> Iterator[str]:
     tables = _tables("saturation")
     for number in (3000, 10000):
         table = tables[f"fedllm num_clients={number}"]
-        yield f"{_round(table, 'wait')} of its {_round(table)}"
+        yield f"{_waiting(table)} of its {_round(table)}"
     most = tables["fedllm num_clients=30000"]
     yield _ratio(most, tables["fedllm num_clients=10000"])
     yield _busy(most, "uplink")
-    kd = tables["kd num_clients=30000"]
-    yield f"{_round(kd, 'wait')} of their {_round(kd)}"
-    yield _busy(kd, "uplink")
+    for number in (30000, 100000):
+        table = tables[f"kd num_clients={number}"]
+        yield f"{_waiting(table)} of their {_round(table)}"
 
 
 def _stragglers() -> Iterator[str]:
@@ -107,13 +121,16 @@ def _stragglers() -> Iterator[str]:
         yield _total(table)
     for case in ("over-selected", "quorum", "buffered"):
         yield _wasted(tables[case])
+    yield _ratio(tables["all"], tables["buffered"])
+    yield _ratio(tables["buffered"], tables["over-selected"])
+    yield _ratio(tables["buffered"], tables["quorum"])
 
 
 def _second_gpu() -> Iterator[str]:
     tables = _tables("second_gpu")
     for number in (20, 50, 100):
         one, two = (tables[f"{case} num_clients={number}"] for case in ("one", "two"))
-        yield f"from {_round(one)} to {_round(two)}"
+        yield f"{_round(one)} for {_round(two)}, {_ratio(one, two)}"
         yield _busy(one, "accelerators")
 
 
@@ -121,8 +138,9 @@ def _million() -> Iterator[str]:
     (table,) = _tables("million").values()
     yield _total(table)
     yield _round(table)
-    yield _round(table, "compute")
-    yield _round(table, "wait")
+    time = table["round_time_s"]
+    yield f"{percent(time['compute'] / time['mean'])} are computing"
+    yield f"{_waiting(table)} waiting"
     yield f"{table['rounds']['num_lost'] / table['num_rounds']:,.0f}"
     yield _busy(table, "uplink")
     yield format_bytes(table["totals"]["uplink_payload_bytes"])

@@ -19,6 +19,7 @@ __all__ = ["key_tables", "training_key_tables"]
 
 #: Heading of each table, in the order of a file, and the definition behind it.
 _HEADINGS: Final = {
+    "GoalTable": "[goal]",
     "ModelTable": "[model]",
     "LoraTable": "[lora]",
     "WorkloadTable": "[workload]",

@@ -34,7 +34,7 @@ class GoalTable(Table):
         description="Which case takes least of these: time, bytes, energy, money, memory, flop",
     )
     of: Literal["round", "all"] = key(
-        "label", default="round", description="Of one round, or of all rounds and the set-up"
+        "label", default="round", description="Of one round, or of all rounds without the set-up"
     )
     within: Seconds | None = key(
         "label", default=None, gt=0, description="Do all rounds and the set-up end by then?"
