@@ -71,6 +71,8 @@ class Question:
 
     Attributes
     ----------
+    weighed : list of Weighed
+        The results, each with the engine that answers it.
     entries : list of Inspected
         Their inputs.
     warnings : list of str
@@ -88,7 +90,7 @@ class Question:
         self.profile = profile
         self.entries = [each.inspected for each in weighed]
         self.warnings = blind_settings(document, self.entries)
-        self._weighed = weighed
+        self.weighed = weighed
         self._world = world
 
     def answer(
@@ -106,7 +108,7 @@ class Question:
         first = self.entries[0].settings
         results = [
             _result(self.document.file, entry, number, progress, num_seeds)
-            for number, entry in enumerate(self._weighed)
+            for number, entry in enumerate(self.weighed)
         ]
         worlds = None
         if self._world is not None:
@@ -115,7 +117,7 @@ class Question:
                     self.document.file, other, number, progress, num_seeds
                 )
                 for number, (entry, other) in enumerate(
-                    zip(self._weighed, self._world, strict=True), len(results)
+                    zip(self.weighed, self._world, strict=True), len(results)
                 )
             }
         profile = self.profile
@@ -143,7 +145,7 @@ class Question:
         verdict = next((v for v in verdicts(results) if v.metric.key == key), None)
         if verdict is None or len(verdict.ranking) < 2 or goal.first or goal.instead_of:
             return []
-        by_name = {entry.inspected.variant.name: entry for entry in self._weighed}
+        by_name = {entry.inspected.variant.name: entry for entry in self.weighed}
         sides = []
         for rank in verdict.ranking:
             entry = by_name[rank.result.name]
@@ -174,10 +176,10 @@ class Question:
                 "file, without a sweep."
             )
         entry = self.entries[0]
-        if self._weighed[0].closed_form.infeasible is not None:
+        if self.weighed[0].closed_form.infeasible is not None:
             raise ScenarioError(
                 f"{file}: '{entry.variant.name}': nothing to trace: "
-                f"{self._weighed[0].closed_form.infeasible}."
+                f"{self.weighed[0].closed_form.infeasible}."
             )
         try:
             check_traceable(entry.federation, entry.policy, entry.variant.protocol)
