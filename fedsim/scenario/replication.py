@@ -29,7 +29,7 @@ from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
-__all__ = ["Case", "common_draws", "is_drawn"]
+__all__ = ["MAX_REPEATED_WORK", "Case", "common_draws", "is_drawn", "undrawn"]
 
 #: Seeds of a run that draws anything and is not too long to be run again.
 _NUM_SEEDS: Final = 10
@@ -37,7 +37,7 @@ _NUM_SEEDS: Final = 10
 #: is often wrong by a half, one of thirty seldom.
 _MANY_SEEDS: Final = 30
 #: A run of more work than this, as a share of the largest run, is not replicated.
-_MAX_WORK: Final = 0.2
+MAX_REPEATED_WORK: Final = 0.2
 #: Work of all replications of a run together, as a share of the largest run: a few seconds.
 _REPLICATION_WORK: Final = 0.01
 
@@ -156,7 +156,7 @@ def _extent(case: Case, num_seeds: int | None) -> tuple[tuple[int, ...], int]:
     num_rounds = case.federation.num_rounds
     wanted = num_seeds or _NUM_SEEDS
     if not is_drawn(case.federation, case.policy) or (
-        num_seeds is None and case.choice.work > _MAX_WORK
+        num_seeds is None and case.choice.work > MAX_REPEATED_WORK
     ):
         wanted = 1
     seeds = replication_seeds(case.seed, wanted)
@@ -166,6 +166,17 @@ def _extent(case: Case, num_seeds: int | None) -> tuple[tuple[int, ...], int]:
     each = num_runs * case.choice.work / num_rounds
     affordable = num_rounds if each == 0 else int(_REPLICATION_WORK / each)
     return seeds, min(num_rounds, max(1, affordable))
+
+
+def undrawn(seed: int) -> dict[str, Any]:
+    """The draws of a run that was not run again: nothing is known of others."""
+    return {
+        "seeds": [seed],
+        "num_rounds": 1,
+        "round_variance": 0.0,
+        **_columns([dict.fromkeys(_QUANTITIES)]),
+        "ends": {},
+    }
 
 
 def _more_seeds(
