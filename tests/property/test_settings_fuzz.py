@@ -59,11 +59,11 @@ def test_what_has_no_effect_here_warns(tmp_path: Path, key: str) -> None:
 
 
 def test_what_has_no_effect_on_some_names_them(tmp_path: Path) -> None:
-    """Split's clients queue at one accelerator, and nobody else's do."""
+    """The server computes for KD and Split, and nothing for FedLLM."""
     path = written(tmp_path, changed(engine="des"))
     warnings = run_scenario(path, ["server.num_accelerators=3"]).table["warnings"]
 
-    assert any("changes no figure of fedllm, kd:" in line for line in warnings)
+    assert any("changes no figure of fedllm:" in line for line in warnings)
 
 
 def test_an_axis_along_which_no_figure_changes_warns(tmp_path: Path) -> None:
