@@ -71,8 +71,8 @@ class AdaptiveTable:
                 hidden.append(" ".join(name.split()))
             if self._width(shown) <= width:
                 yield from self._table(shown)
-                if hidden:
-                    yield Text(f" not shown at this width: {', '.join(hidden)}", style="dim")
+                note = f" not shown at this width: {', '.join(hidden)}" if hidden else ""
+                yield Text(note, style="dim")
                 return
         yield from self._stack(width)
 
@@ -104,10 +104,9 @@ class AdaptiveTable:
         for row in self.rows:
             if row.cells:
                 parts = [row.name, *(row.cells[index] for index in shown)]
-                yield Text(_line(parts, widths), style=row.style)
+                yield from (Text(line, style=row.style) for line in _lines(parts, widths))
             else:
                 yield Text(f" {row.name}", style=row.style or "bold")
-        yield Text()
 
     def _stack(self, width: int) -> Iterator[Text]:
         yield Text()
@@ -128,6 +127,13 @@ class AdaptiveTable:
 
 def _widest(texts: Sequence[str]) -> int:
     return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _lines(parts: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """A row whose cells may have several lines, each line of a cell below the one before."""
+    split = [part.split("\n") for part in parts]
+    for number in range(max(map(len, split))):
+        yield _line([lines[number] if number < len(lines) else "" for lines in split], widths)
 
 
 def _line(parts: Sequence[str], widths: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 from typing import Any, Final
 
 import numpy as np
@@ -28,14 +29,20 @@ from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
-__all__ = ["Case", "common_draws", "is_drawn"]
+__all__ = ["MAX_REPEATED_WORK", "Case", "common_draws", "is_drawn", "undrawn"]
 
 #: Seeds of a run that draws anything and is not too long to be run again.
 _NUM_SEEDS: Final = 10
+#: Seeds where draws decide how wide the interval is and the work allows: a deviation of ten draws
+#: is often wrong by a half, one of thirty seldom.
+_MANY_SEEDS: Final = 30
 #: A run of more work than this, as a share of the largest run, is not replicated.
-_MAX_WORK: Final = 0.2
+MAX_REPEATED_WORK: Final = 0.2
 #: Work of all replications of a run together, as a share of the largest run: a few seconds.
 _REPLICATION_WORK: Final = 0.01
+
+_Sample = dict[str, float | None]
+_QUANTITIES: Final = ("round_s", "energy_j", "money")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,23 +129,22 @@ def common_draws(
             found if is_whole and seed == case.seed else _simulated(case, seed, num_rounds)
             for seed in seeds
         ]
-        table = {"seeds": list(seeds), "num_rounds": num_rounds}
         samples = [_sample(case, case.federation, run) for run in runs]
-        variance = float(np.mean([_relative_variance(run) for run in runs]))
         ends = {
             name: [_sample(case, end, _run(case, end, case.seed, num_rounds)) for end in moved]
             for name, moved in factor_ends(case.federation)
         }
+        more = _more_seeds(case, samples, ends) if num_seeds is None and is_whole else ()
+        runs += [_simulated(case, seed, num_rounds) for seed in more]
+        samples += [_sample(case, case.federation, run) for run in runs[len(seeds) :]]
+        table = {"seeds": [*seeds, *more], "num_rounds": num_rounds}
+        variance = float(np.mean([_relative_variance(run) for run in runs]))
     return {
         **table,
         "round_variance": variance,
         **_columns(samples),
         "ends": {name: _columns(pair) for name, pair in ends.items()},
     }
-
-
-_Sample = dict[str, float | None]
-_QUANTITIES: Final = ("round_s", "energy_j", "money")
 
 
 def _columns(samples: list[_Sample]) -> dict[str, list[float | None]]:
@@ -150,7 +156,7 @@ def _extent(case: Case, num_seeds: int | None) -> tuple[tuple[int, ...], int]:
     num_rounds = case.federation.num_rounds
     wanted = num_seeds or _NUM_SEEDS
     if not is_drawn(case.federation, case.policy) or (
-        num_seeds is None and case.choice.work > _MAX_WORK
+        num_seeds is None and case.choice.work > MAX_REPEATED_WORK
     ):
         wanted = 1
     seeds = replication_seeds(case.seed, wanted)
@@ -160,6 +166,50 @@ def _extent(case: Case, num_seeds: int | None) -> tuple[tuple[int, ...], int]:
     each = num_runs * case.choice.work / num_rounds
     affordable = num_rounds if each == 0 else int(_REPLICATION_WORK / each)
     return seeds, min(num_rounds, max(1, affordable))
+
+
+def undrawn(seed: int) -> dict[str, Any]:
+    """The draws of a run that was not run again: nothing is known of others."""
+    return {
+        "seeds": [seed],
+        "num_rounds": 1,
+        "round_variance": 0.0,
+        **_columns([dict.fromkeys(_QUANTITIES)]),
+        "ends": {},
+    }
+
+
+def _more_seeds(
+    case: Case, samples: list[_Sample], ends: dict[str, list[_Sample]]
+) -> tuple[int, ...]:
+    """Further seeds, where the spread of the first ones is most of the interval.
+
+    Whether and how many follows from what they gave and from the work alone, so that the same
+    scenario gives the same answer everywhere.
+    """
+    if len(samples) == 1 or not _are_draws_most(samples, ends):
+        return ()
+    affordable = _MANY_SEEDS
+    if case.choice.work > 0:
+        affordable = int(_REPLICATION_WORK / case.choice.work) - 2 * len(ends)
+    wanted = max(len(samples), min(_MANY_SEEDS, affordable))
+    return replication_seeds(case.seed, wanted)[len(samples) :]
+
+
+def _are_draws_most(samples: list[_Sample], ends: dict[str, list[_Sample]]) -> bool:
+    """Whether twice the deviation of the draws moves a round further than all ends do."""
+    logs = _logarithms(samples)
+    if len(logs) < len(samples):
+        # Some draws never come to an end: how many do is known by many alone.
+        return True
+    moved = [_logarithms(pair) for pair in ends.values()]
+    squares = sum((0.5 * (pair[-1] - pair[0])) ** 2 for pair in moved if pair)
+    return 4 * float(np.var(logs, ddof=1)) > squares
+
+
+def _logarithms(samples: list[_Sample]) -> list[float]:
+    """Of the time of a round, where one succeeded."""
+    return [log(s["round_s"]) for s in samples if s["round_s"] is not None and s["round_s"] > 0]
 
 
 def _simulated(case: Case, seed: int, num_rounds: int) -> SimulationResult:

@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
 
-from fedsim.analytic import AnalyticResult, evaluate
+from fedsim.analytic import AnalyticResult
 from fedsim.calibration.profile import Profile
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import label, verdicts
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.fleet.progress import ProgressCallback
 from fedsim.fleet.trace import TraceEvent
-from fedsim.protocol.duration import transfer_seconds
-from fedsim.protocol.step import Each, Transfer, leaf_steps
-from fedsim.scenario.blind import blind_settings
+from fedsim.scenario.blind import blind_settings, settings_without_effect
 from fedsim.scenario.compare import compared
 from fedsim.scenario.crossover import Side, crossovers
 from fedsim.scenario.document import Document, in_another_world, read_document
-from fedsim.scenario.engine import Choice, check_shares, check_traceable, chosen_engine
+from fedsim.scenario.engine import check_shares, check_traceable, chosen_engine
 from fedsim.scenario.goal_table import GoalTable
 from fedsim.scenario.inspection import Inspected, inspected
 from fedsim.scenario.mistake import refusal
-from fedsim.scenario.replication import Case, common_draws
-from fedsim.scenario.result import Excluded, Found, ScenarioResult, result_table
-from fedsim.scenario.simulated import Simulated, simulate_result, traced_events
+from fedsim.scenario.replication import MAX_REPEATED_WORK, undrawn
+from fedsim.scenario.result import Excluded, ScenarioResult
+from fedsim.scenario.simulated import traced_events
+from fedsim.scenario.weighed import Weighed, closed_form, draws_of, result_of, run_of
 
 __all__ = ["Question", "Weighed", "read_scenario", "run_scenario"]
 
 #: Told the name and number of each result ahead of its computation.
 Progress = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Weighed:
-    """One result's input, its closed form, and which engine answers it.
-
-    Attributes
-    ----------
-    inspected : Inspected
-        Without the classes that were left out.
-    closed_form : AnalyticResult
-    choice : Choice
-    excluded : tuple of Excluded
-        Classes whose clients cannot hold the plan, where the policy leaves them out.
-    """
-
-    inspected: Inspected
-    closed_form: AnalyticResult
-    choice: Choice
-    excluded: tuple[Excluded, ...] = ()
 
 
 class Question:
@@ -72,6 +51,8 @@ class Question:
 
     Attributes
     ----------
+    weighed : list of Weighed
+        The results, each with the engine that answers it.
     entries : list of Inspected
         Their inputs.
     warnings : list of str
@@ -89,7 +70,7 @@ class Question:
         self.profile = profile
         self.entries = [each.inspected for each in weighed]
         self.warnings = blind_settings(document, self.entries)
-        self._weighed = weighed
+        self.weighed = weighed
         self._world = world
 
     def answer(
@@ -112,7 +93,7 @@ class Question:
         first = self.entries[0].settings
         results = [
             _result(self.document.file, entry, number, progress, num_seeds, rounds)
-            for number, entry in enumerate(self._weighed)
+            for number, entry in enumerate(self.weighed)
         ]
         worlds = None
         if self._world is not None:
@@ -121,7 +102,7 @@ class Question:
                     self.document.file, other, number, progress, num_seeds, rounds
                 )
                 for number, (entry, other) in enumerate(
-                    zip(self._weighed, self._world, strict=True), len(results)
+                    zip(self.weighed, self._world, strict=True), len(results)
                 )
             }
         profile = self.profile
@@ -135,11 +116,29 @@ class Question:
                 "profile": None
                 if profile is None
                 else {"name": profile.file.name, "sha256": profile.sha256},
-                "warnings": self.warnings,
+                "warnings": [*self.warnings, *self._without_effect(results)],
                 **compared(first.goal, results, worlds),
                 "would_change": self._crossovers(first.goal, results),
                 "results": results,
             }
+        )
+
+    def _without_effect(self, tables: list[dict[str, Any]]) -> list[str]:
+        """Settings that change what results are computed from, and no figure of them."""
+        file = self.document.file
+
+        def run_without(document: Document) -> list[dict[str, Any] | None]:
+            found, _ = inspected(document)
+            weighed = _weighed(file, found)
+            return [
+                result_of(entry, run_of(entry), undrawn(entry.inspected.settings.seed))
+                if entry.choice.work <= MAX_REPEATED_WORK
+                else None
+                for entry in weighed
+            ]
+
+        return settings_without_effect(
+            self.document, self.entries, tables, run_without, self.warnings
         )
 
     def _crossovers(self, goal: GoalTable, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,7 +148,7 @@ class Question:
         verdict = next((v for v in verdicts(results) if v.metric.key == key), None)
         if verdict is None or len(verdict.ranking) < 2 or goal.first or goal.instead_of:
             return []
-        by_name = {entry.inspected.variant.name: entry for entry in self._weighed}
+        by_name = {entry.inspected.variant.name: entry for entry in self.weighed}
         sides = []
         for rank in verdict.ranking:
             entry = by_name[rank.result.name]
@@ -180,10 +179,10 @@ class Question:
                 "file, without a sweep."
             )
         entry = self.entries[0]
-        if self._weighed[0].closed_form.infeasible is not None:
+        if self.weighed[0].closed_form.infeasible is not None:
             raise ScenarioError(
                 f"{file}: '{entry.variant.name}': nothing to trace: "
-                f"{self._weighed[0].closed_form.infeasible}."
+                f"{self.weighed[0].closed_form.infeasible}."
             )
         try:
             check_traceable(entry.federation, entry.policy, entry.variant.protocol)
@@ -273,7 +272,7 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
     entries, lines = [], []
     for each in found:
         try:
-            fitting, answer, excluded = _without_unfit(each, _closed_form(each))
+            fitting, answer, excluded = _without_unfit(each, closed_form(each))
             choice = chosen_engine(
                 fitting.settings,
                 fitting.federation,
@@ -318,7 +317,7 @@ def _without_unfit(
         classes=tuple(c for c in entry.federation.classes if c.name not in unfit),
     )
     fitting = replace(entry, federation=federation)
-    return fitting, _closed_form(fitting), tuple(unfit.values())
+    return fitting, closed_form(fitting), tuple(unfit.values())
 
 
 def _result(
@@ -329,81 +328,12 @@ def _result(
     num_seeds: int | None,
     rounds: ProgressCallback | None,
 ) -> dict[str, Any]:
-    each, variant = entry.inspected, entry.inspected.variant
+    name = entry.inspected.variant.name
     if progress is not None:
-        progress(variant.name, number)
+        progress(name, number)
     try:
-        simulated, draws = _simulated(entry, num_seeds, rounds)
+        simulated = run_of(entry, rounds)
+        draws = draws_of(entry, simulated, num_seeds)
     except ScenarioError as error:
-        raise ScenarioError(f"{file}: '{variant.name}': {error}") from error
-    return result_table(
-        variant,
-        each.settings,
-        each.federation,
-        Found(
-            answer=entry.closed_form,
-            setup_s=_setup_seconds(each),
-            choice=entry.choice,
-            framework=variant.protocol,
-            simulated=simulated,
-            draws=draws,
-            protection=each.protection,
-            laws=each.laws,
-            excluded=entry.excluded,
-        ),
-    )
-
-
-def _simulated(
-    entry: Weighed, num_seeds: int | None, rounds: ProgressCallback | None
-) -> tuple[Simulated | None, dict[str, Any] | None]:
-    """The run, where it is simulated, and what a round takes in other draws."""
-    each = entry.inspected
-    if entry.closed_form.infeasible is not None:
-        return None, None
-    simulated = None
-    if entry.choice.engine != "analytic":
-        simulated = simulate_result(
-            entry.choice,
-            each.federation,
-            each.variant.protocol,
-            each.policy,
-            each.settings.seed,
-            rounds,
-        )
-    case = Case(
-        each.federation,
-        each.variant.protocol,
-        each.policy,
-        each.settings.price,
-        each.settings.seed,
-        entry.closed_form,
-        entry.choice,
-        each.federation_at,
-    )
-    result = None if simulated is None else simulated.result
-    return simulated, common_draws(case, result, num_seeds)
-
-
-def _closed_form(entry: Inspected) -> AnalyticResult:
-    at_once = entry.policy.num_asked(entry.federation.num_clients)
-    return evaluate(entry.federation, entry.variant.protocol, at_once)
-
-
-def _setup_seconds(entry: Inspected) -> float:
-    """One-off transfers of the slowest client, nobody queueing [s]."""
-    slowest = 0.0
-    for client_class in entry.federation.classes:
-        steps = (
-            (times, step)
-            for segment in entry.variant.protocol(client_class.plan).setup
-            if isinstance(segment, Each)
-            for times, step in leaf_steps(segment.steps)
-        )
-        seconds = sum(
-            times * transfer_seconds(step.payload.message_bytes, step.direction, client_class.link)
-            for times, step in steps
-            if isinstance(step, Transfer)
-        )
-        slowest = max(slowest, seconds)
-    return slowest
+        raise ScenarioError(f"{file}: '{name}': {error}") from error
+    return result_of(entry, simulated, draws)
