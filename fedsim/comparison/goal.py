@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fedsim.comparison.interval import Interval
 from fedsim.comparison.metric import Metric, metric_named
 from fedsim.comparison.reason import reason
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import LEAST_RATIO, Rank, Verdict, label
 from fedsim.comparison.wording import factor, listed, percent, range_of, significant
-from fedsim.units import SECONDS, format_seconds
+from fedsim.units import SECONDS, format_bytes, format_seconds
 
 __all__ = ["Answer", "answer"]
 
@@ -28,6 +29,8 @@ _VERBS: Final[Mapping[str, tuple[str, str, str]]] = {
     "flop": ("asks a client to compute least", "asks a client to compute", "as much"),
 }
 _ONCE: Final = ("memory", "setup")
+#: What a condition looks at, as it is written, and its interval where it has one.
+_Measured = tuple[float, str, Interval | None]
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,10 @@ def _shown(metric: Metric, goal: Mapping[str, Any], result: Result, verdict: Ver
     if metric.dimension is None:
         currency = result.money.get("currency", "")
         return f"{significant(entry['mean'] or 0.0, 3)} {currency}".rstrip() + words
-    return range_of(metric.dimension, entry) + words
+    once = ""
+    if metric.key == "bytes" and goal["of"] == "all":
+        once = f" and {format_bytes(result.setup_bytes)} once"
+    return f"{range_of(metric.dimension, entry)}{words}{once}"
 
 
 def _least(
@@ -278,32 +284,40 @@ def _first(goal: Mapping[str, Any], results: Sequence[Result]) -> Answer:
     axis = goal["first"]
     sentences: list[str] = []
     values: list[dict[str, Any]] = []
+    decided = True
     for case in dict.fromkeys(r.case for r in results if axis in r.axes and r.case != goal["than"]):
         own = sorted((r for r in results if r.case == case and axis in r.axes),
                      key=lambda r: _order(r.axes[axis]))  # fmt: skip
         points = [(r, _measure(goal, r, results)) for r in own]
         sentences.append(_from_where(goal, axis, own[0], points, results))
+        decided = decided and all(m is None or _is_sure(goal, m) for _, m in points)
         values.extend(
             {"name": r.name, "value": r.axes[axis], "measure": None if m is None else m[0]}
             for r, m in points
         )
-    return Answer("first", tuple(sentences), is_decided=True, values=tuple(values))
+    return Answer("first", tuple(sentences), decided, tuple(values))
 
 
 def _order(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, (int, float)) else (1, str(value))
 
 
+def _is_sure(goal: Mapping[str, Any], measure: _Measured) -> bool:
+    """Whether the whole interval is on one side of what was asked; a share waiting has none."""
+    threshold, interval = goal["slower"], measure[2]
+    return interval is not None and not interval.low < threshold <= interval.high
+
+
 def _measure(
     goal: Mapping[str, Any], result: Result, results: Sequence[Result]
-) -> tuple[float, str] | None:
-    """What the condition looks at, and how it is written; None where nothing runs."""
+) -> _Measured | None:
+    """What the condition looks at, how it is written, its interval; None where nothing runs."""
     if not result.is_comparable:
         return None
     if goal["than"] is None:
         time = result.round_time
         share = time["wait"] / time["mean"] if time["mean"] > 0 else 0.0
-        return share, f"{percent(share)} waiting"
+        return share, f"{percent(share)} waiting", None
     axis = goal["first"]
     other = next(
         (r for r in results if r.case == goal["than"] and r.axes.get(axis) == result.axes[axis]),
@@ -312,14 +326,14 @@ def _measure(
     if other is None or not other.is_comparable:
         return None
     ratio = metric_named("time").ratio(result, other)
-    return ratio.middle, factor(ratio.middle, ratio.low, ratio.high)
+    return ratio.middle, factor(ratio.middle, ratio.low, ratio.high), ratio
 
 
 def _from_where(
     goal: Mapping[str, Any],
     axis: str,
     one: Result,
-    points: list[tuple[Result, tuple[float, str] | None]],
+    points: list[tuple[Result, _Measured | None]],
     results: Sequence[Result],
 ) -> str:
     threshold = goal["slower"] if goal["than"] is not None else goal["waiting"]

@@ -25,9 +25,9 @@ def significant(value: float, digits: int) -> str:
     return f"{rounded:,.{max(0, place)}f}"
 
 
-def digits_of(low: float, high: float | None) -> int:
+def digits_of(low: float | None, high: float | None) -> int:
     """Digits that an interval leaves meaning: two where it is wide, four where it is a point."""
-    if high is None or low <= 0 or high == inf:
+    if high is None or low is None or low <= 0 or high == inf:
         return 2
     half_width = 0.5 * log(high / low)
     if half_width > 0.1:
@@ -35,7 +35,7 @@ def digits_of(low: float, high: float | None) -> int:
     return 3 if half_width > 0.002 else 4
 
 
-def figure(dimension: Dimension, value: float, low: float, high: float | None) -> str:
+def figure(dimension: Dimension, value: float, low: float | None, high: float | None) -> str:
     """A value with its unit, in the digits that its interval supports: ``62 s``."""
     unit = dimension.format(value).split()[1]
     return f"{_in_unit(dimension, value, unit, digits_of(low, high))} {unit}"
@@ -54,7 +54,7 @@ def range_of(dimension: Dimension, entry: Mapping[str, Any]) -> str:
     unit = dimension.format(mean).split()[1]
     digits = digits_of(low, high)
     value = _in_unit(dimension, mean, unit, digits)
-    if digits == 4:
+    if digits == 4 or low is None:
         return f"{value} {unit}"
     last = "?" if high is None else _in_unit(dimension, high, unit, digits)
     return f"{value} {unit} ({_in_unit(dimension, low, unit, digits)}..{last})"

@@ -63,7 +63,7 @@ def scenario_report(
         )
     ]
     for line in scenario.get("warnings") or ():
-        parts.append(Text(f" ! {line}", style="bold yellow"))
+        parts.append(labelled("warning", f"{line}.", "yellow"))
     parts.extend(answer_part(scenario))
     parts.append(Padding(Text(_setting(results), style="dim"), (0, 0, 0, 1)))
     parts.extend(rows_part(results))

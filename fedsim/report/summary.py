@@ -290,7 +290,10 @@ def _doubts(results: Sequence[Result]) -> Iterator[str]:
         if alone:
             yield "one draw of the clients: another one gives other seconds (--seeds 5)"
         elif max(seeds) > 1:
-            yield f"intervals are over {max(seeds)} draws of clients and rounds, devices and links"
+            yield (
+                f"intervals and ratios are over {max(seeds)} draws of clients and rounds, devices "
+                "and links; a row's first figure is of one draw"
+            )
     bounds = [label(result, results) for result in runs if result.is_lower_bound]
     if bounds:
         yield f"times of {listed(list(dict.fromkeys(bounds)))} are lower bounds: clients queue"

@@ -188,11 +188,27 @@ def _blind_override(
     if not blind:
         return
     what = f"--set {key}={_written(value)} changes nothing"
+    if _at(document.plain, key_path(key)) == value:
+        yield f"{what}: the file says the same"
+        return
     if len(blind) == len(readers):
         yield f"{what}: {_winner(key, blind)}"
     else:
         names = listed(list(dict.fromkeys(e.variant.case for e in blind)))
         yield f"{what} of {names}: {_winner(key, blind)}"
+
+
+def _at(table: Any, path: Sequence[str]) -> Any:
+    """What stands at a key; None where nothing does."""
+    for part in path:
+        if isinstance(table, list):
+            named = {e.get("name"): e for e in table if isinstance(e, Mapping)}
+            table = named.get(part)
+        elif isinstance(table, Mapping):
+            table = table.get(part)
+        else:
+            return None
+    return table
 
 
 def _written(value: Any) -> str:

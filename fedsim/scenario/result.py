@@ -261,9 +261,8 @@ def _with_intervals(tables: dict[str, Any], num_rounds: int, found: Found) -> di
         entry.update(_scaled(successful and successful["time_s"], entry["mean"]))
     energy = tables["energy"]
     if energy["total_j"] is not None:
-        energy["interval_95_j"] = list(
-            _scaled(successful and successful["energy_j"], energy["total_j"]).values()
-        )
+        ends = _scaled(successful and successful["energy_j"], energy["total_j"])
+        energy["interval_95_j"] = list(ends.values())
     holds = [*draws["ends"], *(["draws"] if len(draws["seeds"]) > 1 else [])]
     return {
         **tables,
@@ -295,7 +294,10 @@ def _interval(
 
 def _scaled(interval: dict[str, float | None] | None, mean: float) -> dict[str, float | None]:
     """The interval of something else that is so much larger throughout."""
-    if interval is None or not interval["mean"]:
+    if interval is None:
+        # Where no round succeeded, nothing says what another draw would give.
+        return {"low": None, "high": None}
+    if not interval["mean"]:
         return {"low": mean, "high": mean}
     low, high = interval["low"], interval["high"]
     factor = mean / interval["mean"]
