@@ -6,10 +6,10 @@ Everything in a sentence is in the results and verdicts already; here it is only
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fedsim.comparison.interval import Interval
+from fedsim.comparison.answer import Answer
+from fedsim.comparison.first_value import first_value
 from fedsim.comparison.metric import Metric, metric_named
 from fedsim.comparison.reason import reason
 from fedsim.comparison.result import Result
@@ -17,7 +17,7 @@ from fedsim.comparison.verdict import LEAST_RATIO, Rank, Verdict, label
 from fedsim.comparison.wording import factor, listed, percent, range_of, significant
 from fedsim.units import SECONDS, format_bytes, format_seconds
 
-__all__ = ["Answer", "answer"]
+__all__ = ["answer"]
 
 #: What a case does to be compared, and how the others compare.
 _VERBS: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -29,39 +29,6 @@ _VERBS: Final[Mapping[str, tuple[str, str, str]]] = {
     "flop": ("asks a client to compute least", "asks a client to compute", "as much"),
 }
 _ONCE: Final = ("memory", "setup")
-#: What a condition looks at, as it is written, and its interval where it has one.
-_Measured = tuple[float, str, Interval | None]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a question gets for an answer.
-
-    Attributes
-    ----------
-    kind : str
-        ``least``, ``within``, ``first`` or ``instead_of``.
-    sentences : tuple of str
-        The answer and the reason; then further metrics, one each.
-    is_decided : bool
-        Whether the 95 % interval leaves no other answer.
-    values : tuple of dict
-        The numbers in it, for programs.
-    """
-
-    kind: str
-    sentences: tuple[str, ...]
-    is_decided: bool
-    values: tuple[dict[str, Any], ...] = field(default=())
-
-    def table(self) -> dict[str, Any]:
-        """As in the JSON."""
-        return {
-            "kind": self.kind,
-            "sentences": list(self.sentences),
-            "is_decided": self.is_decided,
-            "values": list(self.values),
-        }
 
 
 def answer(
@@ -87,7 +54,7 @@ def answer(
     if worlds is not None:
         return _change(goal, results, worlds)
     if goal["first"] is not None:
-        return _first(goal, results)
+        return first_value(goal, results)
     if goal["within"] is not None:
         return _within(goal, results)
     return _least(goal, results, verdicts)
@@ -278,94 +245,6 @@ def _total(result: Result) -> dict[str, Any]:
         name: None if makespan[name] is None else makespan[name] + setup_s
         for name in ("mean", "low", "high")
     }
-
-
-def _first(goal: Mapping[str, Any], results: Sequence[Result]) -> Answer:
-    axis = goal["first"]
-    sentences: list[str] = []
-    values: list[dict[str, Any]] = []
-    decided = True
-    for case in dict.fromkeys(r.case for r in results if axis in r.axes and r.case != goal["than"]):
-        own = sorted((r for r in results if r.case == case and axis in r.axes),
-                     key=lambda r: _order(r.axes[axis]))  # fmt: skip
-        points = [(r, _measure(goal, r, results)) for r in own]
-        sentences.append(_from_where(goal, axis, own[0], points, results))
-        decided = decided and all(m is None or _is_sure(goal, m) for _, m in points)
-        values.extend(
-            {"name": r.name, "value": r.axes[axis], "measure": None if m is None else m[0]}
-            for r, m in points
-        )
-    return Answer("first", tuple(sentences), decided, tuple(values))
-
-
-def _order(value: Any) -> tuple[int, Any]:
-    return (0, value) if isinstance(value, (int, float)) else (1, str(value))
-
-
-def _is_sure(goal: Mapping[str, Any], measure: _Measured) -> bool:
-    """Whether the whole interval is on one side of what was asked; a share waiting has none."""
-    threshold, interval = goal["slower"], measure[2]
-    return interval is not None and not interval.low < threshold <= interval.high
-
-
-def _measure(
-    goal: Mapping[str, Any], result: Result, results: Sequence[Result]
-) -> _Measured | None:
-    """What the condition looks at, how it is written, its interval; None where nothing runs."""
-    if not result.is_comparable:
-        return None
-    if goal["than"] is None:
-        time = result.round_time
-        share = time["wait"] / time["mean"] if time["mean"] > 0 else 0.0
-        return share, f"{percent(share)} waiting", None
-    axis = goal["first"]
-    other = next(
-        (r for r in results if r.case == goal["than"] and r.axes.get(axis) == result.axes[axis]),
-        None,
-    )
-    if other is None or not other.is_comparable:
-        return None
-    ratio = metric_named("time").ratio(result, other)
-    return ratio.middle, factor(ratio.middle, ratio.low, ratio.high), ratio
-
-
-def _from_where(
-    goal: Mapping[str, Any],
-    axis: str,
-    one: Result,
-    points: list[tuple[Result, _Measured | None]],
-    results: Sequence[Result],
-) -> str:
-    threshold = goal["slower"] if goal["than"] is not None else goal["waiting"]
-    known = [(r, m) for r, m in points if m is not None]
-    unfit = [_written(r.axes[axis]) for r, m in points if m is None]
-    who = label(one, results, without=(axis,))
-    name = axis.rpartition(".")[2]
-    tail = f" ({name} = {listed(unfit)} cannot run)" if unfit else ""
-    index = len(known)
-    while index > 0 and known[index - 1][1][0] >= threshold:
-        index -= 1
-    what = f"waits for {percent(threshold)} of a round"
-    if goal["than"] is not None:
-        what = f"takes {threshold:g}x as long as {goal['than']}"
-    if not known:
-        return f"{who}: nothing of it can run."
-    if index == len(known):
-        last, measure = known[-1]
-        at = f"{_written(last.axes[axis])} ({measure[1]})"
-        return f"{who} {what} at no value up to {name} = {at}{tail}."
-    result, measure = known[index]
-    at = f"{_written(result.axes[axis])} ({measure[1]})"
-    why = f" There {why}." if (why := reason(result, "time")) else ""
-    if index == 0:
-        return f"{who} {what} from the first value on, {name} = {at}{tail}.{why}"
-    before, lower = known[index - 1]
-    between = f"{name} = {_written(before.axes[axis])} ({lower[1]}) and {at}"
-    return f"{who} {what} from somewhere between {between} on{tail}.{why}"
-
-
-def _written(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _change(

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import isinf
 from typing import Any, Final
 
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult
-from fedsim.comparison.interval import Interval, interval_95
 from fedsim.learning.store import Laws
 from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Protocol
@@ -28,6 +26,7 @@ from fedsim.scenario.economy import (
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.exactness import exactness, notes
 from fedsim.scenario.hardware import device_warnings
+from fedsim.scenario.intervals import with_intervals
 from fedsim.scenario.protection import Protection, privacy_entry
 from fedsim.scenario.run_costs import run_costs
 from fedsim.scenario.settings import Settings
@@ -205,7 +204,10 @@ def _run_tables(settings: Settings, federation: FederationSpec, found: Found) ->
     if tables["money"] is not None:
         tables["money"]["rounds"] = rounds["money"]["total"]
         tables["money"]["setup"] = _difference(tables["money"]["total"], tables["money"]["rounds"])
-    return _with_intervals(tables, federation.num_rounds, found)
+    assert found.draws is not None
+    num_succeeded = federation.num_rounds if found.simulated is None else found.num_succeeded
+    spent_s = float(simulated.round_s.sum()) if simulated is not None else None
+    return with_intervals(tables, federation.num_rounds, num_succeeded, found.draws, spent_s)
 
 
 def _spent(federation: FederationSpec, found: Found, *, setup: bool = True) -> Spent:
@@ -240,73 +242,6 @@ def _of_rounds(found: Found) -> LedgerRow:
 
 def _difference(total: float | None, part: float | None) -> float | None:
     return None if total is None or part is None else max(0.0, total - part)
-
-
-def _with_intervals(tables: dict[str, Any], num_rounds: int, found: Found) -> dict[str, Any]:
-    """The tables with the intervals that the common draws give, and a successful round's cost."""
-    draws, time, makespan = found.draws, tables["round_time_s"], tables["makespan_s"]
-    assert draws is not None
-    num = num_rounds if found.simulated is None else found.num_succeeded
-    spread = found.simulated.round_s.sum() if found.simulated is not None else makespan["mean"]
-    successful: dict[str, Any] | None = None
-    if num:
-        money = tables["money"]
-        successful = {
-            "num_rounds": num,
-            "time_s": _interval(draws, "round_s", float(spread) / num, num_rounds),
-            "energy_j": _interval(draws, "energy_j", _per(tables["energy"]["rounds_j"], num), num),
-            "money": _interval(draws, "money", _per(money and money["rounds"], num), num),
-        }
-    for entry in (time, makespan):
-        entry.update(_scaled(successful and successful["time_s"], entry["mean"]))
-    energy = tables["energy"]
-    if energy["total_j"] is not None:
-        ends = _scaled(successful and successful["energy_j"], energy["total_j"])
-        energy["interval_95_j"] = list(ends.values())
-    holds = [*draws["ends"], *(["draws"] if len(draws["seeds"]) > 1 else [])]
-    return {
-        **tables,
-        "successful_round": successful,
-        "interval": {"level": 0.95, "holds": holds, "num_seeds": len(draws["seeds"])},
-        "common_draws": draws,
-    }
-
-
-def _per(total: float | None, num: int) -> float | None:
-    return None if total is None else total / num
-
-
-def _interval(
-    draws: dict[str, Any], quantity: str, mean: float | None, num_rounds: int
-) -> dict[str, float | None] | None:
-    """A quantity of one round with its interval; None where it is not known."""
-    if mean is None:
-        return None
-    found = interval_95(draws, quantity, mean, num_rounds) or Interval(mean, mean, mean)
-    return {
-        "mean": mean,
-        "middle": found.middle,
-        # The run itself is one of the draws, and may be an unusual one.
-        "low": min(mean, found.low),
-        "high": None if isinf(found.high) else max(mean, found.high),
-    }
-
-
-def _scaled(interval: dict[str, float | None] | None, mean: float) -> dict[str, float | None]:
-    """The interval of something else that is so much larger throughout."""
-    if interval is None:
-        # Where no round succeeded, nothing says what another draw would give.
-        return {"low": None, "high": None}
-    if not interval["mean"]:
-        return {"low": mean, "high": mean}
-    low, high = interval["low"], interval["high"]
-    factor = mean / interval["mean"]
-    assert low is not None
-    # An exact figure stays what it is, to the last bit.
-    return {
-        "low": mean if low == interval["mean"] else low * factor,
-        "high": high if high is None else mean if high == interval["mean"] else high * factor,
-    }
 
 
 def _classes(settings: Settings, found: Found) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from fedsim.comparison.goal import Answer, answer
+from fedsim.comparison.answer import Answer
+from fedsim.comparison.goal import answer
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import verdicts
 from fedsim.scenario import run_scenario
