@@ -75,7 +75,8 @@ def amounts_of(rows: Iterable[LedgerRow], idle_s: float = 0.0) -> Amounts:
                 compute_s=row.compute_s - row.server_s,
                 uplink_s=row.transfer_s if is_up else 0.0,
                 downlink_s=0.0 if is_up else row.transfer_s,
-                idle_s=row.wait_s,
+                # While the server works for it a client idles, as it does in a queue.
+                idle_s=row.wait_s + row.server_s,
                 uplink_bytes=float(row.uplink_message_bytes),
                 downlink_bytes=float(row.downlink_message_bytes),
             )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Any, Final
 
-from fedsim.analytic import AnalyticResult, evaluate
+from fedsim.analytic import count_client, timed
 from fedsim.comparison.wording import significant
 from fedsim.errors import FedsimError
+from fedsim.ledger import Ledger
 from fedsim.scenario.build import built_federation
 from fedsim.scenario.inspection import Inspected
 from fedsim.spec.federation import FederationSpec
@@ -24,7 +25,7 @@ __all__ = ["Side", "crossovers"]
 _FARTHEST: Final = 5
 _BISECTIONS: Final = 14
 
-_Cost = Callable[[AnalyticResult], float | None]
+_Cost = Callable[[FederationSpec, Inspected], float | None]
 _Turned = Callable[[Inspected, float], FederationSpec | None]
 
 
@@ -125,29 +126,39 @@ _KNOBS: Final[tuple[tuple[str, _Turned, bool], ...]] = (
 def _matters(key: str, metric: str, less: Side, more: Side) -> bool:
     if key in ("links", "client devices"):
         return metric == "time"
+    if key.startswith("workload.") and less.entry.settings.workload.padding != "max_tokens":
+        # Each text is then priced by its own length: a search over data sizes would take minutes.
+        return False
     if key == "workload.public_samples":
         names = {less.entry.variant.framework, more.entry.variant.framework}
         return bool(names - {"fedllm", "split_fedllm"})
     return True
 
 
-def _bytes(answer: AnalyticResult) -> float:
-    classes = answer.classes
-    total = sum(
-        cost.client_class.num_clients
-        * (cost.round.uplink_payload_bytes + cost.round.downlink_payload_bytes)
-        for cost in classes
-    )
-    return float(total / sum(cost.client_class.num_clients for cost in classes))
+def _bytes(federation: FederationSpec, entry: Inspected) -> float:
+    return _mean(federation, entry, ("uplink_payload_bytes", "downlink_payload_bytes"))
 
 
-def _flop(answer: AnalyticResult) -> float:
-    total = sum(cost.client_class.num_clients * cost.round.client_flop for cost in answer.classes)
-    return float(total / sum(cost.client_class.num_clients for cost in answer.classes))
+def _flop(federation: FederationSpec, entry: Inspected) -> float:
+    return _mean(federation, entry, ("client_flop",))
 
 
-def _time(answer: AnalyticResult) -> float | None:
-    return answer.round_time.mean_s if answer.round_time.is_exact else None
+def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) -> float:
+    """Counts of one client in a round, in the mean over all; nothing else is worked out."""
+    total = 0
+    for client_class in federation.classes:
+        ledger = Ledger()
+        protocol = entry.variant.protocol(client_class.plan)
+        training = client_class.plan.training
+        count_client(ledger, 1, client_class.name, protocol.round, training)
+        row = ledger.total()
+        total += client_class.num_clients * sum(getattr(row, name) for name in names)
+    return total / federation.num_clients
+
+
+def _time(federation: FederationSpec, entry: Inspected) -> float | None:
+    found = timed(federation, entry.variant.protocol).round_time
+    return found.mean_s if found.is_exact else None
 
 
 _COSTS: Final[dict[str, _Cost]] = {"time": _time, "bytes": _bytes, "flop": _flop}
@@ -189,7 +200,7 @@ def _cost_at(cost: _Cost, turned: _Turned, side: Side, factor: float) -> float |
         federation = turned(side.entry, factor)
         if federation is None:
             return None
-        value = cost(evaluate(federation, side.entry.variant.protocol))
+        value = cost(federation, side.entry)
     except FedsimError:
         # No such plan: more samples than a batch order takes, say.
         return None

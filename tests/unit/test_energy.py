@@ -43,13 +43,13 @@ def test_what_is_not_known_is_not_zero() -> None:
 
 
 def test_rows_are_sorted_by_their_way() -> None:
-    """A client's own computing is what is not the server's; waiting counts as idle."""
+    """A client computes what the server does not; while that works, or is awaited, it idles."""
     rows = [
         LedgerRow(compute_s=3.0, server_s=1.0, transfer_s=5.0, uplink_message_bytes=7),
         LedgerRow(transfer_s=2.0, downlink_message_bytes=9, wait_s=0.5),
     ]
 
-    assert amounts_of(rows, idle_s=4.0) == Amounts(2.0, 5.0, 2.0, 4.5, 7.0, 9.0)
+    assert amounts_of(rows, idle_s=4.0) == Amounts(2.0, 5.0, 2.0, 5.5, 7.0, 9.0)
 
 
 def test_a_server_draws_what_it_is_doing() -> None:
