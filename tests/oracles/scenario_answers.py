@@ -20,7 +20,9 @@ def answered(
     (folder / "trace.csv").write_text("time_s,factor\n0,1\n5,0.25\n", encoding="utf-8")
     path = folder / "scenario.toml"
     path.write_text(scenario.toml, encoding="utf-8")
-    (result,) = run_scenario(path, [*scenario.sets, *sets], engine=engine).results
+    # A relative path on the command line would start at the current folder.
+    given = [s.replace("link.trace=", f"link.trace={folder}/") for s in (*scenario.sets, *sets)]
+    (result,) = run_scenario(path, given, engine=engine).results
     return result
 
 

@@ -59,11 +59,15 @@ def test_what_has_no_effect_here_warns(tmp_path: Path, key: str) -> None:
 
 
 def test_what_has_no_effect_on_some_names_them(tmp_path: Path) -> None:
-    """The server computes for KD and Split, and nothing for FedLLM."""
-    path = written(tmp_path, changed(engine="des"))
-    warnings = run_scenario(path, ["server.num_accelerators=3"]).table["warnings"]
+    """One case has a link of its own; the others follow the command line."""
+    cases = [
+        {"name": "own", "framework": "fedllm", "link": {"uplink": "1 Mbit/s"}},
+        {"name": "kd", "framework": "kd_fedllm"},
+    ]
+    path = written(tmp_path, changed(case=cases))
+    (warning,) = run_scenario(path, ["link.uplink=2 Mbit/s"]).table["warnings"]
 
-    assert any("changes no figure of fedllm:" in line for line in warnings)
+    assert warning.startswith("--set link.uplink=2 Mbit/s changes nothing of own:")
 
 
 def test_an_axis_along_which_no_figure_changes_warns(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def message(result: Any) -> str:
         ),
         ({"model__name": "gtp2"}, "[model] name"),
         ({"model__name": "gtp2"}, "Did you mean 'gpt2'"),
-        ({"lora__r": 64}, "[lora] r = 64"),
+        ({"lora__r": 70000}, "[lora] r = 70000"),
         ({"lora__target_modules": "c_att"}, "[lora] target_modules"),
         ({"split__cut_layer": 3, "train__framework": "split_fedllm"}, "[split] cut_layer = 3"),
         ({"split__server_order": "interleaved"}, 'write server_order = "turns"'),

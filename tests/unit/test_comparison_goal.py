@@ -101,7 +101,7 @@ def test_what_fits_by_then_fits_at_every_end(
     found = asked(timed(tables, (1, 2, 4), (1, 2, 4))[:1], within=within)
 
     assert found.kind == "within"
-    assert found.sentences[0].startswith(f"{fate} with FedLLM (20 s (10..40)): 10 rounds")
+    assert found.sentences[0].startswith(f"{fate} with fedllm (20 s (10..40)): 10 rounds")
     assert found.is_decided is is_decided
     assert found.values[0]["fits"] == fate.lower()
 
