@@ -40,8 +40,7 @@ def powered(draw: st.DrawFn) -> dict[str, Any]:
             **{"uplink": draw(RATES), "downlink": draw(RATES), "num_accelerators": 1},
             "device": {"power": "300 W", "idle_power": draw(POWERS)},
         },
-        # Without KD-FedLLM, whose server works for other times in the two (test_energy, des).
-        case=[draw(st.sampled_from((SMALL["case"][0], SMALL["case"][2])))],
+        case=[draw(st.sampled_from(SMALL["case"]))],
     )
 
 
