@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import resource
-import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import tomli_w
@@ -21,44 +17,18 @@ from hypothesis import strategies as st
 from fedsim.cli import main
 from fedsim.scenario import scenario_schema
 from fedsim.scenario.document import merged
+from fuzz.case import bounded
 from scenarios import SMALL
 
 _EXAMPLES: Final = {"ci": 500, "nightly": 10_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 50)
 #: Processor time, which other programs' load does not lengthen.
 _MAX_CPU_S: Final = 10.0
-_MAX_BYTES: Final = 2_000_000_000
 
 FUZZ: Final = settings(
     max_examples=_EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-class TooLongError(BaseException):
-    """A file kept the processor busy for longer than is allowed; nothing may catch it."""
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Limits on processor time and memory."""
-
-    def stop(_: int, frame: FrameType | None) -> None:
-        place = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        raise TooLongError(place)
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + _MAX_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    signal.setitimer(signal.ITIMER_VIRTUAL, _MAX_CPU_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGVTALRM, before)
 
 
 def ends_well(content: bytes, *options: str) -> None:
@@ -71,7 +41,7 @@ def ends_well(content: bytes, *options: str) -> None:
         )
         (Path(folder) / "rates.csv").write_text("time_s,factor\n0,1\n10,0.5\n")
         (Path(folder) / "stays.csv").write_text("client,start_s,end_s\na,0,10\nb,5,20\n")
-        with bounded():
+        with bounded(_MAX_CPU_S):
             result = CliRunner().invoke(
                 main, ["scenario", str(path), "--json", f"{folder}/a.json", *options]
             )
