@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from fedsim.scenario.key import Table, key
+from fedsim.scenario.key import Table, alone, key
 from fedsim.spec.quantity import Seconds
 
 __all__ = ["GoalTable"]
@@ -14,14 +14,10 @@ __all__ = ["GoalTable"]
 _Metric = Literal["time", "bytes", "energy", "money", "memory", "flop"]
 
 
-def _alone(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 _Metrics = Annotated[
     tuple[_Metric, ...],
     Field(strict=False, min_length=1, max_length=6),
-    BeforeValidator(_alone, json_schema_input_type=str | list[str]),
+    BeforeValidator(alone, json_schema_input_type=str | list[str]),
 ]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Affects", "Role", "Table", "When", "key"]
+__all__ = ["Affects", "Role", "Table", "When", "alone", "key"]
 
 Affects = Literal["cost", "time", "learning", "label"]
 
@@ -93,3 +93,8 @@ def key(
         extra["learning"] = learning or "condition"
     extra |= {k: v for k, v in (("when", when), ("stands_for", stands_for)) if v is not None}
     return Field(default, description=description, json_schema_extra=extra, **constraints)
+
+
+def alone(value: object) -> object:
+    """A text stands for a list of one, where a key holds names."""
+    return (value,) if isinstance(value, str) else value

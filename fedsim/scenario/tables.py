@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from fedsim.scenario.key import Table, key
+from fedsim.scenario.key import Table, alone, key
 from fedsim.scenario.text_length import LengthSource
 from fedsim.spec.batch import Padding
 from fedsim.spec.dtype import FloatDtype
@@ -75,14 +75,10 @@ class ModelTable(Table):
     )
 
 
-def _alone(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 _Names = Annotated[
     tuple[str, ...],
     Field(strict=False, min_length=1, max_length=100),
-    BeforeValidator(_alone, json_schema_input_type=str | list[str]),
+    BeforeValidator(alone, json_schema_input_type=str | list[str]),
 ]
 
 
