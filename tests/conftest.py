@@ -1,4 +1,4 @@
-"""What every test shares: how hard hypothesis looks."""
+"""What every test shares: how hard hypothesis looks, and no network."""
 
 import os
 
@@ -10,6 +10,9 @@ for _name, _value in (
     ("GOMP_SPINCOUNT", "0"),
 ):
     os.environ.setdefault(_name, _value)
+
+# No test needs a network, and without one huggingface_hub would try again for most of a minute.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 from hypothesis import Phase, settings  # noqa: E402  (the environment first)
 

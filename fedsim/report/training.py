@@ -19,6 +19,10 @@ __all__ = ["print_training", "training_report"]
 #: Rounds of a curve that are shown; the files have them all.
 _SHOWN: Final = 10
 
+#: A test loss above this multiple of the untrained model's is said: training took the model away
+#: from its data. A little above is ordinary overfitting.
+_MUCH_WORSE: Final = 2.0
+
 
 def print_training(console: Console, summary: Mapping[str, Any], folder: str) -> None:
     """Print a summary and say where its files are."""
@@ -33,6 +37,7 @@ def training_report(summary: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [
         Panel(_title(summary), title="fedsim train", title_align="left"),
         *(_curve(run, is_language_model) for run in summary["runs"]),
+        *_worse_than_untrained(summary),
         _totals(summary["runs"]),
     ]
     if len(summary["runs"]) > 1:
@@ -92,6 +97,25 @@ def _shown(num_rows: int) -> list[int]:
         return list(range(num_rows))
     last = num_rows - 1
     return sorted({round(i * last / (_SHOWN - 1)) for i in range(_SHOWN)})
+
+
+def _worse_than_untrained(summary: Mapping[str, Any]) -> list[Text]:
+    """What a run that ends finite, and far worse than it began, must not leave to the reader."""
+    rate = summary["configuration"]["learning"]["learning_rate"]
+    lines = []
+    for run in summary["runs"]:
+        losses = [loss for loss in run["curve"]["global_loss"] if loss is not None]
+        if len(losses) > 1 and losses[-1] > _MUCH_WORSE * losses[0]:
+            lines.append(
+                Text(
+                    f"seed {run['seed']}: worse than untrained, test loss {losses[-1]:,.2f} for "
+                    f"{losses[0]:.2f} at the start. It diverged or overfitted, and its accuracy "
+                    f"says nothing about {summary['configuration']['train']['framework']}; try a "
+                    f"lower learning.learning_rate ({rate:g} here).\n",
+                    style="yellow",
+                )
+            )
+    return lines
 
 
 def _totals(runs: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from fedsim.draws import visiting_order
+from fedsim.report.training import training_report
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import round_runner
@@ -346,3 +349,22 @@ def _their_losses(federation: Federation, folder: Path, num_rounds: int) -> list
         )
         trainer.train()
     return trainer.losses
+
+
+def test_a_run_that_ends_finite_and_worse_than_untrained_says_so(tmp_path: Path) -> None:
+    """An accuracy out of a model that its training destroyed is not left to speak for itself."""
+    out = tmp_path / "run"
+    summary = finished(training_file(tmp_path), out)
+    assert "worse than untrained" not in written_report(summary)
+    losses = summary["runs"][0]["curve"]["global_loss"]
+    losses[-1] = 900.0 * losses[0]
+    report = written_report(summary)
+    assert "seed 0: worse than untrained" in report
+    assert "lower learning.learning_rate (0.01 here)" in report
+
+
+def written_report(summary: dict[str, Any]) -> str:
+    """A summary's report as plain text, its lines joined."""
+    console = Console(file=StringIO(), width=200)
+    console.print(training_report(summary))
+    return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
