@@ -64,7 +64,7 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
                 "file with [[shape]] tables.",
             )
         )
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CalibrationError(f"--plan {path}: not valid TOML: {error}.") from error
     try:
         file = _PlanFile.model_validate(table)

@@ -322,7 +322,7 @@ def load_profile(path: Path, *, checks_features: bool = True) -> Profile:
         raise ScenarioError(f"profile {path}: cannot be read ({error.strerror}).") from error
     try:
         table = tomllib.loads(decoded(content, f"profile {path}", cure=_CURE))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(f"profile {path}: not valid TOML: {error}. {_CURE}") from error
     file = _validated(path, table)
     if checks_features:

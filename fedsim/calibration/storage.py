@@ -78,7 +78,7 @@ class JsonLines:
         for line in text.splitlines():
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):  # also a number of too many digits
                 continue
             if isinstance(record, dict) and record.get("key") == self.key:
                 yield record

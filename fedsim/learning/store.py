@@ -166,9 +166,15 @@ def read_laws(path: Path) -> Laws:
             read_text(path, missing=f"{path}: there is no such file of fitted learning curves.")
         )
         return Laws(tuple(law.law() for law in file.laws), file.provenance, file.curves_sha256)
-    except (ValidationError, ValueError) as error:
-        first = str(error).splitlines()
-        raise ScenarioError(
-            f"{path}: no file of fitted learning curves: {' '.join(first[:3])}; write it with "
-            "'fedsim learn fit'."
-        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _no_laws(path, f"{where}: {first['msg']}" if where else first["msg"]) from error
+    except ValueError as error:
+        raise _no_laws(path, str(error)) from error
+
+
+def _no_laws(path: Path, reason: str) -> ScenarioError:
+    return ScenarioError(
+        f"{path}: no file of fitted learning curves ({reason}); write it with 'fedsim learn fit'."
+    )

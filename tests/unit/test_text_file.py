@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import fedsim
+from fedsim.calibration.link.profile import load_link_profile
 from fedsim.calibration.plan_file import read_plan
 from fedsim.calibration.profile import load_profile
 from fedsim.calibration.run import refit
@@ -184,3 +185,26 @@ def test_nobody_reads_a_users_text_around_it() -> None:
     for code in ("path.read_text()", "open(name)", "path.open(encoding='utf-8')", "b.decode()"):
         assert list(reads(ast.parse(code))) == [1]
     assert list(reads(ast.parse("path.open('ab')"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("num_passes = {}", lambda path: read_toml(path, "file")),
+        ("num_passes = {}", lambda path: read_plan(path, "cpu")),
+        ("num_passes = {}", load_profile),
+        ("num_passes = {}", load_link_profile),
+        ('{{"schema": {}}}', read_curves),
+        ('{{"schema": {}}}', read_laws),
+        ('{{"n_layer": {}}}', read_model_config),
+    ],
+)
+def test_a_number_of_too_many_digits_is_named(
+    text: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """Python refuses to convert it with an error that is neither TOML's nor JSON's own."""
+    path = tmp_path / "file"
+    path.write_text(text.format("9" * 5000))
+    with pytest.raises(FedsimError) as found:
+        read(path)
+    assert re.search("digits|out of range|too large|not valid", str(found.value))

@@ -178,7 +178,7 @@ def load_link_profile(path: Path) -> LinkProfile:
         ) from error
     try:
         table = tomllib.loads(decoded(content, f"link profile {path}", cure=_AGAIN))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(f"link profile {path}: not valid TOML: {error}. {_AGAIN}") from error
     file = _validated(path, table)
     _check_measurements(path, file)

@@ -189,7 +189,7 @@ class RunFolder:
 def _record(line: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of too many digits
         return None
     is_whole = isinstance(record, dict) and {"seed", "round"} <= set(record)
     return record if is_whole else None
