@@ -20,7 +20,10 @@ __all__ = [
     "GOLDEN",
     "MIX_1",
     "MIX_2",
+    "client_id",
+    "client_key",
     "client_keys",
+    "failures",
     "generator",
     "normals",
     "participants",
@@ -64,11 +67,46 @@ def visiting_order(
     return order.astype(np.int64)
 
 
-def turn_order(seed: int, round_index: int, client_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Order in which clients take whole turns at one shared server-side model (Split V2)."""
-    ids = sorted(client_ids)
-    order = generator(seed, round_index, "server", "turns").permutation(len(ids))
-    return tuple(ids[i] for i in order)
+def turn_order(seed: int, round_index: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Order in which clients take whole turns at one shared server-side model (Split V2).
+
+    Parameters
+    ----------
+    seed, round_index : int
+    keys : ndarray of uint64, shape (n,)
+        See :func:`client_keys`.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Places in ``keys``. Who is not among them changes nothing for the others.
+    """
+    draws = uniforms(purpose_key(seed, "turns"), round_index, keys)
+    return np.argsort(draws, kind="stable").astype(np.int64)
+
+
+def failures(
+    seed: int,
+    round_index: int | NDArray[np.uint64],
+    keys: NDArray[np.uint64],
+    chance: float | NDArray[np.float64],
+    attempt: int = 0,
+) -> NDArray[np.bool_]:
+    """Who fails in an attempt at the work of a round.
+
+    Parameters
+    ----------
+    seed : int
+    round_index : int or ndarray of uint64, shape (n,)
+        The round, or each client's own iteration.
+    keys : ndarray of uint64, shape (n,)
+        See :func:`client_keys`.
+    chance : float or ndarray, shape (n,)
+        Of each client.
+    attempt : int
+        0 is the first.
+    """
+    return np.asarray(uniforms(purpose_key(seed, "fails"), round_index, keys, attempt) < chance)
 
 
 def participants(
@@ -76,17 +114,16 @@ def participants(
 ) -> tuple[str, ...]:
     """Clients that take part in a round of a real run, in the given order.
 
-    Each drops out by a draw of its own. Where all would, the one whose draw is the highest stays:
-    a round of nobody is none.
+    They are those that do not fail at the first attempt (:func:`failures`). Where all would, the
+    one whose draw is the highest stays: a round of nobody is none.
     """
     if dropout_probability == 0:
         return client_ids
-    drawn = {
-        client_id: float(generator(seed, round_index, client_id, "drops out").random())
-        for client_id in client_ids
-    }
-    present = tuple(cid for cid in client_ids if drawn[cid] >= dropout_probability)
-    return present or (max(client_ids, key=lambda client_id: drawn[client_id]),)
+    keys = np.array([client_key(client_id) for client_id in client_ids])
+    fails = failures(seed, round_index, keys, dropout_probability)
+    if fails.all():
+        fails[np.argmax(uniforms(purpose_key(seed, "fails"), round_index, keys))] = False
+    return tuple(cid for cid, is_out in zip(client_ids, fails.tolist(), strict=True) if not is_out)
 
 
 def replication_seeds(seed: int, num_seeds: int) -> tuple[int, ...]:
@@ -100,10 +137,30 @@ def purpose_key(seed: int, purpose: str) -> int:
     return _hashed(f"{seed}/{purpose}")
 
 
+def client_id(class_name: str, number: int, num_clients: int) -> str:
+    """A client's name: its class and its number in it; a class's only client bears its name.
+
+    Examples are ``phones/17`` and ``server-room``.
+    """
+    return class_name if num_clients == 1 else f"{class_name}/{number}"
+
+
+def client_key(client: str) -> np.uint64:
+    """The key of a client by its name; see :func:`client_id` and :func:`client_keys`."""
+    name, slash, number = client.rpartition("/")
+    is_numbered = bool(slash) and number.isdecimal() and number.isascii()
+    class_name, index = (name, int(number)) if is_numbered else (client, 0)
+    key: np.uint64 = _keys(class_name, np.array([index], dtype=np.uint64))[0]
+    return key
+
+
 def client_keys(class_name: str, num_clients: int) -> NDArray[np.uint64]:
     """64-bit keys of a class's clients, by name: they do not depend on the other classes."""
-    index = np.arange(num_clients, dtype=np.uint64)
-    return _mixed(index * np.uint64(GOLDEN) + np.uint64(_hashed(f"class/{class_name}")))
+    return _keys(class_name, np.arange(num_clients, dtype=np.uint64))
+
+
+def _keys(class_name: str, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return _mixed(numbers * np.uint64(GOLDEN) + np.uint64(_hashed(f"class/{class_name}")))
 
 
 def uniforms(

@@ -16,7 +16,7 @@ from fedsim.des.gathering import Gathering
 from fedsim.des.luck import Luck
 from fedsim.des.rounds_log import RoundLine, RoundsLog
 from fedsim.des.world import Client, World
-from fedsim.draws import purpose_key, uniforms
+from fedsim.draws import turn_order
 from fedsim.errors import ScenarioError
 from fedsim.fleet.selection import Selector
 from fedsim.protocol.step import Each, Gather, Once
@@ -165,12 +165,8 @@ class _Round:
         """Places of the members in the order in which they take their turns."""
         simulation = self._world.simulation
         here = np.array([client.index for _, client in members], dtype=np.int64)
-        draws = uniforms(
-            purpose_key(simulation.seed, "turns"),
-            self._round_index,
-            simulation.population.keys[here],
-        )
-        order: list[int] = np.argsort(draws, kind="stable").tolist()
+        keys = simulation.population.keys[here]
+        order: list[int] = turn_order(simulation.seed, self._round_index, keys).tolist()
         return order
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.draws import normals, purpose_key, uniforms
+from fedsim.draws import failures, normals, purpose_key, uniforms
 from fedsim.fleet.overlap import streamed_uploads
 from fedsim.fleet.simulation import Simulation
 from fedsim.protocol.duration import operation_seconds, pack_seconds, unpack_seconds
@@ -158,7 +158,7 @@ def work_until_failure(
     if not chance.any():
         return np.full(len(clients), np.inf)
     keys = population.keys[clients]
-    fails = uniforms(purpose_key(simulation.seed, "fails"), round_index, keys, attempt) < chance
+    fails = failures(simulation.seed, round_index, keys, chance, attempt)
     when = uniforms(purpose_key(simulation.seed, "fails when"), round_index, keys, attempt)
     return np.where(fails, when * alone_s, np.inf)
 

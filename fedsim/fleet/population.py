@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.draws import client_keys, purpose_key, uniforms
+from fedsim.draws import client_id, client_keys, purpose_key, uniforms
 from fedsim.spec.distribution import Distribution, is_joint, values_at
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import loss_limited_bytes_per_s
@@ -80,15 +80,11 @@ class Population:
         return len(self.class_index)
 
     def client_id(self, index: int) -> str:
-        """A client's name: its class and its number in it; a class's only client bears its name.
-
-        Examples are ``phones/17`` and ``server-room``.
-        """
-        class_number = bisect_right(self.first_index, index) - 1
-        first = self.first_index[class_number]
+        """A client's name; see :func:`fedsim.draws.client_id`."""
+        number = bisect_right(self.first_index, index) - 1
+        first = self.first_index[number]
         ends = (*self.first_index[1:], len(self))
-        name = self.class_names[class_number]
-        return name if ends[class_number] - first == 1 else f"{name}/{index - first}"
+        return client_id(self.class_names[number], index - first, ends[number] - first)
 
 
 def draw_population(federation: FederationSpec, seed: int) -> Population:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fedsim.draws import turn_order
+import numpy as np
+
+from fedsim.draws import client_key, turn_order
 from fedsim.errors import ProtocolError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
 from fedsim.protocol.operation import Distill, PrivacyOperation, Train, TrainAboveCut
@@ -98,7 +100,7 @@ class Executor:
         self._run(round_index, {cid: p.round for cid, p in protocols.items()})
 
     def _run(self, round_index: int, programs: Mapping[str, tuple[Segment, ...]]) -> None:
-        order = turn_order(self.seed, round_index, tuple(programs))
+        order = _turns(self.seed, round_index, tuple(programs))
         for index, segment in enumerate(next(iter(programs.values()))):
             if isinstance(segment, Gather):
                 if self.on_gather is not None:
@@ -206,6 +208,12 @@ class Executor:
             downlink_message_bytes=0 if is_up else message,
             transfer_s=seconds,
         )
+
+
+def _turns(seed: int, round_index: int, client_ids: tuple[str, ...]) -> list[str]:
+    """Clients in the order in which they take their turns: the one that simulations have."""
+    keys = np.array([client_key(client_id) for client_id in client_ids])
+    return [client_ids[place] for place in turn_order(seed, round_index, keys)]
 
 
 def _check_executable(protocol: Protocol) -> None:

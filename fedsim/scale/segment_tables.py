@@ -7,7 +7,7 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.draws import purpose_key, uniforms
+from fedsim.draws import turn_order
 from fedsim.fleet.parts import work_until_failure
 from fedsim.fleet.simulation import Simulation
 from fedsim.scale.event_state import Links, Setting, Sums
@@ -143,9 +143,8 @@ def setting_of(task: SegmentTask) -> Setting:
         )
     order = np.arange(num)
     if task.in_turns:
-        key = purpose_key(simulation.seed, "turns")
-        draws = uniforms(key, task.round_index, simulation.population.keys[task.clients])
-        order = np.argsort(draws, kind="stable")
+        keys = simulation.population.keys[task.clients]
+        order = turn_order(simulation.seed, task.round_index, keys)
     first, come, leave = _presence(task)
     piece, num_pieces, piece_s, factor, period = _traces(task)
     capacities = (server.uplink_bytes_per_s, server.downlink_bytes_per_s)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedsim.draws import client_id
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
 from fedsim.runtime.data import (
@@ -197,7 +198,8 @@ def _data(
         seed=request.seed,
     )
     clients: dict[str, EncodedDataset] = {
-        f"client-{index}": encoded.take(rows) for index, rows in enumerate(parts.clients)
+        client_id("clients", index, len(parts.clients)): encoded.take(rows)
+        for index, rows in enumerate(parts.clients)
     }
     public = None if parts.public is None else encoded.take(parts.public)
     data = FederationData(clients, public, tokenizer.pad_token_id)

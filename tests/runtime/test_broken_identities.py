@@ -78,7 +78,7 @@ def test_sums_in_the_order_of_arrival_break_bitwise_equality(
 def order_difference_unsorted(monkeypatch: pytest.MonkeyPatch) -> float:
     """F4 where clients take turns as the file lists them."""
     executor_module = importlib.import_module("fedsim.runtime.executor")
-    monkeypatch.setattr(executor_module, "turn_order", lambda seed, index, ids: ids)
+    monkeypatch.setattr(executor_module, "_turns", lambda seed, index, ids: ids)
     return order_difference()
 
 

@@ -6,9 +6,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 
-from fedsim.draws import turn_order, visiting_order
+from fedsim.draws import client_key, turn_order, visiting_order
 from fedsim.protocol.operation import Content, Part
 from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.trainer import Trainer
@@ -99,7 +100,9 @@ def test_a_shared_server_is_trained_by_one_client_after_the_other() -> None:
     model = federation.server.trainer.model.clone()
     trainer = Trainer(model, WHOLE, RATE)
     halves = {}
-    turns = turn_order(RATE.seed, 1, tuple(LENGTHS))
+    names = tuple(LENGTHS)
+    keys = np.array([client_key(name) for name in names])
+    turns = [names[place] for place in turn_order(RATE.seed, 1, keys)]
     for name in turns:
         trainer.load({key: start[key] for key in model.trained(below)})
         data = federation.clients[name].private

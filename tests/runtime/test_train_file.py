@@ -257,7 +257,7 @@ def test_one_data_seed_for_all_seeds(tmp_path: Path) -> None:
 
     def rows(seed: int, *overrides: str) -> list[list[int]]:
         federation, _ = TrainingSetup(read_training(file, overrides)).federation(seed)
-        return [ids.tolist() for ids in federation.data.clients["client-0"].token_ids]
+        return [ids.tolist() for ids in federation.data.clients["clients/0"].token_ids]
 
     assert rows(0) != rows(1)
     assert rows(0, "data.seed=5") == rows(1, "data.seed=5")

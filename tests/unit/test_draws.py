@@ -7,11 +7,18 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.draws import generator, participants, turn_order, visiting_order
+from fedsim.draws import (
+    client_id,
+    client_key,
+    client_keys,
+    generator,
+    participants,
+    turn_order,
+    visiting_order,
+)
 
 seeds = st.integers(0, 2**63)
 names = st.text("abcdefgh", min_size=1, max_size=6)
-cohorts = st.lists(names, min_size=1, max_size=8, unique=True).map(tuple)
 
 
 @given(seeds, st.integers(1, 99), names, st.integers(0, 5), st.integers(0, 200))
@@ -50,17 +57,18 @@ def test_each_part_of_a_name_makes_another_draw() -> None:
     assert len(set(draws)) == len(names)
 
 
-@given(seeds, st.integers(1, 99), cohorts, st.randoms())
-def test_turns_do_not_depend_on_the_order_of_clients_in_a_file(
-    seed: int, round_index: int, cohort: tuple[str, ...], random: object
+@given(seeds, st.integers(1, 99), st.integers(1, 40), st.data())
+def test_turns_of_some_clients_are_those_of_all_without_the_others(
+    seed: int, round_index: int, num_clients: int, data: st.DataObject
 ) -> None:
-    """Ids are sorted before they are drawn; every client has one turn."""
-    shuffled = list(cohort)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    turns = turn_order(seed, round_index, cohort)
+    """Who is absent, and how a file orders clients, moves nobody; every client has one turn."""
+    keys = client_keys("phones", num_clients)
+    everybody = turn_order(seed, round_index, keys).tolist()
+    assert sorted(everybody) == list(range(num_clients))
 
-    assert turn_order(seed, round_index, tuple(shuffled)) == turns
-    assert sorted(turns) == sorted(cohort)
+    some = data.draw(st.lists(st.integers(0, num_clients - 1), unique=True))
+    turns = [some[place] for place in turn_order(seed, round_index, keys[some])]
+    assert turns == [client for client in everybody if client in some]
 
 
 def test_turns_change_from_round_to_round() -> None:
@@ -68,11 +76,20 @@ def test_turns_change_from_round_to_round() -> None:
 
     The bound is 4.6 standard deviations, sqrt(200 x 1/4 x 3/4) = 6.1 each.
     """
-    cohort = ("ann", "bob", "cid", "dee")
-    firsts = [turn_order(7, round_index, cohort)[0] for round_index in range(1, 201)]
+    keys = client_keys("phones", 4)
+    firsts = [int(turn_order(7, round_index, keys)[0]) for round_index in range(1, 201)]
 
-    for client_id in cohort:
-        assert abs(firsts.count(client_id) - 50) <= 28
+    for client in range(4):
+        assert abs(firsts.count(client) - 50) <= 28
+
+
+@given(st.text(min_size=1).filter(lambda name: "/" not in name), st.integers(1, 99))
+def test_a_client_has_the_key_of_its_name(name: str, num_clients: int) -> None:
+    """A real run knows clients by name, a simulation by class and number: one draw for both."""
+    keys = client_keys(name, num_clients)
+    assert [
+        client_key(client_id(name, n, num_clients)) for n in range(num_clients)
+    ] == keys.tolist()
 
 
 def test_epochs_visit_in_orders_of_their_own() -> None:
@@ -102,7 +119,7 @@ def test_the_draws_of_a_release_stay_the_draws() -> None:
 
 def test_drop_outs_are_drawn_by_name_and_somebody_stays() -> None:
     """Each client's draw is its own: the others' presence changes nothing; one always stays."""
-    ids = tuple(f"client-{number}" for number in range(200))
+    ids = tuple(f"clients/{number}" for number in range(200))
     present = participants(3, 5, ids, 0.3)
     assert abs(len(present) - 140) <= 4 * (200 * 0.3 * 0.7) ** 0.5
     assert participants(3, 5, ids[:50], 0.3) == tuple(cid for cid in present if cid in ids[:50])

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.draws import client_id
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FRAMEWORKS
 from fedsim.runtime.build_model import build_model
@@ -287,7 +288,10 @@ class TrainingSetup:
         if is_foreign:
             public = self._foreign_rows(tokenizer, own_seed, num_public)
         data = FederationData(
-            {f"client-{index}": encoded.take(rows) for index, rows in enumerate(parts.clients)},
+            {
+                client_id("clients", index, len(parts.clients)): encoded.take(rows)
+                for index, rows in enumerate(parts.clients)
+            },
             public,
             tokenizer.pad_token_id,
         )
