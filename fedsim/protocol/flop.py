@@ -9,6 +9,7 @@ Secure aggregation and differential privacy have no matrix products; their opera
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import assert_never
 
 from fedsim.protocol.graph import Extent, FlopClass
@@ -33,6 +34,8 @@ from fedsim.spec.plan import TrainingSpec
 __all__ = ["flop_by_class", "operation_flop"]
 
 
+# A round of thousands of batches has few different ones.
+@lru_cache(maxsize=65536)
 def operation_flop(operation: Operation, training: TrainingSpec) -> int:
     """Matrix FLOPs of one operation, or its operations on 64-bit words [FLOP]."""
     return sum(flop_by_class(operation, training).values())

@@ -8,6 +8,7 @@ never becomes a count that anyone is told is exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, assert_never
 
 from fedsim.protocol.flop import flop_by_class
@@ -109,6 +110,8 @@ class Work:
         return tuple(getattr(self, name) for name in FEATURES)
 
 
+# A round of thousands of batches has few different ones.
+@lru_cache(maxsize=65536)
 def operation_work(
     operation: Operation, training: TrainingSpec, num_contributions: int = 1
 ) -> Work:

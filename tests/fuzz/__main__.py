@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fuzz.case import BUDGET_CPU_S, Failure, run_case, target_of
+from fuzz.warm import warm_up
 
 #: A case that no signal ends (in compiled code, say) is killed after this processor time.
 _KILLED_CPU_S: Final = 4 * BUDGET_CPU_S
@@ -26,6 +27,7 @@ def _say(text: str) -> None:
 
 
 def _work(seed: int, numbers: range, results: Connection) -> None:
+    warm_up()
     for number in numbers:
         results.send(("start", number))
         results.send(("end", run_case(seed, number)))
