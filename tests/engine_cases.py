@@ -41,7 +41,10 @@ _TRACES = (RateTrace((0.0, 1.5), (1.0, 0.25), 4.0), RateTrace((0.0, 1.5), (1.0, 
 
 
 def _device(call_s: float) -> DeviceSpec:
-    return DeviceSpec("toy", {"num_calls": call_s, "num_messages": call_s / 8}, relative_sigma=0.1)
+    seconds = {"num_calls": 1.0, "num_messages": 1 / 8, "num_parameter_kernels": 1 / 256}
+    return DeviceSpec(
+        "toy", {name: call_s * share for name, share in seconds.items()}, relative_sigma=0.1
+    )
 
 
 class Case:
@@ -94,8 +97,11 @@ def simulations(
         server_variant=variant,
     )
     num_classes = draw(st.integers(1, 3))
+    # Vectors that are summed under masks are equally long.
+    ranks = st.just(2) if hides else st.sampled_from([2, 2, 5])
     classes = tuple(
-        draw(_client_class(str(i), plan, max_clients // num_classes)) for i in range(num_classes)
+        draw(_client_class(str(i), _ranked(plan, draw(ranks)), max_clients // num_classes))
+        for i in range(num_classes)
     )
     federation = FederationSpec(classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)))
     policy = draw(_policy(draw(st.sampled_from(modes)), federation.num_clients))
@@ -165,6 +171,12 @@ def _client_class(draw: st.DrawFn, name: str, plan: ClientPlan, most: int) -> Cl
         ),
         **sizes,
     )
+
+
+def _ranked(plan: ClientPlan, rank: int) -> ClientPlan:
+    lora = plan.training.lora
+    assert lora is not None
+    return replace(plan, training=replace(plan.training, tuning=replace(lora, r=rank)))
 
 
 def _sized(plan: ClientPlan, samples: int) -> ClientPlan:

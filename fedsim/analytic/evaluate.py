@@ -121,7 +121,13 @@ def evaluate(
     )
     server_round = ledger.total(ledger.select(round_index=1, party=SERVER))
     server_memory_bytes = server_peak_bytes(
-        server_protocol, federation.server_plan, num_contributions or federation.num_clients
+        server_protocol,
+        federation.server_plan,
+        [
+            (protocol, each.plan, each.num_clients)
+            for each, protocol in zip(federation.classes, protocols, strict=True)
+        ],
+        num_contributions,
     )
     infeasible = _infeasible(costs, federation.server.device, server_memory_bytes)
     return AnalyticResult(
@@ -239,7 +245,12 @@ def _suggested(
     memory = federation.server.device.memory_bytes
     if memory is not None and server_memory_bytes > memory:
         for suggestion in server_suggestions(
-            framework, federation.server_plan, num_contributions, memory, formats
+            framework,
+            federation.server_plan,
+            [(each.plan, each.num_clients) for each in federation.classes],
+            num_contributions,
+            memory,
+            formats,
         ):
             yield SERVER, suggestion
     for cost in costs:

@@ -7,10 +7,10 @@ changed further than it has to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
 from fedsim.errors import FedsimError
@@ -116,7 +116,8 @@ def client_suggestions(
 def server_suggestions(
     framework: Framework,
     plan: ClientPlan,
-    num_clients: int,
+    clients: Sequence[tuple[ClientPlan, int]],
+    num_held: int,
     memory_bytes: int,
     formats: Collection[str] = (),
 ) -> tuple[Suggestion, ...]:
@@ -127,8 +128,10 @@ def server_suggestions(
     framework : callable
     plan : ClientPlan
         The server's.
-    num_clients : int
-        Whose contributions, or server-side copies, it holds at once.
+    clients : sequence of (ClientPlan, int)
+        Plans of the clients, and how many have each.
+    num_held : int
+        Clients whose contributions, or server-side copies, it holds at once.
     memory_bytes : int
         [B].
     formats : collection of str
@@ -136,10 +139,29 @@ def server_suggestions(
     """
 
     def peak(state: _State) -> int:
-        return server_peak_bytes(framework(state.plan), state.plan, state.num_clients)
+        senders = []
+        for own, count in clients:
+            moved = _following(own, plan, state.plan)
+            senders.append((framework(moved), moved, count))
+        return server_peak_bytes(framework(state.plan), state.plan, senders, state.num_clients)
 
-    moves = [*_server_moves(plan, num_clients), *_plan_moves(plan, peak, formats)]
-    return _suggestions(_State(plan, num_clients), moves, peak, memory_bytes)
+    moves = [*_server_moves(plan, num_held), *_plan_moves(plan, peak, formats)]
+    return _suggestions(_State(plan, num_held), moves, peak, memory_bytes)
+
+
+def _following(own: Any, base: Any, changed: Any) -> Any:
+    """A class's value where the base's is changed: what the class has of its own stays."""
+    if own == base:
+        return changed
+    if is_dataclass(own) and type(own) is type(base) is type(changed):
+        values = {
+            field.name: _following(*(getattr(each, field.name) for each in (own, base, changed)))
+            for field in fields(own)
+        }
+        return replace(own, **values)  # type: ignore[type-var]
+    if isinstance(own, tuple) and len(own) == len(base) == len(changed):
+        return tuple(map(_following, own, base, changed))
+    return own
 
 
 def _suggestions(

@@ -7,6 +7,7 @@ server-side model in Split V1, contributions that have arrived. Sums of the exac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from fedsim.protocol.memory import (
@@ -22,7 +23,9 @@ from fedsim.protocol.privacy import MASKED, masked_values
 from fedsim.protocol.step import (
     Compute,
     Direction,
+    Each,
     Gather,
+    Once,
     Protocol,
     Site,
     Transfer,
@@ -31,7 +34,10 @@ from fedsim.protocol.step import (
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["client_peak_bytes", "server_peak_bytes"]
+__all__ = ["Sender", "client_peak_bytes", "server_peak_bytes"]
+
+#: Clients that may contribute: protocol and plan of one, and how many they are.
+Sender = tuple[Protocol, ClientPlan, int]
 
 
 def client_peak_bytes(protocol: Protocol, plan: ClientPlan) -> int:
@@ -42,49 +48,91 @@ def client_peak_bytes(protocol: Protocol, plan: ClientPlan) -> int:
     return peak
 
 
-def server_peak_bytes(protocol: Protocol, plan: ClientPlan, num_clients: int) -> int:
+def server_peak_bytes(
+    protocol: Protocol,
+    plan: ClientPlan,
+    senders: Sequence[Sender],
+    num_held: int | None = None,
+) -> int:
     """Peak memory of the server [B].
 
     Parameters
     ----------
     protocol : Protocol
+        Of the server's own plan.
     plan : ClientPlan
         The server's.
-    num_clients : int
-        Clients whose contributions it holds at once.
+    senders : sequence of (Protocol, ClientPlan, int)
+        Clients that may contribute: their plans, and how many have each.
+    num_held : int, optional
+        Clients whose contributions it holds at once, those that need most; all by default.
     """
-    peak = _computing_bytes(protocol, plan, Site.SERVER)
+    total = sum(count for *_, count in senders)
+    num_held = total if num_held is None else min(num_held, total)
+    once = _computing_bytes(protocol, plan, Site.SERVER, Once)
     if _uploaded(protocol, Content.LOGITS) is not None:
-        training, averaging = knowledge_bytes(plan, num_clients)
         whole = Part.whole(plan.training.model.num_layers)
-        return max(peak + training, weights_bytes(plan.training, whole) + averaging)
-    if plan.cut is not None and plan.server_variant == "v1":
-        # One server-side copy of what is trained, with its optimizer state, for every other client.
-        above = Part.above(plan.cut.position, plan.training.model.num_layers)
-        values = num_trainable(plan.training, above)
-        per_copy = 4 * values * (3 if plan.training.optimizer == "adam" else 1)
-        peak += (num_clients - 1) * per_copy
-    uploaded = _uploaded(protocol, Content.ADAPTERS)
-    if uploaded is None:
-        return peak
-    received = num_clients * uploaded.payload_bytes
+        training, averaging = knowledge_bytes(plan, num_held)
+        return max(once + training, weights_bytes(plan.training, whole) + averaging)
+    # What the server computes for clients is in their own plans; a copy of each is held.
+    copies = _most([(_copy_bytes(own), count) for _, own, count in senders], num_held)
+    peak = once
+    for own_protocol, own, _ in senders:
+        computing = _computing_bytes(own_protocol, own, Site.SERVER, Each)
+        peak = max(peak, computing + max(0, copies - _copy_bytes(own)))
+    sent: list[tuple[int, int]] = []
+    largest = plain_bytes = 0
+    for own_protocol, own, count in senders:
+        payload = _uploaded(own_protocol, Content.ADAPTERS)
+        if payload is not None:
+            values, own_bytes = _averaged(payload, own_protocol, own)
+            largest, plain_bytes = max(largest, values), max(plain_bytes, own_bytes)
+            sent.append((payload.payload_bytes, count))
+    received = _most(sent, num_held)
     if peak:
         return peak + received
-    largest = max(prod(tensor.shape) for tensor in uploaded.tensors)
-    plain_bytes = uploaded.payload_bytes
-    if uploaded.content is Content.MASKED_ADAPTERS:
-        # Packed bytes; their sum is one long vector of so many values.
-        largest = masked_values(protocol)
-        plain_bytes = largest * dtype_bytes(plan.training.numerics.payload_dtype)
     # The global parameters and their new averages stand beside what was received.
     return received + 2 * plain_bytes + AVERAGING_BYTES * largest
 
 
-def _computing_bytes(protocol: Protocol, plan: ClientPlan, site: Site) -> int:
+def _averaged(payload: Payload, protocol: Protocol, plan: ClientPlan) -> tuple[int, int]:
+    """Values of the largest tensor that is averaged, and bytes of all of them [B]."""
+    if payload.content is Content.MASKED_ADAPTERS:
+        # Packed bytes; their sum is one long vector of so many values.
+        values = masked_values(protocol)
+        return values, values * dtype_bytes(plan.training.numerics.payload_dtype)
+    return max(prod(tensor.shape) for tensor in payload.tensors), payload.payload_bytes
+
+
+def _copy_bytes(plan: ClientPlan) -> int:
+    """One server-side copy of what is trained, with its optimizer state (Split V1)."""
+    if plan.cut is None or plan.server_variant != "v1":
+        return 0
+    above = Part.above(plan.cut.position, plan.training.model.num_layers)
+    values = num_trainable(plan.training, above)
+    return 4 * values * (3 if plan.training.optimizer == "adam" else 1)
+
+
+def _most(sizes: list[tuple[int, int]], num_held: int) -> int:
+    """Bytes of so many of the largest, from (bytes of one, how many there are)."""
+    total = 0
+    for size, count in sorted(sizes, reverse=True):
+        taken = min(count, num_held)
+        total += size * taken
+        num_held -= taken
+    return total
+
+
+def _computing_bytes(
+    protocol: Protocol,
+    plan: ClientPlan,
+    site: Site,
+    kinds: type[Each] | type[Once] | tuple[type, ...] = (Each, Once),
+) -> int:
     peak = 0
     seen: set[object] = set()
     for segment in protocol.round:
-        if isinstance(segment, Gather):
+        if isinstance(segment, Gather) or not isinstance(segment, kinds):
             continue
         for _, step in leaf_steps(segment.steps):
             if not isinstance(step, Compute) or step.site is not site or step.operation in seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from fedsim.fleet.contributions import Contributions
 from fedsim.protocol.duration import (
     operation_regime,
     operation_seconds,
@@ -189,11 +190,16 @@ def timing(
     path, busy_s = Seconds(), 0.0
     own = [Seconds() for _ in federation.classes]
     reasons: dict[str, None] = {}
+    contributions = Contributions(
+        [(p, c.plan.training) for p, c in zip(protocols, federation.classes, strict=True)],
+        (server_protocol, federation.server_plan.training),
+        federation.server.device,
+    )
     for index, segment in enumerate(server_protocol.round):
         if isinstance(segment, Gather):
             continue
         if isinstance(segment, Once):
-            once = _once_seconds(segment, federation)
+            once = _once_seconds(index, federation, contributions)
             path, busy_s = path.plus(once), busy_s + once.server_compute
             continue
         steps = [_each(p.round[index]) for p in protocols]
@@ -289,15 +295,15 @@ def _link_bound(
     return bound
 
 
-def _once_seconds(segment: Once, federation: FederationSpec) -> Seconds:
+def _once_seconds(
+    segment: int, federation: FederationSpec, contributions: Contributions
+) -> Seconds:
     seconds = Seconds()
-    training = federation.server_plan.training
-    for times, step in leaf_steps(segment.steps):
-        if isinstance(step, Compute):
-            device = federation.server.device
-            one = operation_seconds(step.operation, training, device, federation.num_clients)
-            ratios = device.ratios_95(operation_regime(step.operation))
-            seconds.server_compute += seconds.spread(times * one, ratios)
+    device = federation.server.device
+    each = [c.num_clients for c in federation.classes]
+    for times, step, one_s in contributions.of_counts(segment, each):
+        ratios = device.ratios_95(operation_regime(step.operation))
+        seconds.server_compute += seconds.spread(times * one_s, ratios)
     return seconds
 
 

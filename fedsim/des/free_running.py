@@ -111,7 +111,7 @@ class FreeRunning(ABC):
                 line.add_alone(world, segment, last.client.index, last.factor)
             if self.path.once is not None:
                 line.compute_s += yield from world.once(
-                    len(self.log.lines) + 1, BOOK_INDEX, self.path.once, len(taken)
+                    len(self.log.lines) + 1, BOOK_INDEX, self.path.once, [i.client for i in taken]
                 )
             self.version += 1
         line.end_s = world.agenda.now

@@ -102,7 +102,10 @@ class _Round:
                 if not self._members:
                     break
                 seconds = yield from world.once(
-                    self._round_index, self._round_index, segment, len(self._members)
+                    self._round_index,
+                    self._round_index,
+                    segment,
+                    [client for _, client in self._members],
                 )
                 line.compute_s += seconds
                 for _, client in self._members:

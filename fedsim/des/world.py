@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import simpy
 from simpy import Timeout
 
@@ -18,11 +19,11 @@ from fedsim.fleet.parts import Parts, segment_parts
 from fedsim.fleet.simulation import Simulation
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import SERVER as SERVER_PARTY
-from fedsim.protocol.duration import operation_seconds, startup_seconds
-from fedsim.protocol.step import Compute, Each, Once, Segment, leaf_steps
+from fedsim.protocol.duration import startup_seconds
+from fedsim.protocol.step import Each, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from fedsim.des.worker import Worker
 
@@ -143,7 +144,6 @@ class World:
         self.once_busy_s = 0.0
         self._tasks: dict[int, list[Task]] = {}
         self._parts: dict[int, Parts] = {}
-        self._seconds: dict[tuple[int, int], float] = {}
 
     def tasks(self, segment: int) -> list[Task]:
         """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
@@ -208,30 +208,17 @@ class World:
         """All of a message's way at factor 1, with nobody else there [s]."""
         return sum(self.alone_s(client, message)) + client.round_trip_s / 2
 
-    def _server_s(self, step: Compute, num_used: int) -> float:
-        """What the server's work takes for so many contributions; worked out once [s]."""
-        # Two steps may bear one label; each is an object of the protocol, which lives as long.
-        key = id(step), num_used
-        if key not in self._seconds:
-            federation = self.simulation.federation
-            training, device = federation.server_plan.training, federation.server.device
-            self._seconds[key] = operation_seconds(step.operation, training, device, num_used)
-        return self._seconds[key]
-
     def once(
-        self, round_index: int, book_index: int, segment: int, num_used: int
+        self, round_index: int, book_index: int, segment: int, used: Sequence[Client]
     ) -> Generator[simpy.Event, Any, float]:
         """Let the server work once for what was gathered; the seconds that it takes."""
-        each = self.round[segment]
-        assert isinstance(each, Once)
         plan, total_s = self.simulation.federation.server_plan, 0.0
-        for times, step in leaf_steps(each.steps):
+        variants = np.array([client.variant for client in used], dtype=np.int64)
+        for times, step, one_s in self.simulation.contributions.steps(segment, variants):
             start_s = self.agenda.now
             tally = Tally(start_s)
             tally.executions = times
-            if isinstance(step, Compute):
-                one_s = self._server_s(step, num_used)
-                tally.compute_s = tally.server_s = times * one_s
+            tally.compute_s = tally.server_s = times * one_s
             if tally.compute_s > 0:
                 yield Timeout(self.agenda, tally.compute_s)
             total_s += tally.compute_s

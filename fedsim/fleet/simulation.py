@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.fleet.contributions import Contributions
 from fedsim.fleet.population import Population, draw_population
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import Ledger
@@ -56,6 +57,8 @@ class Simulation:
     population : Population
     policy : PolicySpec
     seed : int
+    contributions : Contributions
+        What the server's work once a round takes, by who contributed.
     """
 
     federation: FederationSpec
@@ -64,6 +67,7 @@ class Simulation:
     population: Population
     policy: PolicySpec
     seed: int
+    contributions: Contributions
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +156,18 @@ def prepare(
         Everything that is drawn depends on it.
     """
     population = draw_population(federation, seed)
+    protocols = tuple(framework(variant.plan) for variant in population.variants)
+    server_protocol = framework(federation.server_plan)
     return Simulation(
         federation=federation,
-        protocols=tuple(framework(variant.plan) for variant in population.variants),
-        server_protocol=framework(federation.server_plan),
+        protocols=protocols,
+        server_protocol=server_protocol,
         population=population,
         policy=policy,
         seed=seed,
+        contributions=Contributions(
+            [(p, v.plan.training) for p, v in zip(protocols, population.variants, strict=True)],
+            (server_protocol, federation.server_plan.training),
+            federation.server.device,
+        ),
     )

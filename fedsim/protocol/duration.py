@@ -6,6 +6,7 @@ simulating interpreter calls these two functions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -19,7 +20,13 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Direction
-from fedsim.protocol.work import Work, operation_work, pack_work, unpack_work
+from fedsim.protocol.work import (
+    Work,
+    operation_work,
+    pack_work,
+    sum_of_work,
+    unpack_work,
+)
 from fedsim.spec.device import FEATURES, DeviceSpec, Form, Regime
 from fedsim.spec.link import LinkSpec, loss_limited_bytes_per_s
 from fedsim.spec.plan import TrainingSpec
@@ -28,6 +35,7 @@ __all__ = [
     "PARTS",
     "combine",
     "compute_seconds",
+    "gathered_seconds",
     "operation_regime",
     "operation_seconds",
     "pack_seconds",
@@ -112,6 +120,22 @@ def operation_seconds(
 ) -> float:
     """Seconds that a device takes for one operation [s]; see :func:`operation_work`."""
     return compute_seconds(operation_work(operation, training, num_contributions), device)
+
+
+def gathered_seconds(
+    parts: Sequence[tuple[Operation, TrainingSpec, int]], device: DeviceSpec
+) -> float:
+    """Seconds of one operation on what unequal clients contributed [s].
+
+    Parameters
+    ----------
+    parts : sequence of (Operation, TrainingSpec, int)
+        The operation as each kind of contribution has it, that kind's training, and how many there
+        are of it.
+    device : DeviceSpec
+    """
+    works = [operation_work(operation, training, count) for operation, training, count in parts]
+    return compute_seconds(sum_of_work(works), device)
 
 
 def request_seconds(

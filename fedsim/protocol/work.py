@@ -7,6 +7,7 @@ never becomes a count that anyone is told is exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, assert_never
@@ -35,7 +36,7 @@ from fedsim.spec.device import FEATURES
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Work", "operation_work", "pack_work", "unpack_work"]
+__all__ = ["Work", "operation_work", "pack_work", "sum_of_work", "unpack_work"]
 
 #: Reads and writes of one trained value in an optimizer step: gradient, value and Adam's two
 #: moments are read, value and moments written; SGD reads two and writes one.
@@ -153,6 +154,11 @@ def operation_work(
             return Work(parameter_bytes=8.0 * values, num_replaced_tensors=float(num_tensors))
         case _:
             assert_never(operation)
+
+
+def sum_of_work(works: Sequence[Work]) -> Work:
+    """Features of several executions together."""
+    return Work(**{name: sum(getattr(work, name) for work in works) for name in FEATURES})
 
 
 def pack_work(payload: Payload) -> Work:

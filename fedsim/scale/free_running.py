@@ -20,8 +20,7 @@ from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
 from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
-from fedsim.protocol.duration import operation_seconds
-from fedsim.protocol.step import Compute, Each, Gather, Once, Segment, leaf_steps
+from fedsim.protocol.step import Each, Gather, Once, Segment
 from fedsim.scale.event_state import USED
 from fedsim.scale.free_loop import FreeLoop, Taken
 from fedsim.scale.free_state import (
@@ -136,7 +135,7 @@ class FreeRun:
                         loop.run[IS_AGGREGATING] = 0
                         break
                     taken, closed_s = loop.take(size, USED), loop.now
-                    seconds, end_s = self._work(size, closed_s)
+                    seconds, end_s = self._work(taken.clients, closed_s)
                     if end_s > closed_s:
                         loop.announce(end_s, AGGREGATED)
                         break
@@ -169,7 +168,7 @@ class FreeRun:
             taken = loop.take(int(loop.run[TAIL] - loop.run[HEAD]), USED)
             if len(taken.clients):
                 selector.learn(number, taken.clients, taken.end_s - taken.start_s)
-                seconds, end_s = self._work(len(taken.clients), closed_s)
+                seconds, end_s = self._work(taken.clients, closed_s)
                 if end_s > closed_s:
                     loop.announce(end_s, AGGREGATED)
                     loop.go_on()
@@ -196,17 +195,16 @@ class FreeRun:
         self._lines.append(line)
         self._progress.done(len(self._lines))
 
-    def _work(self, num_contributions: int, now: float) -> tuple[float, float]:
+    def _work(self, clients: NDArray[np.int64], now: float) -> tuple[float, float]:
         """The server's work for some contributions: its seconds, and when it is done [s]."""
         if self._once is None:
             return 0.0, now
-        federation = self._simulation.federation
-        training, device = federation.server_plan.training, federation.server.device
+        simulation = self._simulation
+        training = simulation.federation.server_plan.training
+        variants = simulation.population.variant_index[clients]
         total = 0.0
-        for times, step in leaf_steps(self._once.steps):
-            if not isinstance(step, Compute):
-                continue
-            seconds = times * operation_seconds(step.operation, training, device, num_contributions)
+        for times, step, one_s in simulation.contributions.steps(self._once, variants):
+            seconds = times * one_s
             row = step_row(step, times, training)
             row.compute_s = row.server_s = seconds
             row.start_s = now
@@ -231,7 +229,7 @@ class FreeRun:
 _FIELDS = tuple(field.name for field in fields(Rounds))
 
 
-def _path(segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], Once | None]:
+def _path(segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], int | None]:
     """Segments that a client goes through, the first up to its contribution; the server's work."""
     gathers = [i for i, s in enumerate(segments) if isinstance(s, Gather)]
     onces = [i for i, s in enumerate(segments) if isinstance(s, Once)]
@@ -246,9 +244,7 @@ def _path(segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], Once | None]:
             "engine 'scale' takes frameworks whose clients contribute after one segment; set "
             'engine = "des".'
         )
-    once = segments[onces[0]] if onces else None
-    assert once is None or isinstance(once, Once)
-    return tuple(eachs), once
+    return tuple(eachs), onces[0] if onces else None
 
 
 def _never_full(size: int, num_slots: int) -> str:

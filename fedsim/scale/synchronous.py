@@ -20,8 +20,7 @@ from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
 from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
-from fedsim.protocol.duration import operation_seconds
-from fedsim.protocol.step import Compute, Each, Gather, Once, leaf_steps
+from fedsim.protocol.step import Each, Gather, Once
 from fedsim.scale.ledger_rows import ledger_rows
 from fedsim.scale.sampled import SampledSegment, approximation
 from fedsim.scale.segment import (
@@ -177,7 +176,7 @@ class SynchronousRun:
             if isinstance(segment, Gather):
                 continue
             if isinstance(segment, Once):
-                seconds = self._work(round_index, segment, len(clients), now)
+                seconds = self._work(round_index, index, clients, now)
                 compute_s += seconds
                 self._idle(clients, np.full(len(clients), seconds))
                 now += seconds
@@ -298,15 +297,13 @@ class SynchronousRun:
             self._parts[index] = segment_parts(self._simulation, index)
         return self._parts[index]
 
-    def _work(self, round_index: int, segment: Once, num_contributions: int, now: float) -> float:
+    def _work(self, round_index: int, index: int, clients: Integers, now: float) -> float:
         """The server's work of a round for what was gathered; its seconds [s]."""
-        federation = self._simulation.federation
-        training, device = federation.server_plan.training, federation.server.device
+        simulation = self._simulation
+        training = simulation.federation.server_plan.training
+        variants = simulation.population.variant_index[clients]
         total = 0.0
-        for times, step in leaf_steps(segment.steps):
-            if not isinstance(step, Compute):
-                continue
-            one = operation_seconds(step.operation, training, device, num_contributions)
+        for times, step, one in simulation.contributions.steps(index, variants):
             row = step_row(step, times, training)
             row.compute_s = row.server_s = times * one
             row.start_s = now + total

@@ -174,7 +174,9 @@ def _predicted_memory(federation: Federation) -> dict[str, int]:
     first = next(iter(protocols))
     return {
         "client": max(client_peak_bytes(protocols[cid], plans[cid]) for cid in protocols),
-        SERVER: server_peak_bytes(protocols[first], plans[first], len(protocols)),
+        SERVER: server_peak_bytes(
+            protocols[first], plans[first], [(protocols[cid], plans[cid], 1) for cid in protocols]
+        ),
     }
 
 

@@ -293,7 +293,7 @@ def _our_losses(federation: Federation, num_rounds: int) -> list[float]:
 
     def on_step(_round: int, _party: str, step: str) -> None:
         if step == "a2":
-            losses.append(federation.clients["clients/0"].trainer.last_loss)
+            losses.append(federation.clients["clients"].trainer.last_loss)
 
     runner = round_runner("sequential", federation, on_step=on_step)
     runner.run_setup()
@@ -303,12 +303,12 @@ def _our_losses(federation: Federation, num_rounds: int) -> list[float]:
 
 
 def _their_losses(federation: Federation, folder: Path, num_rounds: int) -> list[float]:
-    rows, options = federation.data.clients["clients/0"], federation.options
-    source = federation.clients["clients/0"].private
+    rows, options = federation.data.clients["clients"], federation.options
+    source = federation.clients["clients"].private
     batches = []
     for round_index in range(1, num_rounds + 1):
         for epoch in range(federation.settings.local_epochs):
-            order = visiting_order(options.seed, round_index, "clients/0", epoch, rows.num_rows)
+            order = visiting_order(options.seed, round_index, "clients", epoch, rows.num_rows)
             for start in range(0, rows.num_rows, 4):
                 batch = source.batch(order[start : start + 4].tolist(), CPU)
                 positions = torch.arange(batch.token_ids.shape[1])

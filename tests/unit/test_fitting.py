@@ -14,6 +14,7 @@ from fedsim.analytic.fitting import (
     client_suggestions,
     server_suggestions,
 )
+from fedsim.analytic.peak_memory import Sender
 from fedsim.protocol import fedllm, split_fedllm
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.model import HeadSpec
@@ -148,16 +149,22 @@ def test_nothing_is_suggested_where_the_weights_alone_are_too_much() -> None:
     assert client_suggestions(fedllm, PLAN, 1_000_000) == ()
 
 
+def alike(num_clients: int) -> list[Sender]:
+    """Clients with the server's own plan."""
+    return [(split_fedllm(PLAN), PLAN, num_clients)]
+
+
 @pytest.mark.parametrize("num_clients", [50, 400])
 def test_a_server_of_many_copies_is_offered_one_shared_model(num_clients: int) -> None:
     """Or as many clients at once as it can hold."""
-    peak = server_peak_bytes(split_fedllm(PLAN), PLAN, num_clients)
+    peak = server_peak_bytes(split_fedllm(PLAN), PLAN, alike(num_clients))
     memory = peak - 1
 
-    found = by_key(server_suggestions(split_fedllm, PLAN, num_clients, memory))
+    clients = [(PLAN, num_clients)]
+    found = by_key(server_suggestions(split_fedllm, PLAN, clients, num_clients, memory))
 
     assert found["split.server_variant"].changes[0][1] == "v2"
     fewer = found["policy.clients_per_round"].changes[0][1]
     assert isinstance(fewer, int)
-    assert server_peak_bytes(split_fedllm(PLAN), PLAN, fewer) <= memory
-    assert server_peak_bytes(split_fedllm(PLAN), PLAN, fewer + 1) > memory
+    assert server_peak_bytes(split_fedllm(PLAN), PLAN, alike(fewer)) <= memory
+    assert server_peak_bytes(split_fedllm(PLAN), PLAN, alike(fewer + 1)) > memory

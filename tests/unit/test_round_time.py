@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from fedsim import des, scale
 from fedsim.analytic import evaluate
 from fedsim.errors import ScenarioError
+from fedsim.fleet import prepare
 from fedsim.protocol import fedllm, kd_fedllm, split_fedllm
 from fedsim.protocol.duration import operation_seconds, transfer_seconds
 from fedsim.protocol.operation import Aggregate, Content, Part
@@ -19,6 +21,7 @@ from fedsim.spec.link import LinkSpec
 from fedsim.spec.model import HeadSpec
 from fedsim.spec.model_catalogue import model
 from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import LoraTuning
 
 SLOW = DeviceSpec("slow", {"linear_flop": 1e-9}, relative_sigma=0.1, power_w=10.0)
@@ -183,3 +186,49 @@ def test_logits_of_the_public_set_count_as_memory() -> None:
     grown = other.classes[0].peak_memory_bytes - one.classes[0].peak_memory_bytes
     assert grown == 2 * (400 - 4) * 16 * TRAINING.model.vocab_size * 4
     assert other.server_memory_bytes > one.server_memory_bytes + 2 * grown // 2
+
+
+def unequal_ranks() -> FederationSpec:
+    """Two clients of rank 2 and one of rank 32, and a base table of rank 8 that nobody has."""
+    ranked = {
+        rank: replace(PLAN, training=replace(TRAINING, tuning=LoraTuning(r=rank)), cut=None)
+        for rank in (2, 8, 32)
+    }
+    server = replace(FAST, seconds_per_unit={"parameter_bytes": 1e-9, "linear_flop": 1e-12})
+    return FederationSpec(
+        (
+            ClientClass("many", 1, ranked[32], SLOW, LINK),
+            ClientClass("weak", 2, ranked[2], SLOW, LINK),
+        ),
+        ServerSpec(server),
+        ranked[8],
+    )
+
+
+def test_a_server_holds_what_was_sent_and_not_three_times_what_nobody_sends() -> None:
+    """Received: 2 x rank 2 + rank 32; old and new averages of the widest; one tensor in 64 bits."""
+    found = evaluate(unequal_ranks(), fedllm)
+    sizes, largest = {}, 0
+    for each in found.classes:
+        payload = adapter_payload(each.client_class.plan.training, Part.whole(3))
+        sizes[each.client_class.name] = payload.payload_bytes
+        largest = max(largest, *(math.prod(tensor.shape) for tensor in payload.tensors))
+    received = 2 * sizes["weak"] + sizes["many"]
+    assert found.server_memory_bytes == received + 2 * sizes["many"] + 24 * largest
+
+
+def test_an_average_takes_what_was_sent() -> None:
+    """52 B of traffic a value and contribution, each client with the values of its own rank."""
+    federation = unequal_ranks()
+    values = {
+        c.name: sum(
+            math.prod(tensor.shape)
+            for tensor in adapter_payload(c.plan.training, Part.whole(3)).tensors
+        )
+        for c in federation.classes
+    }
+    expected_s = 1e-9 * 52 * (2 * values["weak"] + values["many"])
+    assert evaluate(federation, fedllm).server_busy_s == pytest.approx(expected_s, rel=1e-12)
+    for engine in (des, scale):
+        found = engine.simulate(prepare(federation, fedllm, PolicySpec(), 0))
+        assert found.accelerator_busy_s == pytest.approx(expected_s, rel=1e-12)
