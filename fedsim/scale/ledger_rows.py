@@ -33,30 +33,41 @@ def ledger_rows(
     for variant_index, program in enumerate(programs):
         variant = simulation.population.variants[variant_index]
         party = simulation.population.class_names[variant.class_index]
-        starts = tally.start_s[variant_index]
-        for stage_index, outcome in np.argwhere(np.isfinite(starts)):
-            stage = program.stages[stage_index]
-            place = variant_index, stage_index, outcome
-            row = _multiplied(
-                step_row(stage.step, 1, variant.plan.training), int(tally.executions[place])
-            )
+        sums = _by_step(program, tally, variant_index)
+        for place in map(tuple, np.argwhere(np.isfinite(sums.start_s)).tolist()):
+            step = program.distinct[place[0]]
+            row = _multiplied(step_row(step, 1, variant.plan.training), int(sums.executions[place]))
             for name in _SECONDS:
-                setattr(row, name, float(getattr(tally, name)[place]))
-            if isinstance(stage.step, Transfer):
-                is_up = stage.step.direction is Direction.UP
-                way = "uplink" if is_up else "downlink"
-                cut, payload = int(tally.cut_bytes[place]), int(tally.cut_payload[place])
-                _add(row, f"{way}_message_bytes", cut)
-                _add(row, f"{way}_payload_bytes", payload)
+                setattr(row, name, float(getattr(sums, name)[place]))
+            if isinstance(step, Transfer):
+                way = "uplink" if step.direction is Direction.UP else "downlink"
+                _add(row, f"{way}_message_bytes", int(sums.cut_bytes[place]))
+                _add(row, f"{way}_payload_bytes", int(sums.cut_payload[place]))
             if row == LedgerRow():
                 # Cut off as it began.
                 continue
-            row.start_s = float(starts[stage_index, outcome])
-            key = RowKey(round_index, party, stage.step.label, 0, _OUTCOMES[outcome])
+            row.start_s = float(sums.start_s[place])
+            key = RowKey(round_index, party, step.label, 0, _OUTCOMES[place[1]])
             known = ledger.rows.get(key)
             if known is not None:
                 row.start_s = known.start_s = min(row.start_s, known.start_s)
             ledger.add(key, row)
+
+
+def _by_step(program: Program, tally: Tally, variant_index: int) -> Tally:
+    """Sums of one variant by different step and outcome, shape (K, 3)."""
+    place = np.array(program.distinct_of, dtype=np.int64)
+    found = []
+    for name, values in zip(Tally._fields, tally, strict=True):
+        own = values[variant_index, : len(place)]
+        if name == "start_s":
+            total = np.full((len(program.distinct), own.shape[1]), np.inf)
+            np.minimum.at(total, place, own)
+        else:
+            total = np.zeros((len(program.distinct), own.shape[1]), own.dtype)
+            np.add.at(total, place, own)
+        found.append(total)
+    return Tally(*found)
 
 
 def _add(row: LedgerRow, name: str, amount: int) -> None:

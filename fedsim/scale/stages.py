@@ -80,10 +80,16 @@ class Program:
     stages : tuple of Stage
     blocks : tuple of Block
         Each stage belongs to one.
+    distinct : tuple of (Compute or Transfer)
+        Different steps: thousands of batches are few of them.
+    distinct_of : tuple of int
+        Of each stage, the place of its step in ``distinct``.
     """
 
     stages: tuple[Stage, ...]
     blocks: tuple[Block, ...]
+    distinct: tuple[Compute | Transfer, ...]
+    distinct_of: tuple[int, ...]
 
     @property
     def is_straight(self) -> bool:
@@ -113,7 +119,9 @@ def program(
         )
         if len(stages) > first:
             blocks.append(Block(first, len(stages), times))
-    return Program(tuple(stages), tuple(blocks))
+    places: dict[Compute | Transfer, int] = {}
+    distinct_of = tuple(places.setdefault(stage.step, len(places)) for stage in stages)
+    return Program(tuple(stages), tuple(blocks), tuple(places), distinct_of)
 
 
 _Body = list[tuple[int, Compute | Transfer]]
