@@ -95,15 +95,20 @@ def toy_simulation(
     server: ServerSpec | None = None,
     num_rounds: int = 1,
     seed: int = 0,
-    server_variant: str = "v1",
+    is_exclusive: bool = False,
 ) -> Simulation:
     """Everybody goes through some steps, the server makes one call, and more steps may follow."""
+    steps = tuple(
+        replace(step, is_exclusive=is_exclusive)
+        if isinstance(step, Compute) and step.site is Site.SERVER
+        else step
+        for step in steps
+    )
     merge = Once((replace(ASK, label="merge"),))
     protocol = Protocol(
         "toy",
         setup=(Each((replace(DOWN, label="setup"),)),),
         round=(Each(steps), Gather("up"), merge, *((Each(behind),) if behind else ())),
     )
-    plan = replace(_PLAN, server_variant=server_variant)  # type: ignore[arg-type]
-    federation = FederationSpec(classes, server or toy_server(), plan, num_rounds)
+    federation = FederationSpec(classes, server or toy_server(), _PLAN, num_rounds)
     return prepare(federation, lambda _: protocol, policy or PolicySpec(), seed)

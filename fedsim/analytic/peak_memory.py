@@ -16,7 +16,7 @@ from fedsim.protocol.memory import (
     peak_memory_bytes,
     weights_bytes,
 )
-from fedsim.protocol.operation import Content, Part
+from fedsim.protocol.operation import Content, Part, TrainAboveCut
 from fedsim.protocol.parameters import num_trainable
 from fedsim.protocol.payload import Payload
 from fedsim.protocol.privacy import MASKED, masked_values
@@ -75,11 +75,12 @@ def server_peak_bytes(
         training, averaging = knowledge_bytes(plan, num_held)
         return max(once + training, weights_bytes(plan.training, whole) + averaging)
     # What the server computes for clients is in their own plans; a copy of each is held.
-    copies = _most([(_copy_bytes(own), count) for _, own, count in senders], num_held)
+    copy = {id(p): _copy_bytes(p, own) for p, own, _ in senders}
+    copies = _most([(copy[id(p)], count) for p, _, count in senders], num_held)
     peak = once
     for own_protocol, own, _ in senders:
         computing = _computing_bytes(own_protocol, own, Site.SERVER, Each)
-        peak = max(peak, computing + max(0, copies - _copy_bytes(own)))
+        peak = max(peak, computing + max(0, copies - copy[id(own_protocol)]))
     sent: list[tuple[int, int]] = []
     largest = plain_bytes = 0
     for own_protocol, own, count in senders:
@@ -104,12 +105,17 @@ def _averaged(payload: Payload, protocol: Protocol, plan: ClientPlan) -> tuple[i
     return max(prod(tensor.shape) for tensor in payload.tensors), payload.payload_bytes
 
 
-def _copy_bytes(plan: ClientPlan) -> int:
-    """One server-side copy of what is trained, with its optimizer state (Split V1)."""
-    if plan.cut is None or plan.server_variant != "v1":
-        return 0
-    above = Part.above(plan.cut.position, plan.training.model.num_layers)
-    values = num_trainable(plan.training, above)
+def _copy_bytes(protocol: Protocol, plan: ClientPlan) -> int:
+    """A client's server-side copy of what is trained, with its optimizer state (Split V1)."""
+    parts = {
+        step.operation.part
+        for segment in protocol.round
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+        if isinstance(step, Compute) and isinstance(step.operation, TrainAboveCut)
+        if not step.is_exclusive
+    }
+    values = sum(num_trainable(plan.training, part) for part in parts)
     return 4 * values * (3 if plan.training.optimizer == "adam" else 1)
 
 

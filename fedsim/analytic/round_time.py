@@ -240,7 +240,9 @@ def _each_time(
     slowest = max(range(len(stretches)), key=lambda i: stretches[i].total)
     path = stretches[slowest]
     serves = path.server_compute > 0
-    if serves and federation.server_plan.server_variant == "v2":
+    if any(
+        isinstance(s, Compute) and s.is_exclusive for each in steps for _, s in leaf_steps(each)
+    ):
         # One shared server-side model: clients take whole turns, so the others' turns are waiting.
         everyone = Seconds()
         for s, c in zip(stretches, federation.classes, strict=True):

@@ -157,10 +157,10 @@ class _Round:
         self._selector.learn(self._round_index, clients, seconds)
 
     def _in_turns(self, segment: int) -> bool:
-        federation = self._world.simulation.federation
+        simulation = self._world.simulation
         return (
-            federation.server_plan.server_variant == "v2"
-            and federation.server.order == "turns"
+            simulation.has_exclusive_steps
+            and simulation.federation.server.order == "turns"
             and any(task.asks_server for task in self._world.tasks(segment))
         )
 

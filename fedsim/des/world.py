@@ -118,7 +118,7 @@ class World:
         self.uplink = SharedLink(self.agenda, server.uplink_bytes_per_s)
         self.downlink = SharedLink(self.agenda, server.downlink_bytes_per_s)
         # Updates of one shared model follow each other, whatever could run side by side.
-        num = 1 if federation.server_plan.server_variant == "v2" else server.num_accelerators
+        num = 1 if simulation.has_exclusive_steps else server.num_accelerators
         self.accelerators = accelerators(self.agenda, server, num)
         self.rates = [
             None if c.link.trace is None else ClassRates(self.agenda, c.link.trace)

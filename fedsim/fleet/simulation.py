@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from fedsim.fleet.contributions import Contributions
 from fedsim.fleet.population import Population, draw_population
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import Ledger
-from fedsim.protocol.step import Protocol
+from fedsim.protocol.step import Protocol, has_exclusive_steps
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
@@ -68,6 +69,11 @@ class Simulation:
     policy: PolicySpec
     seed: int
     contributions: Contributions
+
+    @cached_property
+    def has_exclusive_steps(self) -> bool:
+        """Whether clients of a round work on one thing at the server, one after the other."""
+        return any(has_exclusive_steps(protocol.round) for protocol in self.protocols)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,12 +56,14 @@ def split_fedllm(plan: ClientPlan) -> Protocol:
     above = Part.above(plan.cut.position, training.model.num_layers)
     adapters = adapter_payload(training, below)
     trains_client = bool(adapters.tensors)
+    # V1 has a server-side copy for each client; V2 one model, which clients train in turns.
+    is_copied = plan.server_variant == "v1"
 
     def exchange(batch: BatchShape, is_update: bool) -> tuple[Compute | Transfer, ...]:
         up = (
             Compute("c1", Site.CLIENT, ForwardToCut(below, batch)),
             Transfer("c2", Direction.UP, activation_payload(plan, batch)),
-            Compute("c3", Site.SERVER, TrainAboveCut(above, batch, is_update)),
+            Compute("c3", Site.SERVER, TrainAboveCut(above, batch, is_update), not is_copied),
         )
         down = (
             Transfer("c4", Direction.DOWN, activation_gradient_payload(plan, batch)),
@@ -72,8 +74,7 @@ def split_fedllm(plan: ClientPlan) -> Protocol:
     batches = training_batches(
         plan.train_epochs, plan.batch_size, plan.accumulation_steps, exchange
     )
-    # V1's server-side copies are averaged in the same step as what the clients sent.
-    is_copied = plan.server_variant == "v1"
+    # Copies are averaged in the same step as what the clients sent.
     averaged = Part.whole(training.model.num_layers) if is_copied else below
     aggregation = Once((Compute("cc2", Site.SERVER, Aggregate(Content.ADAPTERS, averaged)),))
     segments: tuple[Segment, ...] = (Each(batches), Gather("c2"), aggregation)

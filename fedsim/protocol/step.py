@@ -26,6 +26,7 @@ __all__ = [
     "Site",
     "Step",
     "Transfer",
+    "has_exclusive_steps",
     "leaf_steps",
     "step_labels",
 ]
@@ -47,11 +48,22 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """An operation at one site. At the server inside ``Each`` it queues with other clients'."""
+    """An operation at one site. At the server inside ``Each`` it queues with other clients'.
+
+    Attributes
+    ----------
+    label : str
+    site : Site
+    operation : Operation
+    is_exclusive : bool
+        Whether it works on what all clients share at the server, so that those of different
+        clients follow each other, however many accelerators there are.
+    """
 
     label: str
     site: Site
     operation: Operation
+    is_exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +139,16 @@ def leaf_steps(steps: tuple[Step, ...], times: int = 1) -> Iterator[tuple[int, C
             yield from leaf_steps(step.steps, times * step.times)
         else:
             yield times, step
+
+
+def has_exclusive_steps(segments: tuple[Segment, ...]) -> bool:
+    """Whether clients do anything that they can only do one after the other."""
+    return any(
+        isinstance(step, Compute) and step.is_exclusive
+        for segment in segments
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+    )
 
 
 def step_labels(segments: tuple[Segment, ...]) -> tuple[str, ...]:

@@ -41,7 +41,11 @@ def simulate(
         or if a sample does not know one of its keys.
     """
     if num_sampled is not None:
-        check_sampled(simulation.federation, simulation.policy)
+        check_sampled(
+            simulation.federation,
+            simulation.policy,
+            is_exclusive=simulation.has_exclusive_steps,
+        )
     horizon_s = _FIRST_HORIZON_S
     told = Progress(progress, simulation.federation.num_rounds)
     while True:

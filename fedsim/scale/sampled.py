@@ -182,10 +182,10 @@ class SampledSegment:
         federation = simulation.federation
         server = federation.server
         sides = (server.uplink_bytes_per_s, server.downlink_bytes_per_s)
-        is_shared = federation.server_plan.server_variant == "v2"
         # Fewer accelerators rather than slower ones, as far as they are whole.
         places = max(1, round(server.num_accelerators / weight))
-        longer = weight if is_shared else weight * places / server.num_accelerators
+        is_exclusive = simulation.has_exclusive_steps
+        longer = weight if is_exclusive else weight * places / server.num_accelerators
         smaller = replace(
             server,
             num_accelerators=places,

@@ -64,10 +64,8 @@ def resources(task: SegmentTask, setting: Setting, num_requests: int) -> tuple[L
 
 
 def _num_accelerators(simulation: Simulation) -> int:
-    federation = simulation.federation
-    is_shared = federation.server_plan.server_variant == "v2"
     # Updates of one model follow each other, however many accelerators there are.
-    return 1 if is_shared else federation.server.num_accelerators
+    return 1 if simulation.has_exclusive_steps else simulation.federation.server.num_accelerators
 
 
 def program_tables(

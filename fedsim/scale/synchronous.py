@@ -247,7 +247,6 @@ class SynchronousRun:
         policy, server = simulation.policy, simulation.federation.server
         gathers = index + 1 < len(self._segments) and isinstance(self._segments[index + 1], Gather)
         deadline = policy.deadline_s if gathers else None
-        is_shared = simulation.federation.server_plan.server_variant == "v2"
         return SegmentTask(
             simulation=simulation,
             programs=self._programs_of(index),
@@ -261,7 +260,9 @@ class SynchronousRun:
             alone_s=self._alone(index).total(factors, clients),
             can_fail=is_first,
             presence=self._intervals,
-            in_turns=is_shared and server.order == "turns" and self._asks_server(index),
+            in_turns=simulation.has_exclusive_steps
+            and server.order == "turns"
+            and self._asks_server(index),
             keeps_visits=self._keeps_visits,
         )
 

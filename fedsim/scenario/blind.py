@@ -238,7 +238,10 @@ def _is_same(row: Sequence[Inspected]) -> bool:
 def _inputs(entry: Inspected) -> tuple[Any, ...]:
     """Everything that a result's figures are computed from."""
     settings = entry.settings
-    drawn = is_drawn(entry.federation, entry.policy) or settings.workload.padding != "max_tokens"
+    drawn = (
+        is_drawn(entry.federation, entry.policy, entry.variant.protocol)
+        or settings.workload.padding != "max_tokens"
+    )
     return (
         entry.federation,
         entry.policy,

@@ -12,7 +12,14 @@ from typing import Final, Literal
 
 from fedsim.analytic import AnalyticResult
 from fedsim.errors import ScenarioError
-from fedsim.protocol.step import Compute, Each, Protocol, Site, leaf_steps
+from fedsim.protocol.step import (
+    Compute,
+    Each,
+    Protocol,
+    Site,
+    has_exclusive_steps,
+    leaf_steps,
+)
 from fedsim.scenario.settings import Settings
 from fedsim.spec.availability import AlwaysOn
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
@@ -165,6 +172,7 @@ class _Load:
     visits: int
     ledger_rows: int
     cycles: bool
+    is_exclusive: bool
 
     @classmethod
     def of(
@@ -175,7 +183,7 @@ class _Load:
     ) -> _Load:
         steps = visits = client_rounds = rows = 0
         is_free = policy.mode != "synchronous"
-        cycles = is_free
+        cycles, is_exclusive = is_free, False
         num_rounds = federation.num_rounds
         asked = policy.num_asked(federation.num_clients)
         if policy.buffer_size is not None:
@@ -183,6 +191,7 @@ class _Load:
         for client_class in federation.classes:
             protocol = framework(client_class.plan)
             own_steps, own_visits, own_cycles = _steps(protocol)
+            is_exclusive = is_exclusive or has_exclusive_steps(protocol.round)
             share = client_class.num_clients / federation.num_clients
             num = max(1, round(asked * share)) * num_rounds
             cycles = cycles or own_cycles or client_class.link.trace is not None
@@ -203,6 +212,7 @@ class _Load:
             visits=visits,
             ledger_rows=rows * (1 if is_free else num_rounds),
             cycles=cycles,
+            is_exclusive=is_exclusive,
         )
 
 
@@ -247,7 +257,7 @@ def _sampling(load: _Load, federation: FederationSpec, policy: PolicySpec, reaso
     # Imported late: nobody else here needs compiled kernels.
     from fedsim.scale import check_sampled
 
-    check_sampled(federation, policy)
+    check_sampled(federation, policy, is_exclusive=load.is_exclusive)
     possible = _SAMPLED_VISITS * load.client_rounds // max(1, load.visits * load.num_rounds)
     num = min(max(possible, _LEAST_SAMPLE), _LARGEST_SAMPLE)
     share = min(1.0, num * load.num_rounds / load.client_rounds)

@@ -114,7 +114,8 @@ def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
         notes.append(
             f"the 95 % interval was simulated over {replicated:,} of {num_rounds:,} rounds"
         )
-    if is_drawn(simulation.federation, simulation.policy) and len(draws.get("seeds", ())) < 2:
+    federation, policy = simulation.federation, simulation.policy
+    if is_drawn(federation, policy, found.framework) and len(draws.get("seeds", ())) < 2:
         notes.append(
             "one draw of the clients: the 95 % interval does not hold what other draws would "
             "give; --seeds 5 draws it five times"

@@ -18,7 +18,7 @@ from fedsim.analytic import AnalyticResult, timed
 from fedsim.draws import replication_seeds
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.ledger import SETUP_ROUND, LedgerRow
-from fedsim.protocol.step import Protocol
+from fedsim.protocol.step import Protocol, has_exclusive_steps
 from fedsim.scenario.economy import economy_tables, spent_in_closed_form, spent_in_simulation
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.price_table import PriceTable
@@ -74,10 +74,14 @@ class Case:
     federation_at: Callable[[int], FederationSpec]
 
 
-def is_drawn(federation: FederationSpec, policy: PolicySpec) -> bool:
+def is_drawn(
+    federation: FederationSpec, policy: PolicySpec, framework: Callable[[ClientPlan], Protocol]
+) -> bool:
     """Whether another seed may give other times."""
     is_chosen = policy.clients_per_round is not None and len(federation.classes) > 1
-    in_turns = federation.server_plan.server_variant == "v2" and len(federation.classes) > 1
+    in_turns = len(federation.classes) > 1 and has_exclusive_steps(
+        framework(federation.server_plan).round
+    )
     return is_chosen or in_turns or any(_is_drawn(c) for c in federation.classes)
 
 
@@ -155,7 +159,7 @@ def _extent(case: Case, num_seeds: int | None) -> tuple[tuple[int, ...], int]:
     """Seeds, and rounds of each replication."""
     num_rounds = case.federation.num_rounds
     wanted = num_seeds or _NUM_SEEDS
-    if not is_drawn(case.federation, case.policy) or (
+    if not is_drawn(case.federation, case.policy, case.framework) or (
         num_seeds is None and case.choice.work > MAX_REPEATED_WORK
     ):
         wanted = 1

@@ -48,7 +48,7 @@ def simulation(seed: int, dropout: float) -> Simulation:
         policy=PolicySpec(failure_timeout_s=0.0),
         num_rounds=NUM_ROUNDS,
         seed=seed,
-        server_variant="v2",
+        is_exclusive=True,
     )
 
 

@@ -121,7 +121,10 @@ def drawn_scenarios() -> list[str]:
         name
         for name in scenario_names()
         if name != "million"
-        and any(is_drawn(e.federation, e.policy) for e in read_scenario(name).entries)
+        and any(
+            is_drawn(e.federation, e.policy, e.variant.protocol)
+            for e in read_scenario(name).entries
+        )
     ]
 
 

@@ -223,7 +223,7 @@ def test_the_next_turn_begins_when_the_failure_is_noticed(simulate: Run) -> None
         policy = PolicySpec(failure_timeout_s=timeout_s)
         simulation = toy_simulation(
             toy_class("c", num=2, dropout=1.0), steps=(WORK, ASK), policy=policy,
-            server_variant="v2",
+            is_exclusive=True,
         )  # fmt: skip
         found.append(float(simulate(simulation).rounds.closed_s[0]))
     assert found[1] == pytest.approx(found[0] + 200.0, rel=1e-12)

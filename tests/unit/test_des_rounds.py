@@ -222,7 +222,7 @@ def test_clients_take_turns_at_one_shared_model() -> None:
     server's work: 7.5 + 1.5 s of idle time.
     """
     found = simulate(
-        toy_simulation(toy_class("c", num=3), steps=(WORK, ASK, UP), server_variant="v2"),
+        toy_simulation(toy_class("c", num=3), steps=(WORK, ASK, UP), is_exclusive=True),
         keeps_trace=True,
     )
     assert found.rounds.closed_s[0] == pytest.approx(7.5, rel=1e-12)
@@ -241,7 +241,7 @@ def test_interleaved_mini_batches_queue_for_one_accelerator() -> None:
     server = toy_server(order="interleaved", num_accelerators=3)
     found = simulate(
         toy_simulation(
-            toy_class("c", num=3), steps=(WORK, ASK, UP), server=server, server_variant="v2"
+            toy_class("c", num=3), steps=(WORK, ASK, UP), server=server, is_exclusive=True
         )
     )
     assert found.rounds.closed_s[0] == pytest.approx(3.5, rel=1e-12)
