@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fedsim.fleet import Simulation, prepare
-from fedsim.protocol import fedllm, kd_fedllm, split_fedllm
+from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.privacy import with_privacy
 from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
 from fedsim.spec.batch import TextLengths
@@ -28,7 +28,6 @@ from fedsim.spec.tuning import LoraTuning
 
 __all__ = ["Case", "simulations"]
 
-FRAMEWORKS = {"fedllm": fedllm, "kd_fedllm": kd_fedllm, "split_fedllm": split_fedllm}
 #: All blocks adapted; only the last, so that a client below the cut trains and sends nothing.
 _TRAININGS = (
     TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=4), LoraTuning(r=2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedsim.protocol import Framework
 from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.operation import Aggregate, Content, Operation, Part
 from fedsim.protocol.payload import Payload, TensorSpec
@@ -33,6 +34,7 @@ __all__ = [
     "client_flop",
     "counted",
     "exchanged",
+    "framework",
     "protected",
     "server_operations",
     "toy",
@@ -101,3 +103,8 @@ def server_operations(protocol: Protocol, label: str) -> list[Operation]:
         for _, step in leaf_steps(segment.steps)
         if isinstance(step, Compute) and step.label == label
     ]
+
+
+def framework(protocol: Protocol) -> Framework:
+    """A framework of one protocol, whatever the plan."""
+    return Framework(protocol.name, protocol.name, lambda _: protocol)

@@ -8,6 +8,7 @@ downlink is much smaller than the adapters, and the clients' models may differ.
 from __future__ import annotations
 
 from fedsim.errors import ProtocolError
+from fedsim.protocol import Framework
 from fedsim.protocol.mini_batches import inference_batches, training_batches
 from fedsim.protocol.operation import Aggregate, Content, Distill, InferLogits, Part, Train
 from fedsim.protocol.payload import (
@@ -21,12 +22,10 @@ from fedsim.spec.batch import BatchShape
 from fedsim.spec.plan import ClientPlan
 
 
-def adapters_up_logits_down(plan: ClientPlan) -> Protocol:
+def protocol(plan: ClientPlan) -> Protocol:
     """One client's protocol, steps h1 to h6."""
     if plan.public_text is None:
-        raise ProtocolError(
-            "adapters_up_logits_down needs a public data set: [workload] public_samples."
-        )
+        raise ProtocolError("adapters_up_logits_down needs a public data set.")
     whole = Part.whole(plan.training.model.num_layers)
     adapters = adapter_payload(plan.training, whole, plan.shares_head)
     text = plan.public_text
@@ -73,3 +72,12 @@ def adapters_up_logits_down(plan: ClientPlan) -> Protocol:
             ),
         ),
     )
+
+
+adapters_up_logits_down = Framework(
+    "adapters_up_logits_down",
+    "Adapters up, logits down",
+    protocol,
+    needs={"workload.public_samples": "logits are those of a public set: write its size."},
+    reads=frozenset({"workload.public_samples", "workload.distillation_epochs"}),
+)

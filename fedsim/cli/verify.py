@@ -15,13 +15,14 @@ from fedsim.calibration.profile import Profile, find_profile, load_profile, prof
 from fedsim.cli.needs_runtime import check_runtime
 from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
+from fedsim.protocol import FRAMEWORKS, Framework
+from fedsim.scenario.framework import find_framework
 from fedsim.scenario.output import check_not_inputs, check_writable, write_text
 
 __all__ = ["command"]
 
 #: Predicts seconds on a CPU where the user names no profile; the report says whose it is.
 _SHIPPED = "cpu-2-threads"
-_FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 
 
 @click.command("verify", short_help="Run real rounds and compare them with the formulas.")
@@ -29,8 +30,9 @@ _FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
     "--framework",
     "frameworks",
     multiple=True,
-    type=click.Choice(_FRAMEWORKS),
-    help="Only this one; may be repeated. All three by default.",
+    metavar="NAME",
+    help="Only this one, or module:NAME of one's own; may be repeated. The article's three by "
+    "default.",
 )
 @click.option(
     "--model",
@@ -157,6 +159,7 @@ def command(
         named = [Path(name) for name in names if name]
         inside = [path / inner for path in named for inner in ("config.json", "profile.toml")]
         check_not_inputs([json_path], [*named, *inside])
+    chosen = [_framework(name) for name in frameworks or FRAMEWORKS]
     profile_used = _profile(profile, timed_rounds, options["device"])
     # What is missing is said ahead of torch, whose import takes seconds.
     from fedsim.runtime.data import check_dataset
@@ -180,15 +183,15 @@ def command(
             ratios = _sentinel_ratios(profile_used, options["device"])
         outcomes = [
             verify(
-                setup.builder(name),
-                name,
+                setup.builder(framework),
+                framework.name,
                 num_rounds=rounds,
                 timed_rounds=timed_rounds,
                 device=None if profile_used is None else profile_used.device,
                 sentinel_ratios=ratios,
-                on_step=partial(on_step, name),
+                on_step=partial(on_step, framework.name),
             )
-            for name in frameworks or _FRAMEWORKS
+            for framework in chosen
         ]
     print_verification(Console(), outcomes, setup.title)
     if profile_used is not None and profile_used.device.warning:
@@ -203,6 +206,13 @@ def command(
     failed = [outcome for outcome in outcomes if not outcome.agrees]
     if failed:
         raise AgreementError(f"{failed[0].framework}: {failed[0].found[0]}")
+
+
+def _framework(name: str) -> Framework:
+    try:
+        return find_framework(name, Path.cwd())
+    except ScenarioError as error:
+        raise ScenarioError(f"--framework {name}: {error}") from error
 
 
 def _profile(name: str | None, timed_rounds: int, device: str) -> Profile | None:

@@ -10,20 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["FRAMEWORK_LABELS", "SIMULATING_ENGINES", "Result", "framework_label", "results_of"]
+from fedsim.protocol import FRAMEWORKS
 
-FRAMEWORK_LABELS: Final = {
-    "fedllm": "FedLLM",
-    "kd_fedllm": "KD-FedLLM",
-    "split_fedllm": "Split-FedLLM",
-}
+__all__ = ["SIMULATING_ENGINES", "Result", "framework_label", "results_of"]
 
 SIMULATING_ENGINES: Final = ("des", "scale", "sampled")
 
 
 def framework_label(name: str) -> str:
     """A framework's name as the article writes it; a user's own stays as it is."""
-    return FRAMEWORK_LABELS.get(name, name)
+    known = FRAMEWORKS.get(name)
+    return name if known is None else known.title
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from fedsim.protocol.fedllm import fedllm
-from fedsim.protocol.kd_fedllm import kd_fedllm
-from fedsim.protocol.split_fedllm import split_fedllm
-from fedsim.protocol.step import Protocol
-from fedsim.spec.plan import ClientPlan
+from fedsim.protocol.fedllm import FEDLLM, fedllm
+from fedsim.protocol.framework import Framework
+from fedsim.protocol.kd_fedllm import KD_FEDLLM, kd_fedllm
+from fedsim.protocol.split_fedllm import SPLIT_FEDLLM, split_fedllm
 
-__all__ = ["FRAMEWORKS", "fedllm", "kd_fedllm", "split_fedllm"]
+__all__ = [
+    "FEDLLM",
+    "FRAMEWORKS",
+    "KD_FEDLLM",
+    "SPLIT_FEDLLM",
+    "Framework",
+    "fedllm",
+    "kd_fedllm",
+    "own_key",
+    "split_fedllm",
+]
 
-#: The article's three frameworks by name. A framework of one's own needs no entry here: a scenario
-#: names its function as ``module:function``.
-FRAMEWORKS: Final[dict[str, Callable[[ClientPlan], Protocol]]] = {
-    "fedllm": fedllm,
-    "kd_fedllm": kd_fedllm,
-    "split_fedllm": split_fedllm,
+#: The article's three frameworks by name. A framework of one's own needs no entry here: files and
+#: commands name it as ``module:NAME``.
+FRAMEWORKS: Final[dict[str, Framework]] = {
+    framework.name: framework for framework in (FEDLLM, KD_FEDLLM, SPLIT_FEDLLM)
 }
+
+
+def own_key(key: str) -> bool:
+    """Whether a key of a scenario is some frameworks' own, so that others do not read it."""
+    return any(framework.reads and framework.may_read(key) for framework in FRAMEWORKS.values())

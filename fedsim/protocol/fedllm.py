@@ -5,6 +5,9 @@ Section II of the article. Set-up: every client receives the frozen base weights
 
 from __future__ import annotations
 
+from typing import Final
+
+from fedsim.protocol.framework import Framework
 from fedsim.protocol.mini_batches import training_batches
 from fedsim.protocol.operation import Aggregate, Content, Part, Train
 from fedsim.protocol.payload import adapter_payload, base_weights_payload
@@ -12,7 +15,7 @@ from fedsim.protocol.step import Compute, Direction, Each, Gather, Once, Protoco
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["fedllm"]
+__all__ = ["FEDLLM", "fedllm"]
 
 
 def fedllm(plan: ClientPlan) -> Protocol:
@@ -44,3 +47,12 @@ def fedllm(plan: ClientPlan) -> Protocol:
             Once((Compute("a4", Site.SERVER, Aggregate(Content.ADAPTERS, whole)),)),
         ),
     )
+
+
+FEDLLM: Final = Framework(
+    "fedllm",
+    "FedLLM",
+    fedllm,
+    reads=frozenset(),
+    other_names=("fedavg", "fedit", "fl", "lora"),
+)

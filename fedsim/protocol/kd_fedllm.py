@@ -6,7 +6,10 @@ the text of the public set.
 
 from __future__ import annotations
 
+from typing import Final
+
 from fedsim.errors import ProtocolError
+from fedsim.protocol.framework import Framework
 from fedsim.protocol.mini_batches import inference_batches, training_batches
 from fedsim.protocol.operation import Distill, InferLogits, Part, ProcessKnowledge, Train
 from fedsim.protocol.payload import (
@@ -29,7 +32,7 @@ from fedsim.protocol.step import (
 from fedsim.spec.batch import BatchShape, TextLengths
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["kd_fedllm"]
+__all__ = ["KD_FEDLLM", "kd_fedllm"]
 
 
 def kd_fedllm(plan: ClientPlan) -> Protocol:
@@ -123,3 +126,16 @@ def _processing(plan: ClientPlan) -> ProcessKnowledge:
     for size in leading:
         num_rows *= size
     return ProcessKnowledge(num_rows, width)
+
+
+KD_FEDLLM: Final = Framework(
+    "kd_fedllm",
+    "KD-FedLLM",
+    kd_fedllm,
+    needs={
+        "workload.public_samples": "KD-FedLLM exchanges logits on a public set: write its size."
+    },
+    reads=frozenset(("workload.public_samples", "workload.distillation_epochs")),
+    averages_parameters=False,
+    other_names=("kd", "distillation", "fedkd", "fedmd"),
+)

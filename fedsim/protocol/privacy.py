@@ -13,12 +13,12 @@ its signatures. Bell et al. 2020 run the same rounds among neighbors. See ``feds
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.protocol.framework import Framework
 from fedsim.protocol.operation import (
     AddNoise,
     Aggregate,
@@ -58,8 +58,6 @@ from fedsim.spec.privacy import PrivacySpec
 
 __all__ = ["MASKED", "PRIVACY_STEPS", "masked_values", "with_privacy"]
 
-Framework = Callable[[ClientPlan], Protocol]
-
 #: What is summed value by value, and what it is called once it is masked.
 MASKED: Final = {
     Content.ADAPTERS: Content.MASKED_ADAPTERS,
@@ -87,8 +85,7 @@ def with_privacy(
 
     Parameters
     ----------
-    framework : callable
-        Plan to protocol.
+    framework : Framework
     privacy : PrivacySpec
         The framework itself comes back where nothing is hidden.
     num_participants : int
@@ -141,7 +138,7 @@ def with_privacy(
         ]
         return replace(protocol, round=tuple(segments))
 
-    return protected
+    return replace(framework, build=protected)
 
 
 def masked_values(protocol: Protocol) -> int:

@@ -7,7 +7,10 @@ back and exchanges no adapters.
 
 from __future__ import annotations
 
+from typing import Final
+
 from fedsim.errors import ProtocolError
+from fedsim.protocol.framework import Framework
 from fedsim.protocol.mini_batches import training_batches
 from fedsim.protocol.operation import (
     Aggregate,
@@ -38,7 +41,7 @@ from fedsim.protocol.step import (
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["split_fedllm"]
+__all__ = ["SPLIT_FEDLLM", "split_fedllm"]
 
 
 def split_fedllm(plan: ClientPlan) -> Protocol:
@@ -94,3 +97,15 @@ def split_fedllm(plan: ClientPlan) -> Protocol:
     if trains_client:
         setup.append(Transfer("setup", Direction.DOWN, adapters))
     return Protocol("split_fedllm", setup=(Each(tuple(setup)),), round=segments)
+
+
+SPLIT_FEDLLM: Final = Framework(
+    "split_fedllm",
+    "Split-FedLLM",
+    split_fedllm,
+    needs={
+        "split.cut_layer": "Split-FedLLM cuts the model: write how many blocks the clients hold."
+    },
+    reads=frozenset(("split",)),
+    other_names=("split", "splitfed", "sfl", "split_learning"),
+)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedsim.protocol.operation import Operation
+from fedsim.protocol.operation import Content, ForwardToCut, Operation
 from fedsim.protocol.payload import Payload
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "Site",
     "Step",
     "Transfer",
+    "contents",
+    "cuts_model",
     "has_exclusive_steps",
     "leaf_steps",
     "step_labels",
@@ -148,6 +150,27 @@ def has_exclusive_steps(segments: tuple[Segment, ...]) -> bool:
         for segment in segments
         if isinstance(segment, Each)
         for _, step in leaf_steps(segment.steps)
+    )
+
+
+def cuts_model(segments: tuple[Segment, ...]) -> bool:
+    """Whether clients hold a part of the model and the server another."""
+    return any(
+        isinstance(step, Compute) and isinstance(step.operation, ForwardToCut)
+        for segment in segments
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+    )
+
+
+def contents(segments: tuple[Segment, ...]) -> frozenset[Content]:
+    """What clients and server send each other; an empty payload is not sent."""
+    return frozenset(
+        step.payload.content
+        for segment in segments
+        if not isinstance(segment, Gather)
+        for _, step in leaf_steps(segment.steps)
+        if isinstance(step, Transfer) and step.payload.tensors
     )
 
 

@@ -13,7 +13,7 @@ from fedsim.draws import participants, visiting_order
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND
 from fedsim.protocol.operation import Part
-from fedsim.protocol.step import Protocol
+from fedsim.protocol.step import Protocol, cuts_model
 from fedsim.runtime.build_model import Weights, build_model
 from fedsim.runtime.channel import InProcessChannel
 from fedsim.runtime.client import Client
@@ -199,17 +199,25 @@ def build_federation(
         source=weights_source,
         attention=attention,
     )
-    whole = Part.whole(training.model.num_layers)
-    client_part = whole if settings.cut is None else Part.below(settings.cut.position)
     public = None
     if data.public is not None:
         unlabeled = replace(data.public, labels=data.public.labels[:0])
         public = TextSource(unlabeled, settings.padding, data.pad_token_id)
     lengths = {cid: [[0] * rows.num_rows] for cid, rows in data.clients.items()}
-    plans = {
-        cid: _plan(training, settings, data, [[1] * len(epochs[0])] * settings.local_epochs)
-        for cid, epochs in lengths.items()
-    }
+
+    def plans_of(settings: RoundSettings) -> dict[str, ClientPlan]:
+        return {
+            cid: _plan(training, settings, data, [[1] * len(epochs[0])] * settings.local_epochs)
+            for cid, epochs in lengths.items()
+        }
+
+    plans = plans_of(settings)
+    if settings.cut is not None and not cuts_model(framework(next(iter(plans.values()))).round):
+        # What is cut is the protocol's to say: a plan may have a cut that its framework ignores.
+        settings = replace(settings, cut=None)
+        plans = plans_of(settings)
+    whole = Part.whole(training.model.num_layers)
+    client_part = whole if settings.cut is None else Part.below(settings.cut.position)
     streams: list[MaskStream] = []
 
     def masks(party: str) -> MaskStream | None:

@@ -239,7 +239,7 @@ def _inputs(entry: Inspected) -> tuple[Any, ...]:
     """Everything that a result's figures are computed from."""
     settings = entry.settings
     drawn = (
-        is_drawn(entry.federation, entry.policy, entry.variant.protocol)
+        is_drawn(entry.federation, entry.policy, entry.variant.framework)
         or settings.workload.padding != "max_tokens"
     )
     return (

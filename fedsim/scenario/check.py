@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from math import isclose
 
 from fedsim.ledger import SERVER
+from fedsim.protocol import Framework
 from fedsim.scenario.accuracy import BUDGETS
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake
@@ -17,7 +18,13 @@ from fedsim.scenario.protection import privacy_mistakes
 from fedsim.scenario.settings import Settings
 from fedsim.units import format_seconds
 
-__all__ = ["combination_mistakes", "is_buildable", "planned_batches", "scenario_size_mistake"]
+__all__ = [
+    "combination_mistakes",
+    "is_buildable",
+    "missing_needs",
+    "planned_batches",
+    "scenario_size_mistake",
+]
 
 #: Unpadded batches are all different, so each is priced on its own.
 _MAX_UNPADDED_SAMPLES = 200_000
@@ -26,9 +33,9 @@ _MAX_UNPADDED_SAMPLES_IN_ALL = 2_000_000
 _MAX_BATCHES_IN_ALL = 10_000_000
 
 
-def combination_mistakes(settings: Settings, framework: str) -> Iterator[Mistake]:
+def combination_mistakes(settings: Settings, framework: Framework) -> Iterator[Mistake]:
     """Mistakes that no key makes alone."""
-    yield from _framework_needs(settings, framework)
+    yield from missing_needs(framework, settings)
     yield from _data(settings, framework)
     yield from _lengths(settings)
     yield from _size(settings)
@@ -43,16 +50,15 @@ def is_buildable(settings: Settings) -> bool:
     return not [*_lengths(settings), *_size(settings)]
 
 
-def _framework_needs(settings: Settings, framework: str) -> Iterator[Mistake]:
-    if framework == "kd_fedllm" and settings.workload.public_samples is None:
-        text = "is missing; KD-FedLLM exchanges logits on a public set: write its size."
-        yield Mistake("[workload] public_samples", "", text)
-    if framework == "split_fedllm" and settings.split.cut_layer is None:
-        text = "is missing; Split-FedLLM cuts the model: write how many blocks the clients hold."
-        yield Mistake("[split] cut_layer", "", text)
+def missing_needs(framework: Framework, tables: object) -> Iterator[Mistake]:
+    """Keys that a framework cannot do without and that a file's tables do not have."""
+    for key, reason in framework.needs.items():
+        table, _, name = key.partition(".")
+        if getattr(getattr(tables, table, None), name, None) is None:
+            yield Mistake(f"[{table}] {name}", "", f"is missing; {reason}")
 
 
-def _data(settings: Settings, framework: str) -> Iterator[Mistake]:
+def _data(settings: Settings, framework: Framework) -> Iterator[Mistake]:
     """Private samples of all clients, and the public set where one is used, are different rows."""
     workload, fleet = settings.workload, settings.fleet
     available = workload.available_samples
@@ -69,7 +75,8 @@ def _data(settings: Settings, framework: str) -> Iterator[Mistake]:
         )
     else:
         private = workload.samples_per_client * (fleet.num_clients or 0)
-    public = workload.public_samples or 0 if framework == "kd_fedllm" else 0
+    reads_public = framework.may_read("workload.public_samples")
+    public = workload.public_samples or 0 if reads_public else 0
     if private + public <= available:
         return
     parts = f"{private:,} private samples" + (f" and {public:,} public ones" if public else "")

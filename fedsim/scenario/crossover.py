@@ -130,8 +130,7 @@ def _matters(key: str, metric: str, less: Side, more: Side) -> bool:
         # Each text is then priced by its own length: a search over data sizes would take minutes.
         return False
     if key == "workload.public_samples":
-        names = {less.entry.variant.framework, more.entry.variant.framework}
-        return bool(names - {"fedllm", "split_fedllm"})
+        return any(side.entry.variant.framework.may_read(key) for side in (less, more))
     return True
 
 
@@ -148,7 +147,7 @@ def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) 
     total = 0
     for client_class in federation.classes:
         ledger = Ledger()
-        protocol = entry.variant.protocol(client_class.plan)
+        protocol = entry.variant.framework(client_class.plan)
         training = client_class.plan.training
         count_client(ledger, 1, client_class.name, protocol.round, training)
         row = ledger.total()
@@ -157,7 +156,7 @@ def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) 
 
 
 def _time(federation: FederationSpec, entry: Inspected) -> float | None:
-    found = timed(federation, entry.variant.protocol).round_time
+    found = timed(federation, entry.variant.framework).round_time
     return found.mean_s if found.is_exact else None
 
 

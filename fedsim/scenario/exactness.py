@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet.detection import detection_note
-from fedsim.protocol.operation import Part
-from fedsim.protocol.payload import adapter_payload
+from fedsim.protocol.operation import Content
+from fedsim.protocol.step import Direction, Each, Protocol, Transfer, contents, leaf_steps
 from fedsim.scenario.protection import privacy_notes
 from fedsim.scenario.replication import is_drawn
 from fedsim.scenario.settings import Settings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["exactness", "notes"]
 
 
-def exactness(framework: str, settings: Settings, found: Found) -> dict[str, str]:
+def exactness(settings: Settings, found: Found) -> dict[str, str]:
     """What each quantity claims to be."""
     time = "simulated" if found.answer.round_time.is_exact else "lower_bound"
     if found.simulated is not None:
@@ -28,11 +28,13 @@ def exactness(framework: str, settings: Settings, found: Found) -> dict[str, str
     # Without padding to a fixed length, counts follow the texts: a distribution stands for them.
     follows_texts = workload.padding != "max_tokens"
     count = "approximate" if follows_texts else "exact"
-    sends_tokens = framework not in ("fedllm", "kd_fedllm") or (
-        framework == "kd_fedllm" and settings.model.head == "language_model"
-    )
-    payload = count if sends_tokens else "exact"
-    setup = "exact" if framework in ("fedllm", "split_fedllm") else count
+    sent = _sent(found)
+    per_token = {Content.ACTIVATIONS, Content.ACTIVATION_GRADIENTS}
+    if settings.model.head == "language_model":
+        per_token.add(Content.LOGITS)
+    payload = count if sent & per_token else "exact"
+    received = {c for protocol in _protocols(found) for c in contents(protocol.setup)}
+    setup = count if Content.PUBLIC_TEXT in received else "exact"
     if found.protection is not None:
         # No real run masks or adds noise, so none reproduces what that takes.
         count = "approximate"
@@ -59,7 +61,7 @@ def exactness(framework: str, settings: Settings, found: Found) -> dict[str, str
     }
 
 
-def notes(framework: str, settings: Settings, found: Found) -> list[str]:
+def notes(settings: Settings, found: Found) -> list[str]:
     """What a reader must know of one result, as sentences without their full stop."""
     lines: list[str] = []
     answer = found.answer
@@ -72,7 +74,7 @@ def notes(framework: str, settings: Settings, found: Found) -> list[str]:
             "lengths of texts are drawn from a distribution, and one order of them stands for all "
             "rounds: counts that follow the texts are approximate"
         )
-    if framework != "kd_fedllm" and _uploads_differ(answer):
+    if _adapters_differ(found):
         lines.append(
             "clients send adapters of different shapes: what they cost is counted, how the server "
             "averages them is not said"
@@ -84,7 +86,7 @@ def notes(framework: str, settings: Settings, found: Found) -> list[str]:
             f"policy.clients_per_round = {asked:,} of {num_clients:,} clients: all are asked"
         )
     lines.extend(_rank_notes(answer))
-    lines.extend(privacy_notes(framework, found.protection))
+    lines.extend(privacy_notes(found.protection, _sent(found)))
     return lines
 
 
@@ -128,12 +130,27 @@ def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
     return notes
 
 
-def _uploads_differ(answer: AnalyticResult) -> bool:
-    adapters = set()
-    for cost in answer.classes:
-        plan = cost.client_class.plan
-        part = Part.whole(plan.training.model.num_layers)
-        if plan.cut is not None:
-            part = Part.below(plan.cut.position)
-        adapters.add(adapter_payload(plan.training, part, plan.shares_head))
-    return len(adapters) > 1
+def _adapters_differ(found: Found) -> bool:
+    """Whether clients of unequal classes send parameters of unequal shapes."""
+    sent = {
+        tuple(
+            step.payload
+            for segment in protocol.round
+            if isinstance(segment, Each)
+            for _, step in leaf_steps(segment.steps)
+            if isinstance(step, Transfer)
+            and step.direction is Direction.UP
+            and step.payload.content in (Content.ADAPTERS, Content.MASKED_ADAPTERS)
+        )
+        for protocol in _protocols(found)
+    }
+    return len(sent) > 1
+
+
+def _protocols(found: Found) -> list[Protocol]:
+    return [found.framework(cost.client_class.plan) for cost in found.answer.classes]
+
+
+def _sent(found: Found) -> frozenset[Content]:
+    """What any client sends or receives in a round."""
+    return frozenset(c for protocol in _protocols(found) for c in contents(protocol.round))

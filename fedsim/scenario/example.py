@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.protocol import Framework
 from fedsim.protocol.privacy import with_privacy
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.build import built_federation
@@ -78,13 +79,13 @@ def example_protocol(
         protocol = with_privacy(framework, spec, num)(plan)
     except ProtocolError as error:
         raise ScenarioError(f"framework '{name}': {error}") from error
-    words = _words(settings, name)
+    words = _words(settings, framework)
     if spec.secure_aggregation is not None:
         words += f", {spec.secure_aggregation} of {num:,} clients"
     return Example(plan, protocol, words)
 
 
-def _words(settings: Settings, name: str) -> str:
+def _words(settings: Settings, framework: Framework) -> str:
     workload, rank = settings.workload, settings.lora.r if settings.lora is not None else 0
     parts = [
         settings.model.name,
@@ -92,8 +93,8 @@ def _words(settings: Settings, name: str) -> str:
         f"{workload.samples_per_client:,} samples of {workload.max_tokens} tokens",
         f"batches of {workload.batch_size}",
     ]
-    if name == "kd_fedllm":
+    if "workload.public_samples" in (framework.reads or ()):
         parts.append(f"{_PUBLIC_SAMPLES:,} public samples")
-    if name == "split_fedllm":
+    if "split" in (framework.reads or ()):
         parts.append(f"cut after block {_CUT_LAYER}")
     return ", ".join(parts)

@@ -9,33 +9,26 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fedsim.errors import FedsimError, ScenarioError, nearest
-from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.protocol.step import Protocol
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["Framework", "find_framework"]
-
-Framework = Callable[[ClientPlan], Protocol]
-
-#: What is said for short, and what others call the same.
-_SHORT_NAMES = {
-    **dict.fromkeys(("kd", "distillation", "fedkd", "fedmd"), "kd_fedllm"),
-    **dict.fromkeys(("split", "splitfed", "sfl", "split_learning"), "split_fedllm"),
-    **dict.fromkeys(("fedavg", "fedit", "fl", "lora"), "fedllm"),
-}
+__all__ = ["find_framework"]
 
 
 def find_framework(name: str, folder: Path) -> Framework:
-    """The function that turns a plan into a protocol.
+    """The framework of a name.
 
     Parameters
     ----------
     name : str
-        ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or ``module:function``.
+        ``fedllm``, ``kd_fedllm``, ``split_fedllm`` or ``module:NAME``: a
+        :class:`fedsim.protocol.Framework`, or a function that turns a plan into a protocol.
     folder : Path
         The scenario's: a module beside it is found.
 
@@ -46,12 +39,12 @@ def find_framework(name: str, folder: Path) -> Framework:
     """
     if name in FRAMEWORKS:
         return FRAMEWORKS[name]
-    module_name, colon, function_name = name.partition(":")
+    module_name, colon, attribute = name.partition(":")
     if not colon:
-        short = _SHORT_NAMES.get(name.casefold())
-        hint = nearest(name, FRAMEWORKS) if short is None else f" Did you mean {short!r}?"
+        short = [f.name for f in FRAMEWORKS.values() if name.casefold() in f.other_names]
+        hint = f" Did you mean {short[0]!r}?" if short else nearest(name, FRAMEWORKS)
         raise ScenarioError(f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{hint}")
-    if not all(part.isidentifier() for part in (*module_name.split("."), function_name)):
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
     with _importable(folder):
         _forget_another(module_name)
@@ -63,19 +56,24 @@ def find_framework(name: str, folder: Path) -> Framework:
                 f"module '{module_name}' cannot be imported ({_reason(error)}); put "
                 f"{module_name.partition('.')[0]}.py beside the scenario, or install it."
             ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
+    found = getattr(module, attribute, None)
+    if isinstance(found, Framework):
+        # By the name that its user gives it: no framework of fedsim's own has a colon in it.
+        return replace(found, name=name, build=_checked(name, found.build))
+    if not callable(found):
         raise ScenarioError(
-            f"module '{module_name}' has no function '{function_name}'."
-            f"{nearest(function_name, [n for n in vars(module) if not n.startswith('_')])}"
+            f"module '{module_name}' has no function '{attribute}'."
+            f"{nearest(attribute, [n for n in vars(module) if not n.startswith('_')])}"
         )
-    return _checked(name, function)
+    return Framework(name, name, _checked(name, found))
 
 
-def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
+def _checked(
+    name: str, function: Callable[[ClientPlan], object]
+) -> Callable[[ClientPlan], Protocol]:
     """Called once for each plan: what a user's function raises or returns is said in one line."""
 
-    def framework(plan: ClientPlan) -> Protocol:
+    def build(plan: ClientPlan) -> Protocol:
         # A user's function may raise anything.
         try:
             protocol = function(plan)
@@ -90,7 +88,7 @@ def _checked(name: str, function: Callable[[ClientPlan], object]) -> Framework:
             )
         return protocol
 
-    return framework
+    return build
 
 
 def _forget_another(module_name: str) -> None:

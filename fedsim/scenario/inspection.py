@@ -201,14 +201,14 @@ def _built(
     log.add(variant, mistakes)
     if mistakes:
         return None
-    protection = Protection.of(variant.protocol, settings, federation.num_clients, policy)
+    protection = Protection.of(variant.framework, settings, federation.num_clients, policy)
     if not protection.is_active:
         return Inspected(variant, settings, federation, policy, laws=laws, place=place)
     mistakes = _privacy_mistakes(variant, protection, federation)
     log.add(variant, mistakes)
     if mistakes:
         return None
-    hidden = replace(variant, protocol=protection.framework())
+    hidden = replace(variant, framework=protection.framework())
     return Inspected(hidden, settings, federation, policy, protection, laws, place)
 
 
@@ -226,10 +226,10 @@ def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]
 def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
     where = f"[[case]] '{variant.case}' framework"
     try:
-        protocols = [variant.protocol(c.plan) for c in federation.classes]
-        protocols.append(variant.protocol(federation.server_plan))
+        protocols = [variant.framework(c.plan) for c in federation.classes]
+        protocols.append(variant.framework(federation.server_plan))
     except (ScenarioError, ProtocolError) as error:
-        return [Mistake(where, repr(variant.framework), str(error))]
+        return [Mistake(where, repr(variant.framework.name), str(error))]
     shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
     if len(shapes) == 1:
         return []
@@ -237,7 +237,7 @@ def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mis
         "the classes' rounds have different segments (some clients train a part that others leave "
         "frozen); give them cut layers and lora.num_top_layers that agree in this."
     )
-    return [Mistake(where, repr(variant.framework), text)]
+    return [Mistake(where, repr(variant.framework.name), text)]
 
 
 def _privacy_mistakes(

@@ -17,12 +17,20 @@ from pydantic import BaseModel
 
 from fedsim.errors import ScenarioError
 from fedsim.learning.law import LearningLaw
+from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol.duration import operation_regime
+from fedsim.protocol.step import Compute, Gather, Site, leaf_steps
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.key import Role, When
 from fedsim.scenario.mistake import table_type
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.text_length import LengthDistribution
+from fedsim.spec.batch import TextLengths
 from fedsim.spec.federation import FederationSpec
+from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import model
+from fedsim.spec.plan import ClientPlan, Cut, TrainingSpec
+from fedsim.spec.tuning import LoraTuning
 
 __all__ = [
     "LearningKey",
@@ -116,8 +124,32 @@ def _awaits_fewer(use: Use) -> bool:
     return use["policy.quorum"] is not None and asked is not None and use["policy.quorum"] < asked
 
 
-def _is_split(use: Use, *variants: str) -> bool:
-    return use.framework == "split_fedllm" and use["split.server_variant"] in variants
+def _reads(use: Use, key: str) -> bool:
+    """Whether the framework reads a key that is some frameworks' own; a user's may read any."""
+    framework = FRAMEWORKS.get(use.framework)
+    return framework is None or framework.may_read(key)
+
+
+def _is_cut(use: Use, *variants: str) -> bool:
+    return _reads(use, "split.cut_layer") and use["split.server_variant"] in variants
+
+
+@cache
+def _trains_at_server(name: str) -> bool:
+    """Whether the server passes texts through the model, and does not only average."""
+    framework = FRAMEWORKS.get(name)
+    if framework is None:
+        return True
+    text = TextLengths(1, 1)
+    training = TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=2), LoraTuning(r=1))
+    return any(
+        isinstance(step, Compute)
+        and step.site is Site.SERVER
+        and operation_regime(step.operation) == "model"
+        for segment in framework(ClientPlan(training, (text,), text, cut=Cut(1))).round
+        if not isinstance(segment, Gather)
+        for _, step in leaf_steps(segment.steps)
+    )
 
 
 #: What the words beside a key mean.
@@ -126,16 +158,16 @@ _WHEN: Final[Mapping[When, Callable[[Use, str], bool]]] = {
     "head = classification": lambda u, _: u["model.head"] == "classification",
     "optimizer = adam": lambda u, _: u["workload.optimizer"] == "adam",
     "partition = dirichlet": lambda u, _: u["learning.partition"] == "dirichlet",
-    "kd_fedllm": lambda u, _: u.framework == "kd_fedllm",
-    "kd_fedllm with distillation_loss = kl": lambda u, _: (
-        u.framework == "kd_fedllm" and u["learning.distillation_loss"] == "kl"
+    "the framework has a public set": lambda u, _: _reads(u, "workload.public_samples"),
+    "a public set with distillation_loss = kl": lambda u, _: (
+        _reads(u, "workload.public_samples") and u["learning.distillation_loss"] == "kl"
     ),
-    "split_fedllm": lambda u, _: _is_split(u, "v1", "v2"),
-    "split_fedllm v2": lambda u, _: _is_split(u, "v2"),
+    "the framework cuts the model": lambda u, _: _is_cut(u, "v1", "v2"),
+    "one server-side model for all clients": lambda u, _: _is_cut(u, "v2"),
     # V1 with everybody there is FedLLM computed in two places, wherever it is cut. A client that
     # was away begins its next round with new adapters above the cut and its old ones below.
-    "split_fedllm v2, or clients that fail": lambda u, _: (
-        _is_split(u, "v2") or (_is_split(u, "v1") and u[_PARTICIPATION] not in (None, 0.0))
+    "one server-side model, or a cut and clients that fail": lambda u, _: (
+        _is_cut(u, "v2") or (_is_cut(u, "v1") and u[_PARTICIPATION] not in (None, 0.0))
     ),
     "lengths are not the data set's": lambda u, _: (
         u["workload.lengths"] not in (None, u["workload.dataset"])
@@ -150,9 +182,9 @@ _WHEN: Final[Mapping[When, Callable[[Use, str], bool]]] = {
     "contributions come late": lambda u, _: u.num_late > 0,
     "mode is not synchronous": lambda u, _: u["policy.mode"] not in (None, "synchronous"),
     "secure sums": lambda u, _: u["privacy.secure_aggregation"] is not None,
-    # FedLLM's server averages; it multiplies no matrices.
+    # A server that only averages multiplies no matrices.
     "the framework trains there": lambda u, path: (
-        u.framework != "fedllm" or not path.startswith("server.")
+        not path.startswith("server.") or _trains_at_server(u.framework)
     ),
 }
 

@@ -14,8 +14,9 @@ from fedsim.analytic import AnalyticResult
 from fedsim.analytic.count import count_client, count_server
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, Ledger, LedgerRow
+from fedsim.protocol import Framework
+from fedsim.protocol.operation import Content
 from fedsim.protocol.privacy import PRIVACY_STEPS, masked_values, with_privacy
-from fedsim.scenario.framework import Framework
 from fedsim.scenario.mistake import Mistake
 from fedsim.scenario.settings import Settings
 from fedsim.spec.dtype import dtype_bytes
@@ -169,7 +170,7 @@ def privacy_entry(
     }
 
 
-def privacy_notes(framework: str, protection: Protection | None) -> Iterator[str]:
+def privacy_notes(protection: Protection | None, sent: frozenset[Content]) -> Iterator[str]:
     """What a reader must know of a protected result."""
     if protection is None:
         return
@@ -178,7 +179,7 @@ def privacy_notes(framework: str, protection: Protection | None) -> Iterator[str
             "secure aggregation is counted and never run: all clients that a round asks share "
             "masks, and waiting for the slowest of them between its messages is left out"
         )
-    if framework == "split_fedllm":
+    if Content.ACTIVATIONS in sent:
         yield (
             "[privacy] hides what clients send to be averaged: each batch's activations, labels "
             "and gradients cross the cut in the clear"

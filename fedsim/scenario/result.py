@@ -160,7 +160,7 @@ def result_table(
     federation : FederationSpec
     found : Found
     """
-    answer, framework = found.answer, variant.framework
+    answer = found.answer
     table = {
         **_identity(variant, federation, found),
         "classes": _classes(settings, found),
@@ -177,14 +177,14 @@ def result_table(
     }
     names = ("accuracy", "to_target", "under_budget", "no_accuracy")
     none: dict[str, Any] = dict.fromkeys(names)
-    lines = [*device_warnings(federation), *notes(framework, settings, found)]
+    lines = [*device_warnings(federation), *notes(settings, found)]
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
         costs = run_costs(table, settings.price, federation, found.framework, found.simulated)
         none |= accuracy_tables(table, settings, found.laws, federation, costs)
         if none["no_accuracy"]:
             lines.append(f"no accuracy: {none['no_accuracy']}")
-    return table | none | {"exactness": exactness(framework, settings, found), "notes": lines}
+    return table | none | {"exactness": exactness(settings, found), "notes": lines}
 
 
 def _run_tables(settings: Settings, federation: FederationSpec, found: Found) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _identity(variant: Variant, federation: FederationSpec, found: Found) -> dic
         "name": variant.name,
         "case": variant.case,
         "axes": dict(variant.axes),
-        "framework": variant.framework,
+        "framework": variant.framework.name,
         "engine_used": found.choice.engine,
         "engine_reason": found.choice.reason,
         "status": found.status,

@@ -185,7 +185,7 @@ class Question:
                 f"{self.weighed[0].closed_form.infeasible}."
             )
         try:
-            check_traceable(entry.federation, entry.policy, entry.variant.protocol)
+            check_traceable(entry.federation, entry.policy, entry.variant.framework)
         except ScenarioError as error:
             raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
 
@@ -201,7 +201,7 @@ class Question:
         entry = self.entries[0]
         try:
             return traced_events(
-                entry.federation, entry.variant.protocol, entry.policy, entry.settings.seed
+                entry.federation, entry.variant.framework, entry.policy, entry.settings.seed
             )
         except ScenarioError as error:
             raise ScenarioError(f"{self.document.file}: '{entry.variant.name}': {error}") from error
@@ -277,7 +277,7 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
                 fitting.settings,
                 fitting.federation,
                 fitting.policy,
-                fitting.variant.protocol,
+                fitting.variant.framework,
                 answer,
             )
         except (ScenarioError, ProtocolError) as error:

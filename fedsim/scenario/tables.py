@@ -208,7 +208,7 @@ class WorkloadTable(Table):
         "time",
         "learning",
         learning="covariate",
-        when="kd_fedllm",
+        when="the framework has a public set",
         default=None,
         ge=1,
         le=_MAX_SAMPLES,
@@ -234,7 +234,7 @@ class WorkloadTable(Table):
         "cost",
         "time",
         "learning",
-        when="kd_fedllm",
+        when="the framework has a public set",
         default=1,
         ge=1,
         le=1000,
@@ -261,7 +261,7 @@ class SplitTable(Table):
         "cost",
         "time",
         "learning",
-        when="split_fedllm v2, or clients that fail",
+        when="one server-side model, or a cut and clients that fail",
         default=None,
         ge=0,
         le=10_000,
@@ -271,7 +271,7 @@ class SplitTable(Table):
         "cost",
         "time",
         "learning",
-        when="split_fedllm v2, or clients that fail",
+        when="one server-side model, or a cut and clients that fail",
         default=False,
         description="The next block's attention on the client too",
     )
@@ -279,14 +279,14 @@ class SplitTable(Table):
         "cost",
         "time",
         "learning",
-        when="split_fedllm",
+        when="the framework cuts the model",
         default="v1",
         description="A copy a client, or one shared part",
     )
     server_order: ServerOrder = key(
         "time",
         "learning",
-        when="split_fedllm v2",
+        when="one server-side model for all clients",
         default="turns",
         description="One shared part (v2): clients take whole turns, or batches as they come",
     )
@@ -304,13 +304,13 @@ class LearningTable(Table):
     )
     distillation_loss: Literal["kl", "mae"] = key(
         "learning",
-        when="kd_fedllm",
+        when="the framework has a public set",
         default="kl",
         description="T^2 KL(teacher || student), or mean absolute error",
     )
     distillation_temperature: float = key(
         "learning",
-        when="kd_fedllm with distillation_loss = kl",
+        when="a public set with distillation_loss = kl",
         default=2.0,
         gt=0,
         description="T of the KL loss",

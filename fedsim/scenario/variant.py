@@ -17,9 +17,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedsim.errors import ScenarioError, nearest
-from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol import FEDLLM, Framework, own_key
 from fedsim.scenario.document import Document, key_path, merged, nested
-from fedsim.scenario.framework import Framework, find_framework
+from fedsim.scenario.framework import find_framework
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, shown, table_type, validation_mistakes
 from fedsim.scenario.settings import OVERRIDABLE, CaseTable, Settings
@@ -40,9 +40,7 @@ class Variant:
     name : str
         Case and swept values: ``fedllm r=8``.
     case : str
-    framework : str
-    protocol : callable
-        The framework's function.
+    framework : Framework
     table : mapping
         Base, overridden by the case and its swept values.
     axes : mapping
@@ -51,8 +49,7 @@ class Variant:
 
     name: str
     case: str
-    framework: str
-    protocol: Framework
+    framework: Framework
     table: Mapping[str, Any]
     axes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,7 +78,7 @@ def variants(document: Document) -> tuple[list[Variant], list[str]]:
             lines.append(f"{document.file}: [[case]] '{case.name}': {error}")
     if lines and not found:
         # Without a usable case the base tables are still checked: all mistakes are told at once.
-        found = [Variant("", "", "fedllm", FRAMEWORKS["fedllm"], base)]
+        found = [Variant("", "", FEDLLM, base)]
     names: set[str] = set()
     for variant in found:
         if variant.name in names:
@@ -203,7 +200,7 @@ def _device_table() -> Any:
 def _unrolled(case: CaseTable, base: Mapping[str, Any], folder: Path) -> Iterator[Variant]:
     overrides = {name: value for name in OVERRIDABLE if (value := getattr(case, name)) is not None}
     table = merged(base, overrides)
-    protocol = find_framework(case.framework, folder)
+    framework = find_framework(case.framework, folder)
     axes = case.sweep
     labels = _labels(list(axes))
     for values in itertools.product(*axes.values()):
@@ -213,7 +210,7 @@ def _unrolled(case: CaseTable, base: Mapping[str, Any], folder: Path) -> Iterato
         texts = [f"{label}={_text(v)}" for label, v in zip(labels, values, strict=True)]
         name = f"{case.name} {', '.join(texts)}".rstrip()
         at = dict(zip(axes, values, strict=True))
-        yield Variant(name, case.name, case.framework, protocol, swept, at)
+        yield Variant(name, case.name, framework, swept, at)
 
 
 def _labels(names: list[str]) -> list[str]:
@@ -232,7 +229,9 @@ def _text(value: object) -> str:
 def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str]:
     """A ``--set`` that would change nothing is refused, or nobody would notice."""
     for key in sorted(document.overridden):
-        readers = [case for case in cases if reads(case.framework, key)]
+        readers = [
+            case for case in cases if reads(find_framework(case.framework, document.folder), key)
+        ]
         if cases and not readers:
             yield f"{document.file}: --set {key}: no case of this file reads it."
         elif cases and all(_covers(case, list(key_path(key))) for case in readers):
@@ -242,13 +241,9 @@ def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str
             )
 
 
-def reads(framework: str, key: str) -> bool:
+def reads(framework: Framework, key: str) -> bool:
     """Whether a framework's costs can depend on a key; a user's own may depend on any."""
-    if key.startswith("split."):
-        return framework not in ("fedllm", "kd_fedllm")
-    if key in ("workload.public_samples", "workload.distillation_epochs"):
-        return framework not in ("fedllm", "split_fedllm")
-    return True
+    return framework.may_read(key) or not own_key(key)
 
 
 def _covers(case: CaseTable, path: list[str]) -> bool:

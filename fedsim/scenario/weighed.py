@@ -51,7 +51,7 @@ def result_of(
             answer=entry.closed_form,
             setup_s=_setup_seconds(each),
             choice=entry.choice,
-            framework=variant.protocol,
+            framework=variant.framework,
             simulated=simulated,
             draws=draws,
             protection=each.protection,
@@ -69,7 +69,7 @@ def run_of(entry: Weighed, rounds: ProgressCallback | None = None) -> Simulated 
     return simulate_result(
         entry.choice,
         each.federation,
-        each.variant.protocol,
+        each.variant.framework,
         each.policy,
         each.settings.seed,
         rounds,
@@ -85,7 +85,7 @@ def draws_of(
         return None
     case = Case(
         each.federation,
-        each.variant.protocol,
+        each.variant.framework,
         each.policy,
         each.settings.price,
         each.settings.seed,
@@ -99,7 +99,7 @@ def draws_of(
 def closed_form(entry: Inspected) -> AnalyticResult:
     """Counts, memory and times by formulas."""
     at_once = entry.policy.num_asked(entry.federation.num_clients)
-    return evaluate(entry.federation, entry.variant.protocol, at_once)
+    return evaluate(entry.federation, entry.variant.framework, at_once)
 
 
 def _setup_seconds(entry: Inspected) -> float:
@@ -108,7 +108,7 @@ def _setup_seconds(entry: Inspected) -> float:
     for client_class in entry.federation.classes:
         steps = (
             (times, step)
-            for segment in entry.variant.protocol(client_class.plan).setup
+            for segment in entry.variant.framework(client_class.plan).setup
             if isinstance(segment, Each)
             for times, step in leaf_steps(segment.steps)
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedsim.draws import client_id
 from fedsim.errors import ScenarioError
-from fedsim.protocol import FRAMEWORKS
+from fedsim.protocol import Framework
 from fedsim.runtime.data import (
     EncodedDataset,
     Tokenizer,
@@ -145,16 +145,16 @@ class VerificationSetup:
             title,
         )
 
-    def builder(self, framework: str) -> Callable[[], Federation]:
+    def builder(self, framework: Framework) -> Callable[[], Federation]:
         """A function that makes a fresh federation of a framework."""
-        is_split = framework == "split_fedllm"
-        public = self.data.public if framework == "kd_fedllm" else None
+        reads_public = framework.may_read("workload.public_samples")
+        public = self.data.public if reads_public else None
 
         def build() -> Federation:
             return build_federation(
-                FRAMEWORKS[framework],
+                framework,
                 self.training,
-                replace(self.settings, cut=self.cut if is_split else None),
+                replace(self.settings, cut=self.cut if framework.may_read("split") else None),
                 replace(self.data, public=public),
                 options=self.options,
                 weights=self.weights,  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ def drawn_scenarios() -> list[str]:
         for name in scenario_names()
         if name != "million"
         and any(
-            is_drawn(e.federation, e.policy, e.variant.protocol)
+            is_drawn(e.federation, e.policy, e.variant.framework)
             for e in read_scenario(name).entries
         )
     ]
@@ -167,7 +167,7 @@ def coverages(
 def _round_s(entry: Weighed, seed: int) -> float:
     """Mean successful round with another seed, by the engine that answered."""
     each = entry.inspected
-    simulation = prepare(each.federation_at(seed), each.variant.protocol, each.policy, seed)
+    simulation = prepare(each.federation_at(seed), each.variant.framework, each.policy, seed)
     run: SimulationResult = run_engine(entry.choice, simulation)
     succeeded = int((run.rounds.num_used > 0).sum())
     return (float(run.rounds.end_s[-1]) - run.setup_s) / succeeded if succeeded else inf

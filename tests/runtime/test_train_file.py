@@ -30,7 +30,7 @@ def message(result: Any) -> str:
         ({"train__lr": 0.1}, "'learning_rate' is a key of [learning]"),
         ({"data__partition": "iid"}, "'partition' is a key of [learning]"),
         ({"trian__seeds": [1]}, "unknown key 'trian'"),
-        ({"train__framework": "fedlm"}, "[train] framework = 'fedlm': allowed: 'fedllm'"),
+        ({"train__framework": "fedlm"}, "[train] framework = 'fedlm': allowed: fedllm"),
         ({"train__seeds": []}, "[train] seeds = []: at least 1 entry is needed"),
         ({"train__seeds": [3, 3]}, "one is there twice"),
         ({"train__seeds": [-1]}, "allowed: 0 or more"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ProtocolError, ScenarioError
-from fedsim.protocol import FRAMEWORKS, fedllm, kd_fedllm, split_fedllm
+from fedsim.protocol import FEDLLM, FRAMEWORKS, KD_FEDLLM, SPLIT_FEDLLM, kd_fedllm
 from fedsim.protocol.operation import Content, InferLogits
 from fedsim.protocol.payload import Payload, TensorSpec, masked_payload
 from fedsim.protocol.privacy import PRIVACY_STEPS, masked_values, with_privacy
@@ -40,6 +40,7 @@ from hidden_round import (
     WHOLE,
     counted,
     exchanged,
+    framework,
     protected,
     toy,
 )
@@ -141,7 +142,7 @@ def test_no_sum_overflows_and_half_the_ring_would(n: int, bits: int) -> None:
 def test_a_payloads_format_is_its_quantization() -> None:
     """16 bits a value of float16, and log2 of 4 clients."""
     half = replace(PLAN, training=replace(TRAINING, numerics=Numerics(payload_dtype="float16")))
-    protocol = with_privacy(lambda _: toy(1000), SECAGG, 4)(half)
+    protocol = with_privacy(framework(toy(1000)), SECAGG, 4)(half)
 
     assert counted(protocol)["up"]["up"] == 1000 * 18 // 8
 
@@ -233,7 +234,7 @@ def test_choices_without_meaning_are_refused(changes: dict[str, object], text: s
 def test_a_sum_that_cannot_be_recovered_is_refused(n: int, num_dropouts: int, text: str) -> None:
     """Of one client it is no sum; with fewer left than the threshold nobody unmasks it."""
     with pytest.raises(ScenarioError, match=text):
-        with_privacy(fedllm, SECAGG, n, num_dropouts)
+        with_privacy(FEDLLM, SECAGG, n, num_dropouts)
 
 
 def test_what_is_no_sum_is_refused() -> None:
@@ -241,16 +242,16 @@ def test_what_is_no_sum_is_refused() -> None:
     top = replace(TRAINING, tuning=LoraTuning(r=2, num_top_layers=1))
     frozen = replace(PLAN, training=top, train_epochs=(TextLengths(2, 8),))
     with pytest.raises(ProtocolError, match="activations, which the server does not sum"):
-        with_privacy(split_fedllm, SECAGG, 4)(frozen)
+        with_privacy(SPLIT_FEDLLM, SECAGG, 4)(frozen)
     with pytest.raises(ProtocolError, match="not one message"):
-        with_privacy(split_fedllm, SECAGG, 4)(replace(frozen, train_epochs=(TextLengths(4, 8),)))
+        with_privacy(SPLIT_FEDLLM, SECAGG, 4)(replace(frozen, train_epochs=(TextLengths(4, 8),)))
     places = TensorSpec("places", (3,), "int32")
     sparse = Payload(Content.LOGITS, (TensorSpec("values", (3,), "float32"), places))
     round_ = (Each((Transfer("up", Direction.UP, sparse),)), *toy(1).round[1:])
     with pytest.raises(ProtocolError, match="with their places"):
-        with_privacy(lambda _: replace(toy(1), round=round_), SECAGG, 4)(PLAN)
+        with_privacy(framework(replace(toy(1), round=round_)), SECAGG, 4)(PLAN)
     with pytest.raises(ProtocolError, match="one Gather"):
-        with_privacy(lambda _: replace(toy(1), round=round_[:1]), SECAGG, 4)(PLAN)
+        with_privacy(framework(replace(toy(1), round=round_[:1])), SECAGG, 4)(PLAN)
 
 
 def test_a_server_that_averages_nothing_adds_no_noise() -> None:
@@ -258,12 +259,12 @@ def test_a_server_that_averages_nothing_adds_no_noise() -> None:
     infer = Compute("infer", Site.SERVER, InferLogits(WHOLE, BatchShape.padded(1, 8)))
     strange = replace(toy(1), round=(*toy(1).round[:2], Once((infer,))))
     with pytest.raises(ProtocolError, match="differential_privacy = 'local'"):
-        with_privacy(lambda _: strange, PrivacySpec(differential_privacy="central"), 4)(PLAN)
+        with_privacy(framework(strange), PrivacySpec(differential_privacy="central"), 4)(PLAN)
 
 
 def test_knowledge_is_masked_as_logits() -> None:
     """2 public samples of 4 classes."""
-    protocol = with_privacy(kd_fedllm, SECAGG, 4)(PLAN)
+    protocol = with_privacy(KD_FEDLLM, SECAGG, 4)(PLAN)
 
     assert masked_values(protocol) == 8
     assert masked_values(kd_fedllm(PLAN)) == 0

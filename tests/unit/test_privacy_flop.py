@@ -24,6 +24,7 @@ from hidden_round import (
     TRAINING,
     client_flop,
     counted,
+    framework,
     protected,
     server_operations,
     toy,
@@ -89,13 +90,13 @@ def test_the_server_of_secagg_computes_m_n_squared_at_worst(
 def test_only_masks_between_those_who_came_and_those_who_did_not_are_left(n: int, d: int) -> None:
     """Pairs of a complete graph, one by one; half of it has the same share of them, rounded up."""
     pairs = sum(1 for u in range(n) for v in range(u) if (u < d) != (v < d))
-    complete = with_privacy(lambda _: toy(1), SECAGG, n, min(d, n - SECAGG.threshold(n)))(PLAN)
+    complete = with_privacy(framework(toy(1)), SECAGG, n, min(d, n - SECAGG.threshold(n)))(PLAN)
     if d <= n - SECAGG.threshold(n):
         assert AgreeKeys(pairs) in server_operations(complete, "sa5")
         assert MaskVector(1, n - d + pairs) in server_operations(complete, "sa5")
     sparse = replace(SECAGG_PLUS, neighbors=4)
     if sparse.num_shares(n) * (n - d) >= sparse.threshold(n) * n:
-        protocol = with_privacy(lambda _: toy(1), sparse, n, d)(PLAN)
+        protocol = with_privacy(framework(toy(1)), sparse, n, d)(PLAN)
         assert AgreeKeys(ceil(pairs * 4 / (n - 1))) in server_operations(protocol, "sa5")
 
 

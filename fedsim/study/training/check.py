@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from fedsim.protocol import Framework
 from fedsim.scenario.accuracy import BUDGETS
+from fedsim.scenario.check import missing_needs
 from fedsim.scenario.mistake import Mistake, shown
 from fedsim.study.training.tables import TrainingFile
 
@@ -31,14 +33,15 @@ _UNREAD: Final = {
 }
 
 
-def training_mistakes(file: TrainingFile) -> Iterator[Mistake]:
+def training_mistakes(file: TrainingFile, framework: Framework) -> Iterator[Mistake]:
     """Mistakes that no key makes alone."""
     yield from _model(file)
+    yield from missing_needs(framework, file)
     yield from _work(file)
     yield from _learning(file)
     yield from _weights(file)
-    yield from _server_optimizer(file)
-    yield from _cohort(file)
+    yield from _server_optimizer(file, framework)
+    yield from _cohort(file, framework)
     train = file.train
     if train.count_flop and train.attention == "sdpa":
         text = 'torch does not count fused kernels; write attention = "eager".'
@@ -50,7 +53,7 @@ def training_mistakes(file: TrainingFile) -> Iterator[Mistake]:
         yield Mistake("[train] seeds", shown(list(train.seeds)), "one is there twice.")
 
 
-def _cohort(file: TrainingFile) -> Iterator[Mistake]:
+def _cohort(file: TrainingFile, framework: Framework) -> Iterator[Mistake]:
     """What a pass for many clients cannot do."""
     if file.train.mode != "cohort":
         return
@@ -77,7 +80,7 @@ def _cohort(file: TrainingFile) -> Iterator[Mistake]:
             'a pass holds real tokens alone, which is the same function; write padding = "none"',
         ),
         (
-            file.train.framework == "split_fedllm" and file.split.server_variant == "v2",
+            framework.may_read("split") and file.split.server_variant == "v2",
             "[split] server_variant",
             "'v2'",
             'clients take turns at one server-side model; write server_variant = "v1"',
@@ -105,19 +108,13 @@ def _model(file: TrainingFile) -> Iterator[Mistake]:
 
 
 def _work(file: TrainingFile) -> Iterator[Mistake]:
-    workload, framework = file.workload, file.train.framework
+    workload = file.workload
     for name, reason in _UNREAD.items():
         if name in workload.model_fields_set and getattr(workload, name) is not None:
             yield Mistake(f"[workload] {name}", "", f"is of no use here: {reason}; leave it out.")
-    if framework == "kd_fedllm" and workload.public_samples is None:
-        text = "is missing; KD-FedLLM exchanges logits on a public set: write its size."
-        yield Mistake("[workload] public_samples", "", text)
     if file.data.public_dataset is not None and workload.public_samples is None:
         text = "is missing; say how many texts of [data] public_dataset are public."
         yield Mistake("[workload] public_samples", "", text)
-    if framework == "split_fedllm" and file.split.cut_layer is None:
-        text = "is missing; Split-FedLLM cuts the model: write how many blocks the clients hold."
-        yield Mistake("[split] cut_layer", "", text)
     if file.split.server_order != "turns":
         text = 'a real run lets clients take turns; write server_order = "turns".'
         yield Mistake("[split] server_order", repr(file.split.server_order), text)
@@ -157,7 +154,7 @@ def _weights(file: TrainingFile) -> Iterator[Mistake]:
         yield Mistake("[data] tokenizer", "'pretrained'", text)
 
 
-def _server_optimizer(file: TrainingFile) -> Iterator[Mistake]:
+def _server_optimizer(file: TrainingFile, framework: Framework) -> Iterator[Mistake]:
     train = file.train
     for name, owner in _OPTIMIZER_OF.items():
         value = getattr(train, name)
@@ -169,9 +166,9 @@ def _server_optimizer(file: TrainingFile) -> Iterator[Mistake]:
     if train.server_optimizer == "fedadam" and train.server_learning_rate is None:
         text = "is missing; fedadam needs the server's step: server_learning_rate = 0.01, say."
         yield Mistake("[train] server_learning_rate", "", text)
-    if train.framework == "kd_fedllm" and train.server_optimizer != "fedavg":
+    if not framework.averages_parameters and train.server_optimizer != "fedavg":
         text = (
-            "KD-FedLLM exchanges logits and averages no parameters; leave it out, or write "
+            f"{framework.title} averages no parameters; leave it out, or write "
             'framework = "fedllm" or "split_fedllm".'
         )
         yield Mistake("[train] server_optimizer", repr(train.server_optimizer), text)

@@ -16,7 +16,6 @@ from fedsim.calibration.check import judge_sentinels
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.calibration.sentinel import SENTINEL_FLOP, sentinel_seconds
 from fedsim.errors import ScenarioError
-from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.duration import operation_seconds
 from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.operation import InferLogits, Operation, Part
@@ -113,7 +112,7 @@ def expected_run(setup: TrainingSetup, speed: Speed, rounds_left: int) -> Expect
     )
     num_rows = num_clients * private + public + sample.num_test
     visits = num_clients * private * workload.local_epochs
-    if file.train.framework == "kd_fedllm":
+    if setup.document.framework.may_read("workload.public_samples"):
         visits += public * workload.distillation_epochs * (num_clients + 1)
     return Expected(
         num_samples=rounds_left * visits,
@@ -158,14 +157,16 @@ def _plan(setup: TrainingSetup, sample: TextSample, factor: float) -> ClientPlan
         lengths = tuple(int(n) for n in np.resize(sample.lengths, counted))
         return TextLengths(counted, workload.max_tokens, settings.padding, lengths)
 
-    is_kd = file.train.framework == "kd_fedllm"
+    is_public = setup.document.framework.may_read("workload.public_samples") and (
+        workload.public_samples is not None
+    )
     training = setup.tried("[lora]", lambda: setup.training(sample.num_labels))
     return setup.tried(
         "[workload]",
         lambda: ClientPlan(
             training=training,
             train_epochs=(texts(workload.samples_per_client),) * settings.local_epochs,
-            public_text=texts(workload.public_samples or 1) if is_kd else None,
+            public_text=texts(workload.public_samples or 1) if is_public else None,
             batch_size=settings.batch_size,
             accumulation_steps=settings.accumulation_steps,
             distillation_epochs=settings.distillation_epochs,
@@ -182,7 +183,7 @@ def _round(
     """FLOP and seconds of one round, all parties one after the other."""
     flop = seconds = 0.0
     known: dict[Operation, tuple[int, float]] = {}
-    protocol = FRAMEWORKS[setup.document.file.train.framework](plan)
+    protocol = setup.document.framework(plan)
     for times, operation in _operations(protocol.round, num_clients):
         if operation not in known:
             known[operation] = (

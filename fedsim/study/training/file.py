@@ -12,9 +12,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedsim.errors import ScenarioError
+from fedsim.protocol import FEDLLM, Framework
 from fedsim.runtime.data import check_dataset
 from fedsim.scenario.document import overridden, read_toml
-from fedsim.scenario.mistake import refusal, shown, validation_mistakes
+from fedsim.scenario.framework import find_framework
+from fedsim.scenario.mistake import Mistake, refusal, shown, validation_mistakes
 from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.training.check import training_mistakes
 from fedsim.study.training.tables import TrainingFile
@@ -42,16 +44,19 @@ class TrainingDocument:
     folder : Path
         Where relative paths in it start.
     file : TrainingFile
+    framework : Framework
     """
 
     name: str
     folder: Path
     file: TrainingFile
+    framework: Framework
 
     @classmethod
     def of(cls, name: str, folder: Path, table: Mapping[str, Any]) -> TrainingDocument:
         """A table that fedsim itself made, of a study's run."""
-        return cls(name, folder, TrainingFile.model_validate(table, context=FROM_FILE))
+        file = TrainingFile.model_validate(table, context=FROM_FILE)
+        return cls(name, folder, file, find_framework(file.train.framework, folder))
 
     def check_data(self, data_dir: Path | None) -> None:
         """See that the folders of its data sets are there.
@@ -114,7 +119,14 @@ def read_training(name: str, overrides: Iterable[str] = ()) -> TrainingDocument:
         file = TrainingFile.model_validate(table, context=FROM_FILE)
     except ValidationError as error:
         raise refusal(m.line(name) for m in validation_mistakes(error, TrainingFile)) from error
-    mistakes = list(training_mistakes(file))
+    mistakes: list[Mistake] = []
+    try:
+        framework = find_framework(file.train.framework, path.parent)
+    except ScenarioError as error:
+        mistakes.append(Mistake("[train] framework", shown(file.train.framework), str(error)))
+        # The rest of the file is checked all the same: mistakes are told at once.
+        framework = FEDLLM
+    mistakes.extend(training_mistakes(file, framework))
     if mistakes:
         raise refusal(mistake.line(name) for mistake in mistakes)
-    return TrainingDocument(name, path.parent, file)
+    return TrainingDocument(name, path.parent, file, framework)

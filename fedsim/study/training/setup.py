@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from fedsim.draws import client_id
 from fedsim.errors import ScenarioError
-from fedsim.protocol import FRAMEWORKS
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.data import (
     EncodedDataset,
@@ -108,16 +107,16 @@ class TrainingSetup:
         file = self.document.file
         data, test, num_labels = self._data(seed)
         training = self.tried("[lora]", lambda: self.training(num_labels))
-        build = FRAMEWORKS[file.train.framework]
-        is_kd = file.train.framework == "kd_fedllm"
+        framework = self.document.framework
+        reads_public = framework.may_read("workload.public_samples")
         federation = self.tried(
             "[workload]" if file.train.weights == "random" else "[train] weights_from",
             lambda: build_federation(
-                build,
+                framework,
                 training,
                 self.settings(),
-                # Set apart for all frameworks, so that they train on the same rows; used by one.
-                data if is_kd else replace(data, public=None),
+                # Set apart for all frameworks, so that they train on the same rows.
+                data if reads_public else replace(data, public=None),
                 options=self._options(seed),
                 weights="random" if file.train.weights == "random" else "pretrained",
                 weights_source=self.weights_source,
@@ -201,7 +200,7 @@ class TrainingSetup:
 
     def _cut(self) -> Cut | None:
         file = self.document.file
-        if file.train.framework != "split_fedllm" or file.split.cut_layer is None:
+        if not self.document.framework.may_read("split") or file.split.cut_layer is None:
             return None
         cut = Cut(file.split.cut_layer, file.split.half_block)
         cut.check(self.model)

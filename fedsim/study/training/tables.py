@@ -17,7 +17,6 @@ from fedsim.scenario.tables import LearningTable, LoraTable, ModelTable, SplitTa
 
 __all__ = ["DataTable", "TrainTable", "TrainingFile"]
 
-Framework = Literal["fedllm", "kd_fedllm", "split_fedllm"]
 ServerOptimizer = Literal["fedavg", "fedprox", "fedadam"]
 Judged = Literal["global", "clients"]
 
@@ -69,8 +68,12 @@ class DataTable(Table):
 class TrainTable(Table):
     """``[train]``: how a real run is made."""
 
-    framework: Framework = key(
-        "cost", "learning", learning="framework", description="What a round is"
+    framework: str = key(
+        "cost",
+        "learning",
+        learning="framework",
+        min_length=1,
+        description="What a round is: a framework's name, or module:NAME of one's own",
     )
     seeds: Annotated[tuple[_Seed, ...], Field(strict=False, min_length=1, max_length=1000)] = key(
         "learning", learning="draw", default=(0,), description="One run each"
