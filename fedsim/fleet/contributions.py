@@ -7,22 +7,18 @@ a stand-in plan for all would price tensors that nobody has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import ProtocolError
 from fedsim.protocol.duration import gathered_seconds, operation_seconds
-from fedsim.protocol.operation import Aggregate, Operation, ProcessKnowledge
+from fedsim.protocol.operation import Operation
 from fedsim.protocol.step import Compute, Once, Protocol, leaf_steps
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.plan import TrainingSpec
 
 __all__ = ["Contributions"]
-
-#: Operations whose amount grows with what was gathered.
-_GATHERING: Final = (Aggregate, ProcessKnowledge)
 
 _Plan = tuple[Protocol, TrainingSpec]
 _Timed = tuple[int, Compute, float]
@@ -103,7 +99,7 @@ class Contributions:
         for times, step in leaf_steps(once.steps):
             if not isinstance(step, Compute):
                 continue
-            if not isinstance(step.operation, _GATHERING):
+            if not step.operation.facts.gathers:
                 one_s = operation_seconds(step.operation, own, self._device)
                 found.append((times, step, one_s))
                 continue
@@ -131,5 +127,5 @@ def _gathering(segment: object) -> tuple[Operation, ...]:
     return tuple(
         step.operation
         for _, step in leaf_steps(segment.steps)
-        if isinstance(step, Compute) and isinstance(step.operation, _GATHERING)
+        if isinstance(step, Compute) and step.operation.facts.gathers
     )

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from fedsim.ledger import LedgerRow
 from fedsim.protocol.flop import operation_flop
-from fedsim.protocol.operation import (
-    Aggregate,
-    BackwardFromCut,
-    Distill,
-    ForwardToCut,
-    InferLogits,
-    Operation,
-    PrivacyOperation,
-    ProcessKnowledge,
-    Replace,
-    Train,
-    TrainAboveCut,
-)
+from fedsim.protocol.operation import ModelOperation, Operation
 from fedsim.protocol.step import Compute, Direction, Site, Transfer
 from fedsim.spec.plan import TrainingSpec
 
@@ -56,19 +42,6 @@ def _transfer_row(step: Transfer, times: int) -> LedgerRow:
 
 
 def _batch_counts(operation: Operation) -> tuple[int, int]:
-    if isinstance(operation, PrivacyOperation):
+    if not isinstance(operation, ModelOperation):
         return 0, 0
-    match operation:
-        case (
-            Train()
-            | Distill()
-            | TrainAboveCut()
-            | InferLogits()
-            | ForwardToCut()
-            | BackwardFromCut()
-        ):
-            return operation.batch.num_samples, operation.batch.num_tokens
-        case Aggregate() | ProcessKnowledge() | Replace():
-            return 0, 0
-        case _:
-            assert_never(operation)
+    return operation.batch.num_samples, operation.batch.num_tokens

@@ -11,13 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from fedsim.protocol.operation import (
-    Aggregate,
-    Operation,
-    PrivacyOperation,
-    ProcessKnowledge,
-    Replace,
-)
+from fedsim.protocol.operation import Operation
 from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Direction
 from fedsim.protocol.work import (
@@ -100,9 +94,7 @@ def compute_seconds(work: Work, device: DeviceSpec) -> float:
 
 def operation_regime(operation: Operation) -> Regime:
     """Which of the time model's regimes an operation belongs to."""
-    if isinstance(operation, Aggregate | ProcessKnowledge | Replace | PrivacyOperation):
-        return "parameters"
-    return "model"
+    return "model" if operation.facts.is_model_pass else "parameters"
 
 
 def pack_seconds(payload: Payload, device: DeviceSpec) -> float:

@@ -9,24 +9,12 @@ Secure aggregation and differential privacy have no matrix products; their opera
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import assert_never
 
 from fedsim.protocol.graph import Extent, FlopClass
 from fedsim.protocol.model_graph import part_work
-from fedsim.protocol.operation import (
-    Aggregate,
-    BackwardFromCut,
-    Distill,
-    ForwardToCut,
-    InferLogits,
-    Operation,
-    PrivacyOperation,
-    ProcessKnowledge,
-    Replace,
-    Train,
-    TrainAboveCut,
-)
+from fedsim.protocol.operation import ModelOperation, Operation, PrivacyOperation
 from fedsim.protocol.privacy_flop import privacy_operations
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.plan import TrainingSpec
@@ -53,23 +41,15 @@ def flop_by_class(operation: Operation, training: TrainingSpec) -> dict[FlopClas
     """
     if isinstance(operation, PrivacyOperation):
         return {"integer": privacy_operations(operation)}
-    match operation:
-        case Train() | Distill() | TrainAboveCut():
-            work = part_work(training, operation.part)
-            passes = (work.forward_flop, work.backward_flop, work.recompute_flop)
-        case InferLogits() | ForwardToCut():
-            passes = (part_work(training, operation.part).forward_flop, {}, {})
-        case BackwardFromCut():
-            work = part_work(training, operation.part)
-            passes = ({}, work.backward_flop, work.recompute_flop)
-        case Aggregate() | ProcessKnowledge() | Replace():
-            return {}
-        case _:
-            assert_never(operation)
+    if not isinstance(operation, ModelOperation):
+        return {}
+    work, facts = part_work(training, operation.part), operation.facts
+    passes = [work.forward_flop] if facts.forward else []
+    passes += [work.backward_flop, work.recompute_flop] if facts.backward else []
     return _sum(passes, operation.batch)
 
 
-def _sum(passes: tuple[dict[FlopClass, Extent], ...], batch: BatchShape) -> dict[FlopClass, int]:
+def _sum(passes: Sequence[Mapping[FlopClass, Extent]], batch: BatchShape) -> dict[FlopClass, int]:
     total: dict[FlopClass, int] = {}
     for extents in passes:
         for flop_class, extent in extents.items():

@@ -8,24 +8,11 @@ allocator by ``fedsim verify``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from fedsim.protocol.graph import Extent
 from fedsim.protocol.model_graph import part_work
-from fedsim.protocol.operation import (
-    Aggregate,
-    BackwardFromCut,
-    Distill,
-    ForwardToCut,
-    InferLogits,
-    Operation,
-    Part,
-    PrivacyOperation,
-    ProcessKnowledge,
-    Replace,
-    Train,
-    TrainAboveCut,
-)
+from fedsim.protocol.operation import ModelOperation, Operation, Part
 from fedsim.protocol.parameters import num_trainable, part_parameters
 from fedsim.protocol.payload import logits_payload
 from fedsim.spec.batch import BatchShape
@@ -111,17 +98,11 @@ def peak_memory_bytes(operation: Operation, training: TrainingSpec) -> int:
     A mask or noise is expanded after training, when activations, gradients and moments are free
     again, and can be expanded piece by piece: it is not modeled.
     """
-    if isinstance(operation, PrivacyOperation):
+    if not isinstance(operation, ModelOperation):
         return 0
-    match operation:
-        case Train() | Distill() | TrainAboveCut() | BackwardFromCut():
-            return training_memory(training, operation.part, operation.batch).total_bytes
-        case ForwardToCut() | InferLogits():
-            return inference_peak_bytes(training, operation.part, operation.batch)
-        case Aggregate() | ProcessKnowledge() | Replace():
-            return 0
-        case _:
-            assert_never(operation)
+    if operation.facts.backward:
+        return training_memory(training, operation.part, operation.batch).total_bytes
+    return inference_peak_bytes(training, operation.part, operation.batch)
 
 
 def knowledge_bytes(plan: ClientPlan, num_contributions: int = 0) -> tuple[int, int]:

@@ -1,13 +1,15 @@
 """The operations that a step may ask for, and the parts of the model that they touch.
 
 An operation is a value. From it and a plan ``flop``, ``work`` and ``memory`` derive what it costs;
-the runtime executes it and never sees the cost.
+the runtime executes it and never sees the cost. What kind of thing it is, it says itself
+(:class:`Facts`), so that whoever asks lists no classes and knows a new operation by what it says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from fedsim.spec.batch import BatchShape
 
@@ -19,9 +21,12 @@ __all__ = [
     "Clip",
     "Content",
     "Distill",
+    "Facts",
     "ForwardToCut",
     "InferLogits",
+    "Loss",
     "MaskVector",
+    "ModelOperation",
     "OpenShares",
     "Operation",
     "Part",
@@ -50,6 +55,42 @@ class Content(StrEnum):
     MASKED_LOGITS = "masked_logits"
     SURVIVORS = "survivors"
     SHARES = "shares"
+
+
+class Loss(StrEnum):
+    """What a training pass follows."""
+
+    TRAINING = "training"
+    DISTILLATION = "distillation"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What kind of operation it is; one value for all operations of a class.
+
+    Attributes
+    ----------
+    forward, backward : bool
+        Which passes over its part of the model it makes; an operation that makes any has a
+        ``part`` and a ``batch``.
+    loss : Loss or None
+        Of which a value is left behind.
+    gathers : bool
+        Whether it reads what each client contributed, so that its amount grows with them.
+    is_executable : bool
+        Whether a real run does it; otherwise it is counted and modeled only.
+    """
+
+    forward: bool = False
+    backward: bool = False
+    loss: Loss | None = None
+    gathers: bool = False
+    is_executable: bool = True
+
+    @property
+    def is_model_pass(self) -> bool:
+        """Whether texts go through the model, and not only parameters through an average."""
+        return self.forward or self.backward
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +130,7 @@ class Part:
 class Train:
     """Forward, loss and backward on private samples; an optimizer step where ``is_update``."""
 
+    facts: ClassVar[Facts] = Facts(forward=True, backward=True, loss=Loss.TRAINING)
     part: Part
     batch: BatchShape
     is_update: bool = True
@@ -98,6 +140,7 @@ class Train:
 class InferLogits:
     """Forward in evaluation mode without gradients; logits of public samples."""
 
+    facts: ClassVar[Facts] = Facts(forward=True)
     part: Part
     batch: BatchShape
 
@@ -106,6 +149,7 @@ class InferLogits:
 class Distill:
     """Training on public samples towards received logits."""
 
+    facts: ClassVar[Facts] = Facts(forward=True, backward=True, loss=Loss.DISTILLATION)
     part: Part
     batch: BatchShape
     is_update: bool = True
@@ -115,6 +159,7 @@ class Distill:
 class ForwardToCut:
     """The client's forward pass up to the cut, kept for the backward pass."""
 
+    facts: ClassVar[Facts] = Facts(forward=True)
     part: Part
     batch: BatchShape
 
@@ -123,6 +168,7 @@ class ForwardToCut:
 class TrainAboveCut:
     """The server's forward, loss and backward on received activations."""
 
+    facts: ClassVar[Facts] = Facts(forward=True, backward=True, loss=Loss.TRAINING)
     part: Part
     batch: BatchShape
     is_update: bool = True
@@ -132,6 +178,7 @@ class TrainAboveCut:
 class BackwardFromCut:
     """The client's backward pass from received activation gradients."""
 
+    facts: ClassVar[Facts] = Facts(backward=True)
     part: Part
     batch: BatchShape
     is_update: bool = True
@@ -141,6 +188,7 @@ class BackwardFromCut:
 class Aggregate:
     """Weighted average of what the clients sent (and of server-side copies, if there are any)."""
 
+    facts: ClassVar[Facts] = Facts(gathers=True)
     content: Content
     part: Part
 
@@ -149,6 +197,7 @@ class Aggregate:
 class ProcessKnowledge:
     """Turn the clients' logits into one set to distil from."""
 
+    facts: ClassVar[Facts] = Facts(gathers=True)
     num_rows: int
     num_columns: int
 
@@ -157,6 +206,7 @@ class ProcessKnowledge:
 class Replace:
     """Put received parameters in the place of one's own."""
 
+    facts: ClassVar[Facts] = Facts()
     content: Content
     part: Part
 
@@ -165,6 +215,7 @@ class Replace:
 class AgreeKeys:
     """Multiply a point of the key agreement's curve, to make a key pair or to agree on a secret."""
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_products: int
 
 
@@ -183,6 +234,7 @@ class ShareSecrets:
         Holders to whom shares are sent.
     """
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_secrets: int
     num_shares: int
     threshold: int
@@ -193,6 +245,7 @@ class ShareSecrets:
 class OpenShares:
     """Decrypt the shares that others sent."""
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_ciphertexts: int
 
 
@@ -200,6 +253,7 @@ class OpenShares:
 class MaskVector:
     """Quantize a vector and add masks to it, each expanded from a seed; or take both away again."""
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_values: int
     num_masks: int
 
@@ -217,6 +271,7 @@ class RecoverSecrets:
         Shares that recover one.
     """
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_secrets: int
     num_holder_sets: int
     threshold: int
@@ -226,6 +281,7 @@ class RecoverSecrets:
 class Clip:
     """Scale a vector down to a norm; where ``is_difference``, subtract what was received first."""
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_values: int
     is_difference: bool
 
@@ -234,6 +290,7 @@ class Clip:
 class AddNoise:
     """Add Gaussian noise to every value of a vector."""
 
+    facts: ClassVar[Facts] = Facts(is_executable=False)
     num_values: int
 
 
@@ -242,15 +299,7 @@ PrivacyOperation = (
     AgreeKeys | ShareSecrets | OpenShares | MaskVector | RecoverSecrets | Clip | AddNoise
 )
 
-Operation = (
-    Train
-    | InferLogits
-    | Distill
-    | ForwardToCut
-    | TrainAboveCut
-    | BackwardFromCut
-    | Aggregate
-    | ProcessKnowledge
-    | Replace
-    | PrivacyOperation
-)
+#: Those that pass texts through a part of the model.
+ModelOperation = Train | InferLogits | Distill | ForwardToCut | TrainAboveCut | BackwardFromCut
+
+Operation = ModelOperation | Aggregate | ProcessKnowledge | Replace | PrivacyOperation

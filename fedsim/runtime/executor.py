@@ -11,7 +11,6 @@ import numpy as np
 from fedsim.draws import client_key, turn_order
 from fedsim.errors import ProtocolError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
-from fedsim.protocol.operation import Distill, PrivacyOperation, Train, TrainAboveCut
 from fedsim.protocol.step import (
     Compute,
     Direction,
@@ -145,7 +144,7 @@ class Executor:
                 self.on_step(round_index, party, step.label)
 
     def _note_loss(self, round_index: int, party: str, step: Compute, num_samples: int) -> None:
-        if not isinstance(step.operation, (Train, Distill, TrainAboveCut)):
+        if step.operation.facts.loss is None:
             return
         if step.site is Site.CLIENT:
             trainer = self.clients[party].trainer
@@ -222,7 +221,7 @@ def _check_executable(protocol: Protocol) -> None:
         if isinstance(segment, Gather):
             continue
         for _, step in leaf_steps(segment.steps):
-            if isinstance(step, Compute) and isinstance(step.operation, PrivacyOperation):
+            if isinstance(step, Compute) and not step.operation.facts.is_executable:
                 raise ProtocolError(
                     f"protocol '{protocol.name}': step '{step.label}' "
                     f"({type(step.operation).__name__}) belongs to secure aggregation or "

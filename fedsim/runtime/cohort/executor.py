@@ -115,7 +115,7 @@ class CohortExecutor(Executor):
     ) -> None:
         self._fetch_global()
         for step in _unrolled(steps):
-            if isinstance(step, Compute) and isinstance(step.operation, (Distill, InferLogits)):
+            if isinstance(step, Compute) and step.operation.facts.is_model_pass:
                 self._global_pass(round_index, step)
                 continue
             # An average changes the global model behind the cohort's back.

@@ -12,7 +12,7 @@ from fedsim.analytic import count_client, count_server
 from fedsim.errors import AgreementError
 from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
-from fedsim.protocol.operation import Distill, InferLogits, Part, Train, TrainAboveCut
+from fedsim.protocol.operation import InferLogits, Loss, Part
 from fedsim.protocol.step import Compute, Gather, Protocol, Site, leaf_steps
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import Evaluation, Evaluator, RoundOutcome
@@ -41,16 +41,14 @@ class LossSteps:
     @classmethod
     def of(cls, protocol: Protocol) -> LossSteps:
         """The steps of a protocol's round."""
-        training, distillation = set(), set()
+        found: dict[Loss, set[str]] = {loss: set() for loss in Loss}
         for segment in protocol.round:
             if isinstance(segment, Gather):
                 continue
             for _, step in leaf_steps(segment.steps):
-                if isinstance(step, Compute) and isinstance(step.operation, (Train, TrainAboveCut)):
-                    training.add(step.label)
-                elif isinstance(step, Compute) and isinstance(step.operation, Distill):
-                    distillation.add(step.label)
-        return cls(frozenset(training), frozenset(distillation))
+                if isinstance(step, Compute) and step.operation.facts.loss is not None:
+                    found[step.operation.facts.loss].add(step.label)
+        return cls(frozenset(found[Loss.TRAINING]), frozenset(found[Loss.DISTILLATION]))
 
 
 @dataclass(frozen=True)
