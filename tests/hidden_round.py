@@ -65,7 +65,7 @@ def protected(
     spec: PrivacySpec, n: int, num_values: int = 1000, num_dropouts: int = 0
 ) -> dict[str, dict[str, int]]:
     """What one client and the server do by step: bytes up and down, operations."""
-    protocol = with_privacy(lambda _: toy(num_values), spec, n, num_dropouts)(PLAN)
+    protocol = with_privacy(framework(toy(num_values)), spec, n, num_dropouts)(PLAN)
     return counted(protocol)
 
 

@@ -17,11 +17,12 @@ from simpy import Timeout
 from fedsim.des.accelerators import Request
 from fedsim.des.assignment import Assignment
 from fedsim.des.books import Tally
+from fedsim.des.client import Client
 from fedsim.des.link import Flow
 from fedsim.des.note import Note
 from fedsim.des.stamina import Failed, Stamina
 from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Stream, Task
-from fedsim.des.world import Client, World
+from fedsim.des.world import World
 from fedsim.fleet.trace import TraceKind
 from fedsim.ledger import Outcome
 

@@ -9,8 +9,9 @@ import simpy
 
 from fedsim.des.agenda import SERVER, Signal
 from fedsim.des.assignment import Assignment
+from fedsim.des.client import Client
 from fedsim.des.worker import Worker
-from fedsim.des.world import Client, World
+from fedsim.des.world import World
 
 __all__ = ["Gathering"]
 

@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from fedsim.des.assignment import Assignment
+from fedsim.des.client import Client
 from fedsim.des.luck import Luck
 from fedsim.des.worker import Worker
-from fedsim.des.world import Client, World
+from fedsim.des.world import World
 from fedsim.errors import ScenarioError
 from fedsim.protocol.step import Each, Gather, Once, Segment
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from fedsim.des.agenda import SERVER
 from fedsim.des.assignment import Assignment
 from fedsim.des.attendance import PATIENCE_S
+from fedsim.des.client import Client
 from fedsim.des.gathering import Gathering
 from fedsim.des.luck import Luck
 from fedsim.des.rounds_log import RoundLine, RoundsLog
-from fedsim.des.world import Client, World
+from fedsim.des.world import World
 from fedsim.draws import turn_order
 from fedsim.errors import ScenarioError
 from fedsim.fleet.selection import Selector

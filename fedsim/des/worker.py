@@ -16,9 +16,10 @@ from simpy import Interrupt
 
 from fedsim.des.assignment import Assignment
 from fedsim.des.attempt import Attempt, Events
+from fedsim.des.client import Client
 from fedsim.des.stamina import Failed
 from fedsim.des.task import Task
-from fedsim.des.world import Client, World
+from fedsim.des.world import World
 from fedsim.ledger import Outcome
 
 __all__ = ["Listener", "Worker"]

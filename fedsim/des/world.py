@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Generator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import simpy
@@ -12,6 +13,7 @@ from fedsim.des.accelerators import accelerators
 from fedsim.des.agenda import Agenda
 from fedsim.des.attendance import Attendance
 from fedsim.des.books import Books, Tally
+from fedsim.des.client import Client
 from fedsim.des.link import SharedLink
 from fedsim.des.rates import ClassRates
 from fedsim.des.task import Message, Task, read_task
@@ -22,74 +24,12 @@ from fedsim.ledger import SERVER as SERVER_PARTY
 from fedsim.protocol.duration import startup_seconds
 from fedsim.protocol.step import Each, Segment
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from fedsim.des.worker import Worker
-
-__all__ = ["SETUP_SEGMENT", "Client", "World"]
+__all__ = ["SETUP_SEGMENT", "World"]
 
 #: Number of the set-up where segments of a round count from 0.
 SETUP_SEGMENT: Final = -1
 
 Visit = tuple[int, int, int, int, int, int, float, float]
-
-
-class Client:
-    """One client for the whole run, as plain numbers.
-
-    Attributes
-    ----------
-    index, class_index, variant : int
-    slowdown : float
-    uplink, downlink : float
-        At factor 1 of a rate trace [B/s].
-    round_trip_s : float
-    worker : Worker or None
-        Its way through a segment while it is at work.
-    leaves_s : float
-        For which moment an event is set that stops it [s].
-    """
-
-    __slots__ = (
-        "class_index",
-        "downlink",
-        "index",
-        "leaves_s",
-        "round_trip_s",
-        "slowdown",
-        "startup_s",
-        "uplink",
-        "variant",
-        "worker",
-    )
-
-    def __init__(
-        self,
-        index: int,
-        class_index: int,
-        variant: int,
-        slowdown: float,
-        uplink: float,
-        downlink: float,
-        round_trip_s: float,
-    ) -> None:
-        self.index = index
-        self.class_index = class_index
-        self.variant = variant
-        self.slowdown = slowdown
-        self.uplink = uplink
-        self.downlink = downlink
-        self.round_trip_s = round_trip_s
-        self.worker: Worker | None = None
-        self.leaves_s = -1.0
-        #: Startups that were worked out, by direction and size of the message.
-        self.startup_s: dict[tuple[bool, int], float] = {}
-
-    def leave(self, _: simpy.Event) -> None:
-        """Stop whatever it is at: it is not available any more."""
-        if self.worker is not None:
-            self.worker.leave()
 
 
 class World:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fedsim.analytic import AnalyticResult
 from fedsim.fleet.detection import detection_note
 from fedsim.protocol.operation import Content
 from fedsim.protocol.step import Direction, Each, Protocol, Transfer, contents, leaf_steps
+from fedsim.scenario.outcome import Outcome
 from fedsim.scenario.protection import privacy_notes
 from fedsim.scenario.replication import is_drawn
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import Simulated
 
-if TYPE_CHECKING:
-    from fedsim.scenario.result import Found
-
 __all__ = ["exactness", "notes"]
 
 
-def exactness(settings: Settings, found: Found) -> dict[str, str]:
+def exactness(settings: Settings, found: Outcome) -> dict[str, str]:
     """What each quantity claims to be."""
     time = "simulated" if found.answer.round_time.is_exact else "lower_bound"
     if found.simulated is not None:
@@ -61,7 +57,7 @@ def exactness(settings: Settings, found: Found) -> dict[str, str]:
     }
 
 
-def notes(settings: Settings, found: Found) -> list[str]:
+def notes(settings: Settings, found: Outcome) -> list[str]:
     """What a reader must know of one result, as sentences without their full stop."""
     lines: list[str] = []
     answer = found.answer
@@ -105,7 +101,7 @@ def _rank_notes(answer: AnalyticResult) -> list[str]:
     return list(found)
 
 
-def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
+def _simulation_notes(found: Outcome, simulated: Simulated) -> list[str]:
     notes = [f"simulated by engine '{found.choice.engine}'"]
     if simulated.result.approximation:
         notes.append(simulated.result.approximation)
@@ -130,7 +126,7 @@ def _simulation_notes(found: Found, simulated: Simulated) -> list[str]:
     return notes
 
 
-def _adapters_differ(found: Found) -> bool:
+def _adapters_differ(found: Outcome) -> bool:
     """Whether clients of unequal classes send parameters of unequal shapes."""
     sent = {
         tuple(
@@ -147,10 +143,10 @@ def _adapters_differ(found: Found) -> bool:
     return len(sent) > 1
 
 
-def _protocols(found: Found) -> list[Protocol]:
+def _protocols(found: Outcome) -> list[Protocol]:
     return [found.framework(cost.client_class.plan) for cost in found.answer.classes]
 
 
-def _sent(found: Found) -> frozenset[Content]:
+def _sent(found: Outcome) -> frozenset[Content]:
     """What any client sends or receives in a round."""
     return frozenset(c for protocol in _protocols(found) for c in contents(protocol.round))

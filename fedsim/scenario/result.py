@@ -6,15 +6,12 @@ Decides the keys and what each quantity claims to be. Nothing is computed here b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fedsim import __version__
 from fedsim.analytic import AnalyticResult
-from fedsim.learning.store import Laws
 from fedsim.ledger import SETUP_ROUND, LedgerRow
-from fedsim.protocol.step import Protocol
 from fedsim.scenario.accuracy import accuracy_tables
 from fedsim.scenario.class_table import BYTES, class_table, device_table, memory_table, picked
 from fedsim.scenario.economy import (
@@ -23,25 +20,23 @@ from fedsim.scenario.economy import (
     spent_in_closed_form,
     spent_in_simulation,
 )
-from fedsim.scenario.engine import Choice
 from fedsim.scenario.exactness import exactness, notes
 from fedsim.scenario.hardware import device_warnings
 from fedsim.scenario.intervals import with_intervals
-from fedsim.scenario.protection import Protection, privacy_entry
+from fedsim.scenario.outcome import Outcome
+from fedsim.scenario.protection import privacy_entry
 from fedsim.scenario.run_costs import run_costs
 from fedsim.scenario.settings import Settings
 from fedsim.scenario.simulated import (
-    Simulated,
     idle_fractions,
     simulated_tables,
     simulated_total,
 )
 from fedsim.scenario.variant import Variant
 from fedsim.spec.federation import FederationSpec
-from fedsim.spec.plan import ClientPlan
 from fedsim.units import format_seconds
 
-__all__ = ["SCHEMA", "Excluded", "Found", "ScenarioResult", "answer_json", "result_table"]
+__all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table"]
 
 SCHEMA: Final = 2
 _TOTALS: Final = (*BYTES, "messages", "client_flop", "server_flop")
@@ -76,79 +71,11 @@ def answer_json(answers: list[ScenarioResult]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Excluded:
-    """A class of clients that cannot take part and was left out.
-
-    Attributes
-    ----------
-    name : str
-    num_clients : int
-    reason : str
-    """
-
-    name: str
-    num_clients: int
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found for one result.
-
-    Attributes
-    ----------
-    answer : AnalyticResult
-        The closed form's: counts of a client and round, memory.
-    setup_s : float
-        One-off transfers of the slowest client, alone [s].
-    choice : Choice
-        Which engine answered.
-    framework : callable
-        Plan to protocol.
-    simulated : Simulated or None
-        None where the closed form answered, or nothing can run.
-    draws : dict or None
-        What a round takes in other draws, see :mod:`fedsim.scenario.replication`; None where
-        nothing can run.
-    protection : Protection or None
-        What ``[privacy]`` hides.
-    laws : Laws or None
-        Of learning, where the scenario names some.
-    excluded : tuple of Excluded
-    """
-
-    answer: AnalyticResult
-    setup_s: float
-    choice: Choice
-    framework: Callable[[ClientPlan], Protocol]
-    simulated: Simulated | None = None
-    draws: dict[str, Any] | None = None
-    protection: Protection | None = None
-    laws: Laws | None = None
-    excluded: tuple[Excluded, ...] = ()
-
-    @property
-    def status(self) -> str:
-        """``infeasible``, ``failed`` (every round), ``partly`` (some rounds) or ``ok``."""
-        if self.answer.infeasible:
-            return "infeasible"
-        if self.simulated is None or self.simulated.num_failed == 0:
-            return "ok"
-        return "failed" if self.num_succeeded == 0 else "partly"
-
-    @property
-    def num_succeeded(self) -> int:
-        """Rounds to which somebody contributed, where they were simulated."""
-        assert self.simulated is not None
-        return len(self.simulated.round_s) - self.simulated.num_failed
-
-
 def result_table(
     variant: Variant,
     settings: Settings,
     federation: FederationSpec,
-    found: Found,
+    found: Outcome,
 ) -> dict[str, Any]:
     """One result.
 
@@ -158,7 +85,7 @@ def result_table(
     settings : Settings
         What the result was computed from; it comes back in every class's plan.
     federation : FederationSpec
-    found : Found
+    found : Outcome
     """
     answer = found.answer
     table = {
@@ -187,7 +114,7 @@ def result_table(
     return table | none | {"exactness": exactness(settings, found), "notes": lines}
 
 
-def _run_tables(settings: Settings, federation: FederationSpec, found: Found) -> dict[str, Any]:
+def _run_tables(settings: Settings, federation: FederationSpec, found: Outcome) -> dict[str, Any]:
     """Everything that only what can run has: totals, times, energy, money."""
     answer, simulated = found.answer, found.simulated
     if simulated is None:
@@ -210,7 +137,7 @@ def _run_tables(settings: Settings, federation: FederationSpec, found: Found) ->
     return with_intervals(tables, federation.num_rounds, num_succeeded, found.draws, spent_s)
 
 
-def _spent(federation: FederationSpec, found: Found, *, setup: bool = True) -> Spent:
+def _spent(federation: FederationSpec, found: Outcome, *, setup: bool = True) -> Spent:
     answer, simulated = found.answer, found.simulated
     if simulated is not None:
         total = simulated_total(simulated, answer) if setup else _of_rounds(found)
@@ -225,7 +152,7 @@ def _spent(federation: FederationSpec, found: Found, *, setup: bool = True) -> S
     )
 
 
-def _of_rounds(found: Found) -> LedgerRow:
+def _of_rounds(found: Outcome) -> LedgerRow:
     """What all rounds sent, without the set-up."""
     if found.simulated is not None:
         rows = found.simulated.result.ledger
@@ -244,7 +171,7 @@ def _difference(total: float | None, part: float | None) -> float | None:
     return None if total is None or part is None else max(0.0, total - part)
 
 
-def _classes(settings: Settings, found: Found) -> list[dict[str, Any]]:
+def _classes(settings: Settings, found: Outcome) -> list[dict[str, Any]]:
     answer = found.answer
     is_feasible = answer.infeasible is None
     idle: list[float | None] = [None] * len(answer.classes)
@@ -262,7 +189,7 @@ def _classes(settings: Settings, found: Found) -> list[dict[str, Any]]:
     ]
 
 
-def _identity(variant: Variant, federation: FederationSpec, found: Found) -> dict[str, Any]:
+def _identity(variant: Variant, federation: FederationSpec, found: Outcome) -> dict[str, Any]:
     return {
         "name": variant.name,
         "case": variant.case,
@@ -285,7 +212,7 @@ def _identity(variant: Variant, federation: FederationSpec, found: Found) -> dic
     }
 
 
-def _reason(found: Found) -> str | None:
+def _reason(found: Outcome) -> str | None:
     """Why a result cannot run, or why rounds of it failed."""
     if found.status in ("infeasible", "ok"):
         return found.answer.infeasible
@@ -300,7 +227,7 @@ def _reason(found: Found) -> str | None:
     )
 
 
-def _setup_seconds(found: Found) -> float:
+def _setup_seconds(found: Outcome) -> float:
     simulated = found.simulated
     if simulated is not None and simulated.simulation.policy.simulates_setup:
         return simulated.result.setup_s

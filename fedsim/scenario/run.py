@@ -23,8 +23,9 @@ from fedsim.scenario.engine import check_shares, check_traceable, chosen_engine
 from fedsim.scenario.goal_table import GoalTable
 from fedsim.scenario.inspection import Inspected, inspected
 from fedsim.scenario.mistake import refusal
+from fedsim.scenario.outcome import Excluded
 from fedsim.scenario.replication import MAX_REPEATED_WORK, undrawn
-from fedsim.scenario.result import Excluded, ScenarioResult
+from fedsim.scenario.result import ScenarioResult
 from fedsim.scenario.simulated import traced_events
 from fedsim.scenario.weighed import Weighed, closed_form, draws_of, result_of, run_of
 

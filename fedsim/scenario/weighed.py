@@ -11,8 +11,9 @@ from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Each, Transfer, leaf_steps
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.inspection import Inspected
+from fedsim.scenario.outcome import Excluded, Outcome
 from fedsim.scenario.replication import Case, common_draws
-from fedsim.scenario.result import Excluded, Found, result_table
+from fedsim.scenario.result import result_table
 from fedsim.scenario.simulated import Simulated, simulate_result
 
 __all__ = ["Weighed", "closed_form", "draws_of", "result_of", "run_of"]
@@ -47,7 +48,7 @@ def result_of(
         variant,
         each.settings,
         each.federation,
-        Found(
+        Outcome(
             answer=entry.closed_form,
             setup_s=_setup_seconds(each),
             choice=entry.choice,

@@ -22,6 +22,7 @@ from typing import Any, Final
 import tomli_w
 
 from fedsim.errors import FedsimError
+from fedsim.protocol import FRAMEWORKS
 from fedsim.scenario.document import merged, read_document, scenario_names
 from fedsim.scenario.run import read_scenario
 from fedsim.scenario.variant import reads
@@ -141,7 +142,7 @@ def _set(pair: Pair) -> str:
     blind = [
         result["name"]
         for (_, old), (_, new), result in zip(first, second, after["results"], strict=True)
-        if old == new and reads(result["framework"], pair.key)
+        if old == new and reads(FRAMEWORKS[result["framework"]], pair.key)
     ]
     return f"silent: {', '.join(blind)}" if blind else "changed"
 

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,17 +17,59 @@ from torch import Tensor
 from fedsim.errors import ProtocolError
 from fedsim.protocol.operation import BackwardFromCut, Content, ForwardToCut, TrainAboveCut
 from fedsim.protocol.step import Compute, Transfer
+from fedsim.runtime.client import Client
+from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
 from fedsim.runtime.cohort.cut_tap import CutTap
 from fedsim.runtime.meter import synchronize
+from fedsim.runtime.server import Server
 from fedsim.runtime.text_batch import TextBatch
-
-if TYPE_CHECKING:
-    from fedsim.runtime.cohort.executor import CohortExecutor
 
 __all__ = ["CutBatch", "Steps", "Turn"]
 
 Steps = deque[Compute | Transfer]
 Turn = Mapping[str, Compute]
+
+
+class Conductor(Protocol):
+    """What an exchange needs of whoever runs the round."""
+
+    clients: Mapping[str, Client]
+    server: Server
+    cohort: CohortTrainer
+    slots: dict[str, int]
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors are."""
+        ...
+
+    def send(self, round_index: int, client_id: str, step: Compute | Transfer) -> None:
+        """Send a client's message."""
+        ...
+
+    def book(
+        self, round_index: int, turn: Turn, batches: Mapping[str, TextBatch], seconds: float
+    ) -> None:
+        """Note what a pass for several clients took."""
+        ...
+
+    def note_losses(
+        self,
+        round_index: int,
+        turn: Turn,
+        batches: Mapping[str, TextBatch],
+        trainer: CohortTrainer,
+    ) -> None:
+        """Note each client's loss."""
+        ...
+
+    def by_slot(self, values: Mapping[str, Any]) -> list[Any]:
+        """Clients' values by their places in the cohort."""
+        ...
+
+    def updates(self, turn: Turn) -> list[bool]:
+        """Whose step ends with an optimizer's, by place in the cohort."""
+        ...
 
 
 @dataclass
@@ -38,7 +80,7 @@ class CutBatch:
     received for real; what goes on is what arrived, for a message's tensors are rounded ahead.
     """
 
-    executor: CohortExecutor
+    executor: Conductor
     round_index: int
     forward: Turn
     left: Mapping[str, Steps]
