@@ -5,12 +5,15 @@ Figures come from few round numbers as often as not, so that many events share a
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fedsim.fleet import Simulation, prepare
+from fedsim.planning import ByRound, ClientFacts, Need, Schedule, View
 from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.privacy import with_privacy
 from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
@@ -26,7 +29,7 @@ from fedsim.spec.policy import PolicySpec
 from fedsim.spec.privacy import PrivacySpec
 from fedsim.spec.tuning import LoraTuning
 
-__all__ = ["Case", "simulations"]
+__all__ = ["Case", "FewerForSome", "LongAway", "simulations"]
 
 #: All blocks adapted; only the last, so that a client below the cut trains and sends nothing.
 _TRAININGS = (
@@ -67,7 +70,8 @@ class Case:
             f"{plan.batch_size} x {plan.accumulation_steps} {plan.server_variant} "
             f"{plan.training.tuning}\n{server.num_accelerators} {server.uplink_bytes_per_s} "
             f"{server.downlink_bytes_per_s} {server.discipline} {server.max_batch} {server.order} "
-            f"{server.device.seconds_per_unit}\n" + "\n".join(map(str, classes))
+            f"{server.device.seconds_per_unit}\n{federation.schedules}\n"
+            + "\n".join(map(str, classes))
         )
 
 
@@ -102,8 +106,13 @@ def simulations(
         draw(_client_class(str(i), _ranked(plan, draw(ranks)), max_clients // num_classes))
         for i in range(num_classes)
     )
-    federation = FederationSpec(classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)))
-    policy = draw(_policy(draw(st.sampled_from(modes)), federation.num_clients))
+    mode = draw(st.sampled_from(modes))
+    # Who shares masks is settled ahead of the rounds; without rounds no plan changes by them.
+    schedules = () if hides or mode != "synchronous" else draw(_schedules())
+    federation = FederationSpec(
+        classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)), schedules=schedules
+    )
+    policy = draw(_policy(mode, federation.num_clients))
     seed = draw(st.integers(0, 5))
     framework = FRAMEWORKS[name]
     if hides:
@@ -170,6 +179,69 @@ def _client_class(draw: st.DrawFn, name: str, plan: ClientPlan, most: int) -> Cl
         ),
         **sizes,
     )
+
+
+@dataclass(frozen=True)
+class FewerForSome:
+    """A schedule of one's own: from a round on, batches of one for clients of a class or a rate."""
+
+    first_round: int
+    slowest_bytes_per_s: float
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Facts and the round alone."""
+        return frozenset()
+
+    def groups(self, facts: ClientFacts, view: View) -> NDArray[np.int64]:
+        """Whose uplink is slower than that."""
+        is_late = view.round_index >= self.first_round
+        return ((facts.uplink < self.slowest_bytes_per_s) & is_late).astype(np.int64)
+
+    def plan(self, base: ClientPlan, group: int, view: View) -> ClientPlan:
+        """Batches of one for the second group."""
+        return replace(base, batch_size=1) if group else base
+
+
+@dataclass(frozen=True)
+class LongAway:
+    """Another one, of history: who was not used for some rounds trains twice as long."""
+
+    num_rounds: int
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """When each client was used last."""
+        return frozenset({Need.HISTORY})
+
+    def groups(self, facts: ClientFacts, view: View) -> NDArray[np.int64]:
+        """Whose last contribution is so many rounds ago."""
+        assert view.last_used is not None
+        return (view.round_index - view.last_used > self.num_rounds).astype(np.int64)
+
+    def plan(self, base: ClientPlan, group: int, view: View) -> ClientPlan:
+        """Two passes where there was one."""
+        return replace(base, train_epochs=base.train_epochs * 2) if group else base
+
+
+@st.composite
+def _schedules(draw: st.DrawFn) -> tuple[Schedule, ...]:
+    """None as often as not."""
+    found: list[Schedule] = []
+    for field, values in (
+        ("batch_size", st.integers(1, 4)),
+        ("local_epochs", st.integers(1, 3)),
+        ("num_samples", st.integers(1, 9)),
+    ):
+        if draw(st.integers(0, 3)) == 0:
+            rounds = draw(st.sets(st.integers(1, 4), min_size=1, max_size=3))
+            own = tuple(draw(values) for _ in rounds)
+            found.append(ByRound(field, tuple(sorted(rounds)), own))
+    if draw(st.integers(0, 3)) == 0:
+        found.append(FewerForSome(draw(st.integers(1, 3)), 2e4))
+    if draw(st.integers(0, 3)) == 0:
+        found.append(LongAway(draw(st.integers(1, 2))))
+    return tuple(found)
 
 
 def _ranked(plan: ClientPlan, rank: int) -> ClientPlan:

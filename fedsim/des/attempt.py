@@ -119,6 +119,7 @@ class Attempt:
         world.books.add(
             assignment.book_index,
             self._client.variant,
+            world.simulation.population.class_names[self._client.class_index],
             assignment.segment,
             outcome,
             self._task,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import TypeVar
 
@@ -84,23 +83,18 @@ class Tally:
 
 
 class Books:
-    """All tallies of a run.
+    """All tallies of a run."""
 
-    Parameters
-    ----------
-    class_names : sequence of str
-        Party of each variant's clients.
-    """
-
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self._class_names = class_names
+    def __init__(self) -> None:
         self._sums: dict[tuple[int, int, int, Outcome], tuple[Task, list[Tally | None]]] = {}
+        self._parties: dict[tuple[int, int], str] = {}
         self._server: dict[tuple[int, str], LedgerRow] = {}
 
     def add(
         self,
         round_index: int,
         variant: int,
+        party: str,
         segment: int,
         outcome: Outcome,
         task: Task,
@@ -114,6 +108,7 @@ class Books:
         found = self._sums.get(key)
         if found is None:
             self._sums[key] = (task, tallies)
+            self._parties[round_index, variant] = party
             return
         sums = found[1]
         for index, tally in enumerate(tallies):
@@ -138,7 +133,7 @@ class Books:
         for (round_index, variant, _, outcome), (task, tallies) in sorted(
             self._sums.items(), key=lambda item: item[0]
         ):
-            party = self._class_names[variant]
+            party = self._parties[round_index, variant]
             for step, tally in zip(task.steps, tallies, strict=True):
                 if tally is not None and not tally.is_empty:
                     key = RowKey(round_index, party, step.label, 0, outcome)

@@ -19,6 +19,7 @@ from fedsim.des.rounds_log import RoundLine, RoundsLog
 from fedsim.des.world import World
 from fedsim.draws import turn_order
 from fedsim.errors import ScenarioError
+from fedsim.fleet.planner import Planner
 from fedsim.fleet.selection import Selector
 from fedsim.protocol.step import Each, Gather, Once
 
@@ -46,6 +47,7 @@ class SynchronousRounds:
     def __init__(self, world: World, selector: Selector) -> None:
         self._world = world
         self._selector = selector
+        self._planner = Planner(world.simulation)
         self.log = RoundsLog()
         self.idle_s = [0.0] * len(world.simulation.federation.classes)
 
@@ -53,7 +55,13 @@ class SynchronousRounds:
         """All rounds, one after the other."""
         for round_index in range(1, self._world.simulation.federation.num_rounds + 1):
             asked = yield from self._asked(round_index)
+            now_s = self._world.agenda.now
+            self._world.begin_round(self._planner.at(round_index, asked, now_s))
             yield from _Round(self, self._world, self._selector, round_index, asked).run()
+
+    def note_used(self, round_index: int, clients: NDArray[np.int64]) -> None:
+        """Remember whose work a round used."""
+        self._planner.note_used(round_index, clients)
 
     def _asked(self, round_index: int) -> Generator[simpy.Event, Any, NDArray[np.int64]]:
         """Wait until enough clients are there and choose among them."""
@@ -156,6 +164,7 @@ class _Round:
         clients = np.array([w.client.index for w in gathering.used], dtype=np.int64)
         seconds = np.array([w.end_s - self._line.start_s for w in gathering.used])
         self._selector.learn(self._round_index, clients, seconds)
+        self._server.note_used(self._round_index, clients)
 
     def _in_turns(self, segment: int) -> bool:
         simulation = self._world.simulation

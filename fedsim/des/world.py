@@ -64,7 +64,7 @@ class World:
             None if c.link.trace is None else ClassRates(self.agenda, c.link.trace)
             for c in federation.classes
         ]
-        self.books = Books([population.class_names[v.class_index] for v in population.variants])
+        self.books = Books()
         self.visits: list[Visit] | None = [] if keeps_visits else None
         self.trace: list[TraceEvent] | None = [] if keeps_trace else None
         self.clients = [
@@ -82,12 +82,24 @@ class World:
         ]
         self.round = simulation.server_protocol.round
         self.once_busy_s = 0.0
-        self._tasks: dict[int, list[Task]] = {}
-        self._parts: dict[int, Parts] = {}
+        # By plan: rounds that are planned alike are one simulation.
+        self._tasks: dict[tuple[Simulation, int], list[Task]] = {}
+        self._parts: dict[tuple[Simulation, int], Parts] = {}
+
+    def begin_round(self, simulation: Simulation) -> None:
+        """Take a round's plans: its protocols, and who has which."""
+        if simulation is self.simulation:
+            return
+        variants = simulation.population.variant_index
+        if variants is not self.simulation.population.variant_index:
+            for client, variant in zip(self.clients, variants.tolist(), strict=True):
+                client.variant = variant
+        self.simulation, self.round = simulation, simulation.server_protocol.round
 
     def tasks(self, segment: int) -> list[Task]:
         """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
-        if segment not in self._tasks:
+        key = self.simulation, segment
+        if key not in self._tasks:
             simulation = self.simulation
             federation, tasks = simulation.federation, []
             for variant, protocol in zip(
@@ -103,14 +115,15 @@ class World:
                 device = federation.server.device
                 overlap = self.simulation.policy.overlap
                 tasks.append(read_task(steps, training, client_class, device, overlap=overlap))
-            self._tasks[segment] = tasks
-        return self._tasks[segment]
+            self._tasks[key] = tasks
+        return self._tasks[key]
 
     def parts(self, segment: int) -> Parts:
         """Seconds of a segment for each client alone."""
-        if segment not in self._parts:
-            self._parts[segment] = segment_parts(self.simulation, segment)
-        return self._parts[segment]
+        key = self.simulation, segment
+        if key not in self._parts:
+            self._parts[key] = segment_parts(self.simulation, segment)
+        return self._parts[key]
 
     def client_id(self, index: int) -> str:
         """What a client is called."""

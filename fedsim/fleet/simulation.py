@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.errors import ScenarioError
 from fedsim.fleet.contributions import Contributions
 from fedsim.fleet.population import Population, draw_population
 from fedsim.fleet.trace import TraceEvent
@@ -51,6 +52,8 @@ class Simulation:
     Attributes
     ----------
     federation : FederationSpec
+    framework : callable
+        Plan to protocol.
     protocols : tuple of Protocol
         One for each of ``population.variants``.
     server_protocol : Protocol
@@ -63,6 +66,7 @@ class Simulation:
     """
 
     federation: FederationSpec
+    framework: Callable[[ClientPlan], Protocol]
     protocols: tuple[Protocol, ...]
     server_protocol: Protocol
     population: Population
@@ -160,12 +164,23 @@ def prepare(
     policy : PolicySpec
     seed : int
         Everything that is drawn depends on it.
+
+    Raises
+    ------
+    ScenarioError
+        If plans change by round where there are no common rounds.
     """
+    if federation.schedules and policy.mode != "synchronous":
+        raise ScenarioError(
+            f"policy.mode = '{policy.mode}' has no rounds by which plans could change; set "
+            'policy.mode = "synchronous", or leave the schedules out.'
+        )
     population = draw_population(federation, seed)
     protocols = tuple(framework(variant.plan) for variant in population.variants)
     server_protocol = framework(federation.server_plan)
     return Simulation(
         federation=federation,
+        framework=framework,
         protocols=protocols,
         server_protocol=server_protocol,
         population=population,

@@ -15,6 +15,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals, is_always_on, presence
 from fedsim.fleet.endless import LAST_S, check_ends, endless
 from fedsim.fleet.parts import Parts, round_factors, segment_parts
+from fedsim.fleet.planner import Planner
 from fedsim.fleet.progress import Progress
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
@@ -74,6 +75,10 @@ class _Columns:
         )
 
 
+#: The simulation of a round's plans, and the number of a segment.
+_Planned = tuple[Simulation, int]
+
+
 class SynchronousRun:
     """One simulation of common rounds.
 
@@ -110,9 +115,11 @@ class SynchronousRun:
         self._busy_s = 0.0
         self._idle_s = np.zeros(len(simulation.population.class_names))
         self._segments = simulation.server_protocol.round
-        self._programs: dict[int, tuple[Program, ...]] = {}
-        self._parts: dict[int, Parts] = {}
-        self._fast: dict[int, StraightSegment | SampledSegment | None] = {}
+        self._planner = Planner(simulation)
+        # By plan: rounds that are planned alike are one simulation.
+        self._programs: dict[_Planned, tuple[Program, ...]] = {}
+        self._parts: dict[_Planned, Parts] = {}
+        self._fast: dict[_Planned, StraightSegment | SampledSegment | None] = {}
         self._intervals: Intervals | None = None
         if not is_always_on(simulation.federation):
             self._intervals = presence(
@@ -165,6 +172,8 @@ class SynchronousRun:
     def _round(self, round_index: int, now: float) -> float:
         """One round from the moment at which the server would start it; its end [s]."""
         start, cohort = self._start(round_index, now)
+        self._simulation = self._planner.at(round_index, cohort, start)
+        self._segments = self._simulation.server_protocol.round
         factors = round_factors(self._simulation, round_index, cohort)
         columns = self._columns
         columns.start_s.append(start)
@@ -184,7 +193,7 @@ class SynchronousRun:
             own_factors = factors if is_first else factors[np.searchsorted(cohort, clients)]
             task = self._task(round_index, index, clients, own_factors, now, is_first)
             found = self._run(index, task)
-            self._note(found, self._programs[index], round_index)
+            self._note(found, self._programs_of(index), round_index)
             used = found.outcome == USED
             self._idle(clients[used], found.closed_s - found.end_s[used])
             if found.last_used >= 0:
@@ -199,6 +208,7 @@ class SynchronousRun:
                 columns.num_late.append(int((found.outcome == LATE).sum()))
                 columns.num_lost.append(int((found.outcome == LOST).sum()))
                 self._selector.learn(round_index, clients[used], found.end_s[used] - start)
+                self._planner.note_used(round_index, clients[used])
             clients, now, is_first = clients[used], found.closed_s, False
             if not len(clients):
                 break
@@ -267,9 +277,10 @@ class SynchronousRun:
         )
 
     def _run(self, index: int, task: SegmentTask) -> SegmentOutcome:
-        if index not in self._fast:
-            self._fast[index] = self._fast_segment(self._programs_of(index))
-        return passed(self._fast[index], task)
+        key = self._simulation, index
+        if key not in self._fast:
+            self._fast[key] = self._fast_segment(self._programs_of(index))
+        return passed(self._fast[key], task)
 
     def _fast_segment(
         self, programs: tuple[Program, ...]
@@ -282,21 +293,23 @@ class SynchronousRun:
         return SampledSegment(self._simulation, programs, self._num_sampled)
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
-        if index not in self._programs:
-            self._programs[index] = tuple(
+        key = self._simulation, index
+        if key not in self._programs:
+            self._programs[key] = tuple(
                 segment_programs(self._simulation, (protocol.round[index],), variant)
                 for variant, protocol in enumerate(self._simulation.protocols)
             )
-        return self._programs[index]
+        return self._programs[key]
 
     def _asks_server(self, index: int) -> bool:
         programs = self._programs_of(index)
         return any(stage.kind is Kind.REQUEST for p in programs for stage in p.stages)
 
     def _alone(self, index: int) -> Parts:
-        if index not in self._parts:
-            self._parts[index] = segment_parts(self._simulation, index)
-        return self._parts[index]
+        key = self._simulation, index
+        if key not in self._parts:
+            self._parts[key] = segment_parts(self._simulation, index)
+        return self._parts[key]
 
     def _work(self, round_index: int, index: int, clients: Integers, now: float) -> float:
         """The server's work of a round for what was gathered; its seconds [s]."""

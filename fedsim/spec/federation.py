@@ -13,6 +13,7 @@ from fedsim.spec.distribution import Distribution
 from fedsim.spec.dtype import precision_name
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import ClientPlan
+from fedsim.spec.schedule import Schedule
 
 Discipline = Literal["fcfs", "sharing"]
 ServerOrder = Literal["turns", "interleaved"]
@@ -181,12 +182,15 @@ class FederationSpec:
     server_plan : ClientPlan
         What the server's own work (distillation, aggregation) is built from.
     num_rounds : int
+    schedules : tuple of Schedule
+        What changes plans by round and client, each on what the ones before made.
     """
 
     classes: tuple[ClientClass, ...]
     server: ServerSpec
     server_plan: ClientPlan
     num_rounds: int = 1
+    schedules: tuple[Schedule, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.classes:

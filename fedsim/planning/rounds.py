@@ -1,0 +1,61 @@
+"""Who has which plan in a round: pure functions of schedules, facts and a view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import ScenarioError
+from fedsim.spec.plan import ClientPlan
+from fedsim.spec.schedule import Schedule
+from fedsim.spec.view import ClientFacts, View
+
+__all__ = ["groups", "plan"]
+
+
+def groups(schedules: Sequence[Schedule], facts: ClientFacts, view: View) -> NDArray[np.int64]:
+    """Each client's group under every schedule, shape (n, number of schedules).
+
+    Parameters
+    ----------
+    schedules : sequence of Schedule
+    facts : ClientFacts
+    view : View
+
+    Raises
+    ------
+    ScenarioError
+        If a schedule gives anything but one group from 0 on for each client.
+    """
+    found = np.zeros((len(facts), len(schedules)), dtype=np.int64)
+    for column, schedule in enumerate(schedules):
+        own = np.asarray(schedule.groups(facts, view))
+        is_whole = own.shape == (len(facts),) and np.issubdtype(own.dtype, np.integer)
+        if not is_whole or (len(own) and own.min() < 0):
+            raise ScenarioError(
+                f"schedule {schedule!r}: groups are {own.dtype} of shape {own.shape}; give one "
+                f"whole number from 0 on for each of {len(facts):,} clients."
+            )
+        found[:, column] = own
+    return found
+
+
+def plan(
+    base: ClientPlan, schedules: Sequence[Schedule], group: Sequence[int], view: View
+) -> ClientPlan:
+    """The plan of a group's clients: every schedule in turn, each on what the ones before made.
+
+    Parameters
+    ----------
+    base : ClientPlan
+        Without any schedule.
+    schedules : sequence of Schedule
+    group : sequence of int
+        Under each schedule.
+    view : View
+    """
+    for schedule, number in zip(schedules, group, strict=True):
+        base = schedule.plan(base, int(number), view)
+    return base

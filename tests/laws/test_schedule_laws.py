@@ -1,0 +1,164 @@
+"""Plans that change by round and client: what must hold whoever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine_cases import FewerForSome, LongAway
+from fedsim import des, scale
+from fedsim.analytic.count import count_client
+from fedsim.errors import ScenarioError
+from fedsim.fleet import Simulation, SimulationResult, prepare
+from fedsim.fleet.planner import Planner
+from fedsim.ledger import Ledger
+from fedsim.planning import ByRound, ClientFacts, Schedule, View, groups, plan
+from fedsim.protocol import FEDLLM
+from fedsim.spec.batch import TextLengths
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec, Spread
+from fedsim.spec.link import LinkSpec
+from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import model
+from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.spec.policy import PolicySpec
+from fedsim.spec.tuning import LoraTuning
+
+TRAINING = TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=4), LoraTuning(r=2))
+PLAN = ClientPlan(TRAINING, (TextLengths(8, 8),), batch_size=4)
+DEVICE = DeviceSpec("toy", {"num_calls": 1.0, "num_parameter_kernels": 1e-3}, relative_sigma=0.0)
+NUM_ROUNDS = 5
+ENGINES = (des.simulate, scale.simulate)
+
+Engine = Callable[[Simulation], SimulationResult]
+
+
+def simulation(*schedules: Schedule, base: ClientPlan = PLAN, policy: Any = None) -> Simulation:
+    """Two classes, one behind a slow uplink, whose rounds take unequally long."""
+    classes = tuple(
+        ClientClass(
+            name,
+            3,
+            base,
+            DEVICE,
+            LinkSpec(name, rate, 4 * rate, 0.0),
+            Spread(round_sigma=0.3),
+        )
+        for name, rate in (("fast", 1e5), ("slow", 1e4))
+    )
+    federation = FederationSpec(classes, ServerSpec(DEVICE), base, NUM_ROUNDS, schedules)
+    return prepare(federation, FEDLLM, policy or PolicySpec(), 3)
+
+
+def round_s(found: SimulationResult) -> np.ndarray:
+    """What each round took [s]."""
+    return found.rounds.end_s - found.rounds.start_s
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_round_of_a_schedule_is_that_round_of_its_plan(engine: Engine) -> None:
+    """k periods are k engines in a row: draws go by the round, so each round is found again."""
+    mixed = round_s(engine(simulation(ByRound("batch_size", (2, 4), (2, 8)))))
+    sizes = (4, 2, 2, 8, 8)
+    alone = {
+        size: round_s(engine(simulation(base=replace(PLAN, batch_size=size)))) for size in sizes
+    }
+    expected = [alone[size][place] for place, size in enumerate(sizes)]
+    assert mixed == pytest.approx(expected, rel=1e-12)
+    assert len({round(seconds, 9) for seconds in expected}) == NUM_ROUNDS
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_schedule_that_changes_nothing_changes_nothing(engine: Engine) -> None:
+    """The same bytes, not only the same seconds."""
+    one, other = engine(simulation()), engine(simulation(ByRound("batch_size", (1,), (4,))))
+    assert one.ledger.rows == other.ledger.rows
+    assert one.rounds.end_s.tolist() == other.rounds.end_s.tolist()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("schedule", [FewerForSome(3, 2e4), LongAway(1)])
+def test_what_a_round_counts_is_its_plans(engine: Engine, schedule: Schedule) -> None:
+    """Both engines count what the one function plans from the view of that round."""
+    asked = simulation(schedule, policy=PolicySpec(clients_per_round=3))
+    found = engine(asked)
+    population, facts = asked.population, _facts(asked)
+    last_used = np.zeros(len(population), dtype=np.int64)
+    for index in range(1, NUM_ROUNDS + 1):
+        rows = found.ledger.select(round_index=index)
+        total = found.ledger.total(row for row in rows if row[0].party != "server")
+        used = _cohort(asked, index)
+        view = View(index, None, used, last_used.copy())
+        own = groups((schedule,), facts, view)
+        expected = Ledger()
+        for client in used.tolist():
+            planned = plan(PLAN, (schedule,), own[client], view)
+            name = population.class_names[population.class_index[client]]
+            count_client(expected, index, name, FEDLLM(planned).round, TRAINING)
+        assert total.client_flop == expected.total(expected.rows.items()).client_flop
+        assert total.samples == expected.total(expected.rows.items()).samples
+        last_used[used] = index
+
+
+def _facts(asked: Simulation) -> ClientFacts:
+    return Planner(asked)._facts
+
+
+def _cohort(asked: Simulation, round_index: int) -> np.ndarray:
+    """Whom the server asks; all are there and none fails."""
+    from fedsim.fleet.selection import Selector
+
+    selector = Selector(asked, np.zeros(len(asked.population)))
+    return selector.choose(round_index, np.arange(len(asked.population)), 3)
+
+
+def test_equal_rounds_are_one_simulation() -> None:
+    """So what an engine works out for a plan, it works out once."""
+    planner = Planner(simulation(ByRound("batch_size", (3,), (2,)), FewerForSome(1, 2e4)))
+    everybody = np.arange(6)
+    rounds = [planner.at(index, everybody, 10.0 * index) for index in range(1, 6)]
+    assert rounds[0] is rounds[1]
+    assert rounds[2] is rounds[3] is rounds[4]
+    assert rounds[1] is not rounds[2]
+
+
+def test_no_schedule_is_the_simulation_itself() -> None:
+    """A run without schedules pays nothing for them."""
+    asked = simulation()
+    assert Planner(asked).at(3, np.arange(6), 0.0) is asked
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (lambda: ByRound("rank", (1,), (2,)), "schedule of 'rank': allowed: "),
+        (lambda: ByRound("batch_size", (3, 2), (1, 2)), "each is later than the one before"),
+        (lambda: ByRound("batch_size", (0,), (1,)), "they begin at 1 or later"),
+        (lambda: ByRound("batch_size", (1, 2), (1,)), "one value for each round"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(
+    schedule: Callable[[], Schedule], message: str
+) -> None:
+    """With what is wrong and what is allowed."""
+    with pytest.raises(ScenarioError, match=message):
+        schedule()
+
+
+def test_a_bad_plan_names_what_is_wrong_with_it() -> None:
+    """A value that no plan may have is found when its round begins."""
+    with pytest.raises(ScenarioError, match="batch_size = 0"):
+        des.simulate(simulation(ByRound("batch_size", (2,), (0,))))
+
+
+def test_without_rounds_nothing_changes_by_round() -> None:
+    """Other modes have no moment at which all begin."""
+    with pytest.raises(ScenarioError, match="no rounds by which plans could change"):
+        simulation(
+            ByRound("batch_size", (2,), (1,)),
+            policy=PolicySpec(mode="buffered", buffer_size=1),
+        )
