@@ -7,12 +7,13 @@ the result says which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 from fedsim.analytic.count import count_client, count_server
 from fedsim.analytic.fitting import Suggestion, client_suggestions, server_suggestions
 from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
+from fedsim.analytic.periods import Period, periods
 from fedsim.analytic.round_time import RoundTime, Seconds, Timing, timing
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
@@ -75,6 +76,10 @@ class AnalyticResult:
         Why the federation cannot run as planned.
     server_busy_s : float
         Of the server's accelerators in a round, summed over them [s].
+    num_periods : int
+        Stretches of rounds with equal plans. With more than one, counts of one round (``ledger``,
+        ``classes``, ``server_round``) are the first round's, seconds are means over all rounds,
+        and peaks of memory the largest of any.
     suggestions : tuple of (str, Suggestion)
         What would fit, by who needs it: a class's name or ``server``.
     """
@@ -87,6 +92,7 @@ class AnalyticResult:
     server_memory_bytes: int
     infeasible: str | None
     server_busy_s: float = 0.0
+    num_periods: int = 1
     suggestions: tuple[tuple[str, Suggestion], ...] = ()
 
 
@@ -104,7 +110,25 @@ def evaluate(
         Plan to protocol, for example :func:`fedsim.protocol.fedllm.fedllm`.
     num_contributions : int, optional
         Clients whose contributions the server holds at once: all by default.
+
+    Raises
+    ------
+    ScenarioError
+        If plans of one round have different segments, or a schedule looks at more than the round's
+        number.
     """
+    found = [
+        (each, _evaluate(each.federation, framework, num_contributions))
+        for each in periods(federation)
+    ]
+    return found[0][1] if len(found) == 1 else _over_periods(found)
+
+
+def _evaluate(
+    federation: FederationSpec,
+    framework: Callable[[ClientPlan], Protocol],
+    num_contributions: int | None,
+) -> AnalyticResult:
     protocols = [framework(c.plan) for c in federation.classes]
     server_protocol = framework(federation.server_plan)
     _check_structure(federation, protocols, server_protocol)
@@ -162,8 +186,80 @@ def timed(federation: FederationSpec, framework: Callable[[ClientPlan], Protocol
     framework : callable
         Plan to protocol.
     """
-    protocols = [framework(c.plan) for c in federation.classes]
-    return timing(federation, protocols, framework(federation.server_plan))
+    found = []
+    for each in periods(federation):
+        own = each.federation
+        protocols = [framework(c.plan) for c in own.classes]
+        found.append((each, timing(own, protocols, framework(own.server_plan))))
+    if len(found) == 1:
+        return found[0][1]
+    return Timing(
+        _mean_round_time([(each.num_rounds, one.round_time) for each, one in found]),
+        tuple(
+            _mean_seconds([(each.num_rounds, one.classes[i]) for each, one in found])
+            for i in range(len(federation.classes))
+        ),
+        _mean([(each.num_rounds, one.server_busy_s) for each, one in found]),
+    )
+
+
+def _over_periods(found: list[tuple[Period, AnalyticResult]]) -> AnalyticResult:
+    """One answer for all rounds out of the answers of each period."""
+    first = found[0][1]
+    total = LedgerRow()
+    for each, one in found:
+        total.add(one.total)
+        # The set-up comes once, with the plans of the first round.
+        if each.first > 1:
+            for cost in one.classes:
+                total.add(_multiplied(cost.setup, -cost.client_class.num_clients))
+    classes = tuple(
+        replace(
+            cost,
+            seconds=_mean_seconds([(e.num_rounds, one.classes[i].seconds) for e, one in found]),
+            peak_memory_bytes=max(one.classes[i].peak_memory_bytes for _, one in found),
+            energy_j=None
+            if cost.energy_j is None
+            else _mean([(e.num_rounds, one.classes[i].energy_j or 0.0) for e, one in found]),
+        )
+        for i, cost in enumerate(first.classes)
+    )
+    wrong = [(each, one) for each, one in found if one.infeasible is not None]
+    return replace(
+        first,
+        classes=classes,
+        total=total,
+        round_time=_mean_round_time([(each.num_rounds, one.round_time) for each, one in found]),
+        server_memory_bytes=max(one.server_memory_bytes for _, one in found),
+        infeasible="; ".join(f"from round {e.first} on {one.infeasible}" for e, one in wrong)
+        or None,
+        server_busy_s=_mean([(each.num_rounds, one.server_busy_s) for each, one in found]),
+        num_periods=len(found),
+        suggestions=wrong[0][1].suggestions if wrong else (),
+    )
+
+
+def _mean(weighted: Sequence[tuple[int, float]]) -> float:
+    return sum(n * value for n, value in weighted) / sum(n for n, _ in weighted)
+
+
+def _mean_seconds(weighted: Sequence[tuple[int, Seconds]]) -> Seconds:
+    return Seconds(
+        **{
+            field.name: _mean([(n, getattr(seconds, field.name)) for n, seconds in weighted])
+            for field in fields(Seconds)
+        }
+    )
+
+
+def _mean_round_time(weighted: Sequence[tuple[int, RoundTime]]) -> RoundTime:
+    parts = {
+        name: _mean([(n, getattr(time, name)) for n, time in weighted])
+        for name in ("mean_s", "low_s", "high_s", "compute_s", "transfer_s", "wait_s")
+    }
+    reasons = dict.fromkeys(time.why for _, time in weighted if time.why)
+    is_exact = all(time.is_exact for _, time in weighted)
+    return RoundTime(**parts, is_exact=is_exact, why="; ".join(reasons))
 
 
 def _check_structure(

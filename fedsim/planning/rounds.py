@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from fedsim.spec.schedule import Schedule
 from fedsim.spec.view import ClientFacts, View
 
 __all__ = ["groups", "plan"]
+
+#: Fields whose change means messages that no protocol has yet.
+_NOT_COUNTED: Final = {
+    "cut": "what clients and server send each other when the cut moves",
+    "training": "what is sent when ranks or formats change",
+}
 
 
 def groups(schedules: Sequence[Schedule], facts: ClientFacts, view: View) -> NDArray[np.int64]:
@@ -55,7 +62,19 @@ def plan(
     group : sequence of int
         Under each schedule.
     view : View
+
+    Raises
+    ------
+    ScenarioError
+        If a schedule changes what would have to be sent for it, and nothing counts that yet.
     """
+    planned = base
     for schedule, number in zip(schedules, group, strict=True):
-        base = schedule.plan(base, int(number), view)
-    return base
+        planned = schedule.plan(planned, int(number), view)
+    for name, what in _NOT_COUNTED.items():
+        if getattr(planned, name) != getattr(base, name):
+            raise ScenarioError(
+                f"round {view.round_index}: a schedule changes a plan's {name}: {what} is not "
+                "counted yet; let it stay as it is."
+            )
+    return planned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import pytest
 
 from engine_cases import FewerForSome, LongAway
 from fedsim import des, scale
+from fedsim.analytic import evaluate
 from fedsim.analytic.count import count_client
+from fedsim.analytic.evaluate import timed
 from fedsim.errors import ScenarioError
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.fleet.planner import Planner
@@ -24,7 +26,7 @@ from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec, Spre
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.model import HeadSpec
 from fedsim.spec.model_catalogue import model
-from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.spec.plan import ClientPlan, Cut, TrainingSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import LoraTuning
 
@@ -114,6 +116,74 @@ def _cohort(asked: Simulation, round_index: int) -> np.ndarray:
 
     selector = Selector(asked, np.zeros(len(asked.population)))
     return selector.choose(round_index, np.arange(len(asked.population)), 3)
+
+
+def alike(*schedules: Schedule) -> FederationSpec:
+    """Clients that draw nothing, so that the closed form is exact."""
+    asked = simulation(*schedules).federation
+    classes = tuple(replace(each, spread=Spread()) for each in asked.classes)
+    return replace(asked, classes=classes)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "schedules",
+    [
+        (ByRound("batch_size", (2, 4), (2, 8)),),
+        (ByRound("local_epochs", (3,), (3,)), ByRound("num_samples", (1, 4), (5, 20))),
+        (FewerForSome(3, 2e4),),
+    ],
+)
+def test_the_closed_form_adds_up_periods_as_engines_run_through_them(
+    engine: Engine, schedules: tuple[Schedule, ...]
+) -> None:
+    """Every count and the mean round, over all rounds."""
+    federation = alike(*schedules)
+    closed = evaluate(federation, FEDLLM)
+    found = engine(prepare(federation, FEDLLM, PolicySpec(), 0))
+    assert closed.num_periods > 1
+    assert closed.round_time.is_exact
+    assert closed.round_time.mean_s == pytest.approx(found.makespan_s / NUM_ROUNDS, rel=1e-9)
+    assert timed(federation, FEDLLM).round_time == closed.round_time
+    rounds = found.ledger.total()
+    setup = sum(c.client_class.num_clients * c.setup.downlink_payload_bytes for c in closed.classes)
+    assert closed.total.downlink_payload_bytes == rounds.downlink_payload_bytes + setup
+    for name in ("uplink_payload_bytes", "uplink_message_bytes", "client_flop", "samples"):
+        assert getattr(closed.total, name) == getattr(rounds, name), name
+
+
+def test_what_must_fit_is_the_largest_round() -> None:
+    """A batch that is doubled in round 4 is what the memory of round 1 does not show."""
+    one, other, later = (
+        evaluate(alike(*schedules), FEDLLM).classes[0].peak_memory_bytes
+        for schedules in (
+            (),
+            (ByRound("batch_size", (1,), (8,)),),
+            (ByRound("batch_size", (4,), (8,)),),
+        )
+    )
+    assert one < other == later
+
+
+def test_a_closed_form_knows_no_history() -> None:
+    """It says which schedules it cannot answer, and what can."""
+    with pytest.raises(ScenarioError, match="a schedule looks at history"):
+        evaluate(alike(LongAway(1)), FEDLLM)
+
+
+@dataclass(frozen=True)
+class MovesTheCut(FewerForSome):
+    """What nothing counts yet."""
+
+    def plan(self, base: ClientPlan, group: int, view: View) -> ClientPlan:
+        """Another cut for some."""
+        return replace(base, cut=Cut(1)) if group else base
+
+
+def test_what_nothing_counts_is_refused() -> None:
+    """A cut that moves would ship blocks, and a number without them would mislead."""
+    with pytest.raises(ScenarioError, match="round 2: a schedule changes a plan's cut"):
+        des.simulate(simulation(MovesTheCut(2, 2e4)))
 
 
 def test_equal_rounds_are_one_simulation() -> None:

@@ -49,7 +49,7 @@ def message(result: Any) -> str:
                 "train__server_optimizer": "fedprox",
                 "train__mu": 0.1,
             },
-            "KD-FedLLM exchanges logits and averages no parameters",
+            "KD-FedLLM averages no parameters",
         ),
         ({"train__weights": "warm"}, "[train] weights_from is missing; name the folder"),
         ({"train__weights_from": "gpt2"}, "random weights come from nowhere"),
