@@ -1,11 +1,12 @@
 """What drives a cost, in the numbers of the result itself: the "why" of a verdict.
 
-Every sentence is arithmetic on the plan that comes back with a result.
+Every sentence is what comes back with a result: the largest steps of its own protocol and their
+tensors, so a framework of one's own is explained too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fedsim.comparison.result import Result
@@ -13,7 +14,8 @@ from fedsim.units import format_bytes, format_flop
 
 __all__ = ["bottleneck", "reason"]
 
-_VALUE_BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
+#: A share that needs no saying.
+_NEARLY_ALL: Final = 0.95
 
 
 def reason(result: Result, metric: str) -> str:
@@ -29,10 +31,8 @@ def reason(result: Result, metric: str) -> str:
         return _time(result)
     if metric in _PARTS:
         return _largest_part(metric, result.energy_j if metric == "energy" else result.money)
-    if result.framework not in _DRIVERS:
-        return ""
     table = _explaining_class(result, metric)
-    sentence: str = _DRIVERS[result.framework](table["plan"], metric)
+    sentence = _steps(table, metric)
     if metric in ("bytes", "flop") and sentence and result.privacy:
         sentence += f", and {_hiding(result, metric, table['name'])}"
     if sentence and len({repr(_work(c["plan"])) for c in result.classes}) > 1:
@@ -135,81 +135,38 @@ def _largest_part(metric: str, amounts: Mapping[str, Any]) -> str:
     return f"{100 * known[most] / sum(known.values()):.0f} % of it is {words[most]}"
 
 
-def _fedllm(plan: Mapping[str, Any], metric: str) -> str:
-    samples = plan["workload"]["samples_per_client"]
-    if metric == "bytes":
-        return f"it sends {_adapters(plan)}, whatever the data"
-    if metric == "flop":
-        return f"it trains all {plan['num_layers']} blocks on {_passes(plan, samples)}"
+def _steps(table: Mapping[str, Any], metric: str) -> str:
+    """The steps that take most of a count, as the class's own protocol has them."""
+    why, num_layers = table["why"][metric], table["plan"]["num_layers"]
+    if why is None:
+        return ""
+    labels = _joined(why["steps"])
+    if metric in ("bytes", "setup"):
+        return f"{labels}: {_message(why)}{_share(why)}"
+    blocks = f"{why['half_blocks'] / 2:g} of {num_layers} blocks"
     if metric == "memory":
-        return f"a client holds all {plan['num_layers']} blocks and trains them"
-    return f"a client receives all {plan['num_layers']} blocks once"
+        return f"{labels} holds {blocks}{' and trains them' if why['is_training'] else ''}"
+    samples = f", {why['num_samples']:,} samples" if why["num_samples"] else ""
+    what = f"{blocks}{samples}" if why["half_blocks"] else "no part of the model"
+    return f"{labels}: {what}{_share(why)}"
 
 
-def _kd_fedllm(plan: Mapping[str, Any], metric: str) -> str:
-    public = plan["workload"]["public_samples"]
-    if metric == "bytes":
-        values = f"{public:,} public samples x {plan['head_width']:,} values"
-        if plan["model"]["head"] == "language_model":
-            tokens = _tokens_words(plan)
-            values = f"{public:,} public samples x {tokens} x {plan['head_width']:,} values"
-        return f"it sends logits: {values} x {_value_bytes(plan)} B each way"
-    if metric == "flop":
-        samples = plan["workload"]["samples_per_client"]
-        epochs = plan["workload"]["distillation_epochs"]
-        return (
-            f"beside training on {_passes(plan, samples)} it gives logits for {public:,} public "
-            f"samples and distills {'them' if epochs == 1 else f'them {epochs} times'}"
-        )
-    if metric == "memory":
-        return f"a client holds all {plan['num_layers']} blocks and trains them"
-    return f"a client receives all {plan['num_layers']} blocks and the public text once"
+def _message(why: Mapping[str, Any]) -> str:
+    """One message: its largest tensor where that is nearly all of it, or all of its tensors."""
+    contents = _joined([name.replace("_", " ") for name in why["contents"]])
+    if why["is_one_tensor"]:
+        values = f"{' x '.join(f'{size:,}' for size in why['shape'])} values"
+    else:
+        values = f"{why['num_tensors']:,} tensors with {why['num_values']:,} values"
+    times = f", {why['num_messages']:,} times" if why["num_messages"] > 1 else ""
+    return f"{contents}, {values} x {why['value_bytes']} B{times}"
 
 
-def _split_fedllm(plan: Mapping[str, Any], metric: str) -> str:
-    layer, num_layers = plan["split"]["cut_layer"], plan["num_layers"]
-    half = " and a half" if plan["split"]["half_block"] else ""
-    if metric == "bytes":
-        samples = plan["workload"]["samples_per_client"]
-        return (
-            f"it sends every token's activation and gets its gradient: {_passes(plan, samples)} x "
-            f"{_tokens_words(plan)} x {plan['hidden_size']:,} values x {_value_bytes(plan)} B"
-        )
-    if metric == "flop":
-        return f"a client runs {layer}{half} of {num_layers} blocks"
-    if metric == "memory":
-        return f"a client holds and trains {layer}{half} of {num_layers} blocks"
-    return f"a client receives {layer}{half} of {num_layers} blocks, and the embeddings"
+def _share(why: Mapping[str, Any]) -> str:
+    """How much of it that is, where it is not nearly all."""
+    return "" if why["share"] > _NEARLY_ALL else f" ({100 * why['share']:.0f} % of it)"
 
 
-_DRIVERS: Final[Mapping[str, Any]] = {
-    "fedllm": _fedllm,
-    "kd_fedllm": _kd_fedllm,
-    "split_fedllm": _split_fedllm,
-}
-
-
-def _adapters(plan: Mapping[str, Any]) -> str:
-    if plan["lora"] is None:
-        return f"all {plan['num_trainable']:,} parameters"
-    adapter = plan["num_adapter_values"]
-    rest = plan["num_trainable"] - adapter if plan["lora"]["shares_head"] else 0
-    values = f"{adapter:,} adapter values at r = {plan['lora']['r']}"
-    if rest:
-        values = f"({values} + {rest:,} others, the head above all)"
-    return f"{values} x {_value_bytes(plan)} B each way"
-
-
-def _value_bytes(plan: Mapping[str, Any]) -> int:
-    return _VALUE_BYTES[plan["model"]["payload_dtype"]]
-
-
-def _passes(plan: Mapping[str, Any], samples: int) -> str:
-    epochs = plan["workload"]["local_epochs"]
-    return f"{samples:,} samples" if epochs == 1 else f"{samples:,} samples, {epochs} times,"
-
-
-def _tokens_words(plan: Mapping[str, Any]) -> str:
-    if plan["workload"]["padding"] == "max_tokens":
-        return f"{plan['workload']['max_tokens']:,} tokens"
-    return "their own tokens"
+def _joined(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

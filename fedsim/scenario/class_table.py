@@ -7,7 +7,9 @@ from typing import Any, Final
 from fedsim.analytic import ClassCost
 from fedsim.ledger import LedgerRow
 from fedsim.protocol.parameters import parameters
+from fedsim.protocol.step import Protocol
 from fedsim.scenario.settings import Settings
+from fedsim.scenario.why import why_table
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass
 from fedsim.spec.link import LinkSpec
@@ -24,13 +26,20 @@ BYTES: Final = (
 
 
 def class_table(
-    cost: ClassCost, settings: Settings, *, is_feasible: bool, idle_fraction: float | None
+    cost: ClassCost,
+    protocol: Protocol,
+    settings: Settings,
+    *,
+    is_feasible: bool,
+    idle_fraction: float | None,
 ) -> dict[str, Any]:
     """One class.
 
     Parameters
     ----------
     cost : ClassCost
+    protocol : Protocol
+        Of its clients.
     settings : Settings
     is_feasible : bool
         What cannot run takes no time and no energy, whatever the formulas say.
@@ -60,6 +69,7 @@ def class_table(
         "per_client_setup": picked(cost.setup, BYTES),
         "own_round_s": own_s if is_feasible else None,
         "idle_fraction": idle_fraction if is_feasible else None,
+        "why": why_table(protocol, cost.client_class.plan.training),
     }
 
 

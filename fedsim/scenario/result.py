@@ -184,7 +184,13 @@ def _classes(settings: Settings, found: Outcome) -> list[dict[str, Any]]:
             for cost in answer.classes
         ]
     return [
-        class_table(cost, settings, is_feasible=is_feasible, idle_fraction=fraction)
+        class_table(
+            cost,
+            found.framework(cost.client_class.plan),
+            settings,
+            is_feasible=is_feasible,
+            idle_fraction=fraction,
+        )
         for cost, fraction in zip(answer.classes, idle, strict=True)
     ]
 

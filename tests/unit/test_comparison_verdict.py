@@ -48,7 +48,7 @@ def test_split_computes_least(tables: list[dict[str, Any]]) -> None:
 
     assert verdict.winner is not None
     assert verdict.winner.framework == "split_fedllm"
-    assert "a client runs 1 of 3 blocks" in verdict.reasons[0]
+    assert "c1 and c5: 1 of 3 blocks" in verdict.reasons[0]
 
 
 def test_kd_sends_logits(tables: list[dict[str, Any]]) -> None:
@@ -57,7 +57,7 @@ def test_kd_sends_logits(tables: list[dict[str, Any]]) -> None:
 
     assert verdict.winner is not None
     assert verdict.winner.exchanged_bytes == 2 * 6 * 5 * 4
-    assert "6 public samples x 5 values x 4 B" in verdict.reasons[0]
+    assert "b3 and b7: logits, 6 x 5 values x 4 B" in verdict.reasons[0]
 
 
 def test_equal_counts_are_no_win(tables: list[dict[str, Any]]) -> None:
