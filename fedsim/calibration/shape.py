@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from fedsim.errors import CalibrationError
+from fedsim.protocol import FEDLLM, KD_FEDLLM, SPLIT_FEDLLM
 from fedsim.protocol.operation import (
     Aggregate,
     BackwardFromCut,
@@ -88,12 +89,12 @@ _MAX_POSITIONS: Final = 4096
 
 #: Phases that are one framework's own. The others (averages, messages) belong to several.
 _FRAMEWORKS: Final[dict[str, str]] = {
-    "train": "fedllm",
-    "logits": "kd_fedllm",
-    "distill": "kd_fedllm",
-    "c1": "split_fedllm",
-    "c3": "split_fedllm",
-    "c5": "split_fedllm",
+    "train": FEDLLM.name,
+    "logits": KD_FEDLLM.name,
+    "distill": KD_FEDLLM.name,
+    "c1": SPLIT_FEDLLM.name,
+    "c3": SPLIT_FEDLLM.name,
+    "c5": SPLIT_FEDLLM.name,
 }
 
 

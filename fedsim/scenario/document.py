@@ -109,15 +109,10 @@ def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
         If a file is missing or no valid TOML, or an override is not ``key=value``.
     """
     path = _scenario_path(file)
-    table = read_toml(path, file)
-    parent = table.pop("extends", None)
-    inputs = {path}
-    if parent is not None:
-        parent_path = _parent_path(path, parent, file)
-        inputs.add(parent_path)
-        table = merged(_parent_table(path, parent_path, shown(parent), file), table)
+    chain = [path]
+    table = _with_parents(read_toml(path, file), chain, file)
     changed, values = overridden(table, overrides)
-    return Document(file, path.parent, changed, values, table, inputs)
+    return Document(file, path.parent, changed, values, table, set(chain))
 
 
 def in_another_world(document: Document, changes: Mapping[str, Any]) -> Document:
@@ -341,18 +336,34 @@ def _parent_path(path: Path, parent: object, file: str) -> Path:
     return parent_path
 
 
-def _parent_table(path: Path, parent_path: Path, parent: str, file: str) -> dict[str, Any]:
-    table = read_toml(parent_path, f"{file}: extends = {parent}")
-    if "extends" in table:
-        raise ScenarioError(
-            f"{file}: extends = {parent}: that file extends another; only one level is "
-            f"allowed. Extend {shown(table['extends'])} itself."
-        )
+def _with_parents(table: dict[str, Any], chain: list[Path], file: str) -> dict[str, Any]:
+    """A table over those of the files that it extends, the nearest on top.
+
+    Parameters
+    ----------
+    table : dict
+        Of the last file of ``chain``.
+    chain : list of Path
+        The files so far, the user's first; those that are read here are added.
+    file : str
+        What messages call the last file.
+    """
+    parent = table.pop("extends", None)
+    if parent is None:
+        return table
+    path = chain[-1]
+    parent_path = _parent_path(path, parent, file)
+    label = f"{file}: extends = {shown(parent)}"
+    if parent_path.resolve() in (known.resolve() for known in chain):
+        names = " -> ".join(known.name for known in (*chain, parent_path))
+        raise ScenarioError(f"{label}: goes in a circle ({names}); let one of them extend nothing.")
+    chain.append(parent_path)
+    below = _with_parents(read_toml(parent_path, label), chain, label)
     # A question and its goal belong to their own file.
     for name in ("question", "goal"):
-        table.pop(name, None)
-    moved: dict[str, Any] = _absolute(parent_path.parent, "", table)
-    return table if parent_path.parent == path.parent else moved
+        below.pop(name, None)
+    moved: dict[str, Any] = _absolute(parent_path.parent, "", below)
+    return merged(below if parent_path.parent == path.parent else moved, table)
 
 
 def read_toml(path: Path, file: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["GOLDENS", "Golden", "held"]
+__all__ = ["GOLDENS", "WORDS", "Golden", "held"]
 
+#: Keys that hold words alone, which a stored answer of an older list may still have.
+WORDS: Final = {"reasons", "sentences", "text", "why", "notes", "evidence"}
 #: Keys that hold words, a clock's time, or what the program itself is.
 _LEFT_OUT: Final = {
     "command",
@@ -27,7 +29,9 @@ _LEFT_OUT: Final = {
     "machine",
     "notes",
     "reason",
+    "reasons",
     "engine_reason",
+    "sentences",
     "text",
     "transfer_s",
     "versions",

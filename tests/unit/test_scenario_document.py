@@ -82,14 +82,34 @@ def test_a_file_overrides_what_it_extends(tmp_path: Path) -> None:
     assert document.table["case"] == SMALL["case"]
 
 
-def test_a_file_extends_one_level(tmp_path: Path) -> None:
-    """A chain would hide where a value comes from."""
-    written(tmp_path, SMALL, "base.toml")
-    written(tmp_path, {"question": "x", "extends": "base.toml"}, "middle.toml")
-    path = written(tmp_path, {"question": "x", "extends": "middle.toml"})
+def test_the_nearest_file_of_a_chain_has_the_last_word(tmp_path: Path) -> None:
+    """Three levels in three folders; paths start where they are written, questions are left."""
+    for name in ("far", "near"):
+        (tmp_path / name).mkdir()
+    far = {**SMALL, "profile": "measured", "workload": {**SMALL["workload"], "batch_size": 5}}
+    written(tmp_path / "far", far, "base.toml")
+    near = {"question": "y", "extends": "../far/base.toml", "lora": {"r": 3, "dropout": 0.5}}
+    written(tmp_path / "near", near, "middle.toml")
+    (tmp_path / "far" / "measured").mkdir()
+    (tmp_path / "far" / "measured" / "profile.toml").touch()
+    child = {"question": "x", "extends": "near/middle.toml", "lora": {"r": 2}}
 
-    with pytest.raises(ScenarioError, match=r"only one level is allowed\. Extend 'base\.toml'"):
-        read_document(str(path))
+    document = read_document(str(written(tmp_path, child)))
+
+    assert document.table["question"] == "x"
+    assert document.table["lora"] == {**SMALL["lora"], "r": 2, "dropout": 0.5}
+    assert document.table["workload"]["batch_size"] == 5
+    assert Path(document.table["profile"]).resolve() == (tmp_path / "far/measured").resolve()
+    assert {path.name for path in document.inputs} == {"scenario.toml", "middle.toml", "base.toml"}
+
+
+def test_a_circle_of_files_is_named(tmp_path: Path) -> None:
+    """With all of its files, whoever of them was asked for."""
+    written(tmp_path, {"question": "x", "extends": "two.toml"}, "one.toml")
+    written(tmp_path, {"question": "x", "extends": "./one.toml"}, "two.toml")
+
+    with pytest.raises(ScenarioError, match=r"circle \(one\.toml -> two\.toml -> one\.toml\)"):
+        read_document(str(tmp_path / "one.toml"))
 
 
 @pytest.mark.parametrize("parent", ["bas.toml", "", 3, "\x00"])
