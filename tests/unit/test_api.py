@@ -225,6 +225,19 @@ def test_progress_tells_each_result_and_its_rounds() -> None:
     assert all((name, 2, 2) in told for name, _, _ in told)
 
 
+def test_the_readmes_file_and_program_fit_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of TOML and of Python are run as they stand there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    file, program = (readme.split(f"```{kind}\n")[1].split("```")[0] for kind in ("toml", "python"))
+    assert len(file.splitlines()) == 5
+    (tmp_path / "question.toml").write_text(file, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    assert "FedLLM takes least time" in capsys.readouterr().out
+
+
 # --- tables ------------------------------------------------------------------------------------
 
 
