@@ -7,19 +7,32 @@ downlink is much smaller than the adapters, and the clients' models may differ.
 
 from __future__ import annotations
 
-from fedsim.errors import ProtocolError
-from fedsim.protocol import Framework
-from fedsim.protocol.mini_batches import inference_batches, training_batches
-from fedsim.protocol.operation import Aggregate, Content, Distill, InferLogits, Part, Train
-from fedsim.protocol.payload import (
+from fedsim import (
+    Aggregate,
+    BatchShape,
+    ClientPlan,
+    Compute,
+    Content,
+    Direction,
+    Distill,
+    Each,
+    Framework,
+    Gather,
+    InferLogits,
+    Once,
+    Part,
+    Protocol,
+    ProtocolError,
+    Site,
+    Train,
+    Transfer,
     adapter_payload,
     base_weights_payload,
+    inference_batches,
     logits_payload,
     public_text_payload,
+    training_batches,
 )
-from fedsim.protocol.step import Compute, Direction, Each, Gather, Once, Protocol, Site, Transfer
-from fedsim.spec.batch import BatchShape
-from fedsim.spec.plan import ClientPlan
 
 
 def protocol(plan: ClientPlan) -> Protocol:

@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import fedsim
 from fedsim.calibration.disturbance import latest, unsettled
 from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.measurements import Visit, read_csv, to_csv
@@ -30,6 +29,7 @@ from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
 from fedsim.spec.device import FEATURES
 from fedsim.text_file import read_text
+from fedsim.version import __version__
 
 __all__ = ["Calibration", "finish", "provenance_of", "refit"]
 
@@ -102,7 +102,7 @@ def finish(
     file = ProfileFile.model_validate(
         {
             "schema": 2,
-            "fedsim": fedsim.__version__,
+            "fedsim": __version__,
             "name": name,
             "machine": machine,
             "provenance": Provenance(**{**provenance, **counts}),

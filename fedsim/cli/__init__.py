@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 
-from fedsim import __version__
 from fedsim.cli.lazy_group import LazyGroup
 from fedsim.cli.streams import standard_streams
 from fedsim.cli.termination import Terminated, ends_as_interrupted
@@ -21,6 +20,7 @@ from fedsim.errors import (
     ScenarioError,
     TrainingError,
 )
+from fedsim.version import __version__
 
 __all__ = ["main"]
 

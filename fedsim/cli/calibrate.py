@@ -13,8 +13,8 @@ from rich.console import Console
 
 from fedsim.cli.lazy_group import LazyGroup
 from fedsim.cli.measuring import check_usable, folder_name, progress_bar
-from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
+from fedsim.runtime.threads import set_thread_policy
 
 __all__ = ["command"]
 
@@ -76,7 +76,7 @@ def command(
         return
     if out is None:
         raise ScenarioError("--out FOLDER is missing: name a folder for the profile.")
-    from fedsim.cli.needs_runtime import check_runtime
+    from fedsim.runtime.needs_runtime import check_runtime
 
     check_runtime()
     if (out / "profile.toml").exists() and not force:

@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 
 from fedsim.calibration.profile import find_profile, load_profile
-from fedsim.cli.needs_runtime import check_runtime
-from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import CalibrationError
+from fedsim.runtime.needs_runtime import check_runtime
+from fedsim.runtime.threads import set_thread_policy
 
 __all__ = ["command"]
 

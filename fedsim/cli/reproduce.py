@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 
 from fedsim.cli.announcing import announce
-from fedsim.cli.needs_runtime import check_runtime
-from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
+from fedsim.runtime.needs_runtime import check_runtime
+from fedsim.runtime.threads import set_thread_policy
 from fedsim.text_file import read_text
 
 if TYPE_CHECKING:

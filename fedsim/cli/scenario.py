@@ -126,17 +126,12 @@ def _parts(shows: str) -> list[str]:
     ScenarioError
         If one of them is none.
     """
-    from fedsim.errors import nearest
-    from fedsim.report.scenario_report import PARTS
+    from fedsim.report.scenario_report import checked_parts
 
-    names = [name.strip() for name in shows.split(",") if name.strip()]
-    for name in names:
-        if name not in PARTS:
-            raise ScenarioError(
-                f"--show {name}: allowed: {', '.join(PARTS)}, several with commas, or --all."
-                f"{nearest(name, PARTS)}"
-            )
-    return names
+    names = (name.strip() for name in shows.split(","))
+    return checked_parts(
+        (name for name in names if name), "--show", ", several with commas, or --all"
+    )
 
 
 def _answered(questions: list[Question], seeds: int | None) -> list[ScenarioResult]:

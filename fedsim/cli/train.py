@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedsim.cli.announcing import announce
-from fedsim.cli.needs_runtime import check_runtime
-from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import ScenarioError
+from fedsim.runtime.needs_runtime import check_runtime
+from fedsim.runtime.threads import set_thread_policy
 from fedsim.units import format_bytes
 
 __all__ = ["command", "training_progress"]

@@ -11,18 +11,15 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from fedsim.calibration.profile import Profile, find_profile, load_profile, profile_names
-from fedsim.cli.needs_runtime import check_runtime
-from fedsim.cli.threads import set_thread_policy
 from fedsim.errors import AgreementError, ScenarioError
 from fedsim.protocol import FRAMEWORKS, Framework
+from fedsim.runtime.needs_runtime import check_runtime
+from fedsim.runtime.threads import set_thread_policy
 from fedsim.scenario.framework import find_framework
 from fedsim.scenario.output import check_not_inputs, check_writable, write_text
+from fedsim.study.verification_profile import sentinel_ratios, verification_profile
 
 __all__ = ["command"]
-
-#: Predicts seconds on a CPU where the user names no profile; the report says whose it is.
-_SHIPPED = "cpu-2-threads"
 
 
 @click.command("verify", short_help="Run real rounds and compare them with the formulas.")
@@ -160,13 +157,14 @@ def command(
         inside = [path / inner for path in named for inner in ("config.json", "profile.toml")]
         check_not_inputs([json_path], [*named, *inside])
     chosen = [_framework(name) for name in frameworks or FRAMEWORKS]
-    profile_used = _profile(profile, timed_rounds, options["device"])
+    profile_used = verification_profile(profile, timed_rounds, options["device"])
     # What is missing is said ahead of torch, whose import takes seconds.
     from fedsim.runtime.data import check_dataset
 
     check_dataset(options["data_source"], options["data_dir"])
     from fedsim.report.verify import print_verification
-    from fedsim.study.verification_setup import VerificationRequest, VerificationSetup
+    from fedsim.study.verification_request import VerificationRequest
+    from fedsim.study.verification_setup import VerificationSetup
     from fedsim.study.verify import verify
 
     setup = VerificationSetup.from_request(VerificationRequest(**options))
@@ -180,7 +178,7 @@ def command(
         ratios = {}
         if profile_used is not None:
             progress.update(task, description="timing the profile's sentinels")
-            ratios = _sentinel_ratios(profile_used, options["device"])
+            ratios = sentinel_ratios(profile_used, options["device"])
         outcomes = [
             verify(
                 setup.builder(framework),
@@ -213,24 +211,3 @@ def _framework(name: str) -> Framework:
         return find_framework(name, Path.cwd())
     except ScenarioError as error:
         raise ScenarioError(f"--framework {name}: {error}") from error
-
-
-def _profile(name: str | None, timed_rounds: int, device: str) -> Profile | None:
-    if name is not None:
-        known = load_profile(find_profile(name))
-        if timed_rounds == 0:
-            raise ScenarioError("--profile predicts seconds and --timed-rounds 0 measures none.")
-        return known
-    if device == "cpu" and timed_rounds and _SHIPPED in profile_names():
-        return load_profile(find_profile(_SHIPPED))
-    return None
-
-
-def _sentinel_ratios(profile: Profile, device: str) -> dict[str, float]:
-    """Each sentinel's time now over the profile's, with the threads that the rounds will have."""
-    from fedsim.calibration.check import judge_sentinels
-    from fedsim.calibration.sentinel import sentinels_now
-    from fedsim.runtime.device import torch_device
-
-    now = sentinels_now(torch_device(device))
-    return {one.name: one.now_s / one.then_s for one in judge_sentinels(profile.file, now)}

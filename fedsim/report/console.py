@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 from rich.console import Console, RenderableType
 
-__all__ = ["show"]
+__all__ = ["as_text", "show"]
 
 #: Wider lines are harder to read, and a file or pipe has no width of its own.
 _MAX_WIDTH = 160
@@ -19,3 +21,11 @@ def show(renderable: RenderableType) -> None:
     elif console.width > _MAX_WIDTH:
         console = Console(width=_MAX_WIDTH)
     console.print(renderable)
+
+
+def as_text(renderable: RenderableType) -> str:
+    """What :func:`show` writes into a file: no colors."""
+    console = Console(file=StringIO(), width=_FILE_WIDTH, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from fedsim.comparison.result import Result, framework_label, results_of
 from fedsim.comparison.wording import listed
+from fedsim.errors import ScenarioError, nearest
 from fedsim.report.accuracy_table import AccuracyTable
 from fedsim.report.cost_table import count_table, time_table
 from fedsim.report.privacy_table import privacy_table
@@ -30,7 +31,7 @@ from fedsim.report.summary import (
 )
 from fedsim.report.verdict_table import claim_part, verdict_part
 
-__all__ = ["PARTS", "scenario_report"]
+__all__ = ["PARTS", "checked_parts", "scenario_report"]
 
 #: More results than this are not a table that anyone reads; the JSON holds them all.
 _MAX_SHOWN: Final = 60
@@ -79,6 +80,31 @@ def scenario_report(
     if chosen and len(results) > _MAX_SHOWN:
         parts.append(Text(f"... and {len(results) - _MAX_SHOWN} more results; --json has all."))
     return Group(*parts)
+
+
+def checked_parts(names: Iterable[str], option: str, more: str = "") -> list[str]:
+    """Names of what to show below the answer.
+
+    Parameters
+    ----------
+    names : iterable of str
+    option : str
+        What messages call the place where they were written.
+    more : str
+        What else may be written there.
+
+    Raises
+    ------
+    ScenarioError
+        If one of them is none.
+    """
+    found = list(names)
+    for name in found:
+        if name not in PARTS:
+            raise ScenarioError(
+                f"{option} {name}: allowed: {', '.join(PARTS)}{more}.{nearest(name, PARTS)}"
+            )
+    return found
 
 
 def _subtitle(scenario: Mapping[str, Any]) -> str:

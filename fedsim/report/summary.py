@@ -18,7 +18,15 @@ from fedsim.report.accuracy_table import whose
 from fedsim.report.adaptive_table import AdaptiveTable, Row
 from fedsim.units import JOULES, SECONDS, format_bytes
 
-__all__ = ["answer_part", "labelled", "rows_part", "trust_part", "unable_part", "would_change_part"]
+__all__ = [
+    "answer_part",
+    "labelled",
+    "result_columns",
+    "rows_part",
+    "trust_part",
+    "unable_part",
+    "would_change_part",
+]
 
 #: Rows of the first table; the others come with everything else.
 _MAX_ROWS: Final = 18
@@ -92,7 +100,7 @@ def rows_part(results: Sequence[Result]) -> Iterator[RenderableType]:
         yield matrix
         return
     shown = results[:_MAX_ROWS]
-    columns = _columns(shown)
+    columns = result_columns(shown)
     cells = {name: [cell(result) for result in shown] for name, cell in columns}
     same = {
         name: values[0]
@@ -141,7 +149,8 @@ def _written(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _columns(results: Sequence[Result]) -> list[tuple[str, _Cell]]:
+def result_columns(results: Sequence[Result]) -> list[tuple[str, _Cell]]:
+    """Headings of a table with a row a result, each with what stands below it."""
     num = {result.table["num_rounds"] for result in results}
     total = f"{num.pop():,} rounds" if len(num) == 1 else "all rounds"
     columns: list[tuple[str, _Cell]] = [

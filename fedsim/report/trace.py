@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from fedsim import __version__
 from fedsim.errors import ScenarioError
 from fedsim.files import replaced
 from fedsim.fleet.trace import TraceEvent
+from fedsim.version import __version__
 
 __all__ = ["TRACE_SCHEMA", "class_of", "trace_paths", "write_trace"]
 

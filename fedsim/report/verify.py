@@ -15,7 +15,7 @@ from fedsim.agreement import StepCheck, Verification
 from fedsim.ledger import LedgerRow
 from fedsim.units import format_bytes, format_seconds
 
-__all__ = ["machine_line", "print_verification"]
+__all__ = ["machine_line", "print_verification", "verification_report"]
 
 #: Nearer to 1 than this, a machine is as fast as it was.
 _ALIKE: Final = 0.05
@@ -23,10 +23,16 @@ _ALIKE: Final = 0.05
 
 def print_verification(console: Console, outcomes: Sequence[Verification], title: str) -> None:
     """Print the tables of all frameworks and the verdict."""
-    console.print(Panel(title, title="fedsim verify", title_align="left"))
-    for outcome in outcomes:
-        console.print(_framework(outcome))
-    console.print(_verdict(outcomes))
+    console.print(verification_report(outcomes, title))
+
+
+def verification_report(outcomes: Sequence[Verification], title: str) -> RenderableType:
+    """The tables of all frameworks and the verdict."""
+    return Group(
+        Panel(title, title="fedsim verify", title_align="left"),
+        *(_framework(outcome) for outcome in outcomes),
+        _verdict(outcomes),
+    )
 
 
 def _framework(outcome: Verification) -> RenderableType:

@@ -18,12 +18,15 @@ from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.resources import resource_dir
 from fedsim.scenario.hardware_tables import ClassTable
 from fedsim.scenario.mistake import Mistake, key_names, refusal, shown, table_type
+from fedsim.scenario.plain import DICT_NAME, plain_table, plain_value
 from fedsim.scenario.settings import ScenarioFile
 from fedsim.spec.model_catalogue import model_names
 from fedsim.text_file import read_text
 
 __all__ = [
     "Document",
+    "Overrides",
+    "Source",
     "in_another_world",
     "key_path",
     "merged",
@@ -53,6 +56,11 @@ _CLASS_KEY: Final = re.compile(
     rf"fleet\.class\.(?P<name>.+?)\.(?P<key>(?:{'|'.join(key_names(ClassTable))})(?:\.[a-z_0-9]+)*)"
 )
 
+#: A path, the name of what ships, or a table of one's own.
+Source = str | Mapping[str, Any]
+#: ``key=value`` texts, or keys with their values.
+Overrides = Iterable[str] | Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Document:
@@ -61,7 +69,7 @@ class Document:
     Attributes
     ----------
     file : str
-        As the user gave it.
+        As the user gave it; ``<dict>`` where no file was.
     folder : Path
         Where relative paths in it start.
     table : dict
@@ -100,19 +108,28 @@ def scenario_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in resource_dir("scenarios").glob("*.toml")))
 
 
-def read_document(file: str, overrides: Iterable[str] = ()) -> Document:
-    """Read a scenario by its path or shipped name.
+def read_document(source: Source, overrides: Overrides = ()) -> Document:
+    """Read a scenario by its path or shipped name, or take its table.
+
+    Relative paths in a table of one's own start at the current folder.
 
     Raises
     ------
     ScenarioError
         If a file is missing or no valid TOML, or an override is not ``key=value``.
     """
-    path = _scenario_path(file)
+    if isinstance(source, str):
+        file, path = source, _scenario_path(source)
+        table = read_toml(path, file)
+    else:
+        file, path = DICT_NAME, Path(DICT_NAME)
+        table = plain_table(source)
     chain = [path]
-    table = _with_parents(read_toml(path, file), chain, file)
+    table = _with_parents(table, chain, file)
+    # A dict is no file that an output could replace.
+    inputs = set(chain if isinstance(source, str) else chain[1:])
     changed, values = overridden(table, overrides)
-    return Document(file, path.parent, changed, values, table, set(chain))
+    return Document(file, path.parent, changed, values, table, inputs)
 
 
 def in_another_world(document: Document, changes: Mapping[str, Any]) -> Document:
@@ -137,9 +154,9 @@ def _undotted(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overridden(
-    table: dict[str, Any], overrides: Iterable[str], file_type: type[BaseModel] = ScenarioFile
+    table: dict[str, Any], overrides: Overrides, file_type: type[BaseModel] = ScenarioFile
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A file's table with ``key=value`` texts on top, and the keys that they gave with values.
+    """A file's table with overrides on top, and the keys that they gave with values.
 
     A relative path on the command line starts at the current folder, as it does for every other
     command; one in the file starts at the file.
@@ -153,7 +170,10 @@ def overridden(
     lines = []
     for override in overrides:
         try:
-            key, value = parse_override(override, file_type)
+            if isinstance(overrides, Mapping):
+                key, value = _checked_override(override, overrides[override], file_type)
+            else:
+                key, value = parse_override(override, file_type)
             value = _absolute(Path(), key, value)
             table = merged(table, nested(key, value))
         except ScenarioError as error:
@@ -231,6 +251,21 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     where = f"--set {shown(text)[1:-1]}"
     if not equals or not (_KEY.fullmatch(key) or _CLASS_KEY.fullmatch(key)):
         raise ScenarioError(f"{where}: write key=value, for example --set lora.r=4.")
+    _check_key(key, where, file_type)
+    return key, _value(value, where)
+
+
+def _checked_override(key: object, value: Any, file_type: type[BaseModel]) -> tuple[str, Any]:
+    """A key and its value as a program gives them, where the command has text."""
+    where = f"--set {shown(str(key))[1:-1]}"
+    if not isinstance(key, str) or not (_KEY.fullmatch(key) or _CLASS_KEY.fullmatch(key)):
+        raise ScenarioError(f"{where}: write a key and its value, for example {{'lora.r': 4}}.")
+    _check_key(key, where, file_type)
+    return key, plain_value(value, key)
+
+
+def _check_key(key: str, where: str, file_type: type[BaseModel]) -> None:
+    """Raise ``ScenarioError`` unless a base table has the key, and it takes a value."""
     first = key.partition(".")[0]
     allowed = [name for name in key_names(file_type) if name not in ("case", "extends")]
     if first not in allowed:
@@ -241,7 +276,6 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     is_table = table_type(file_type, (first,)) is not None and first not in _NAMED_TABLES
     if is_table and "." not in key:
         raise ScenarioError(f"{where}: [{first}] is a table; name a key of it: {first}.KEY=VALUE.")
-    return key, _value(value, where)
 
 
 def _absolute(folder: Path, key: str, value: Any) -> Any:

@@ -18,7 +18,7 @@ from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.protocol.step import Protocol
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["find_framework"]
+__all__ = ["find_framework", "framework_of"]
 
 
 def find_framework(name: str, folder: Path) -> Framework:
@@ -66,6 +66,31 @@ def find_framework(name: str, folder: Path) -> Framework:
             f"{nearest(attribute, [n for n in vars(module) if not n.startswith('_')])}"
         )
     return Framework(name, name, _checked(name, found))
+
+
+def framework_of(given: str | Framework | Callable[[ClientPlan], Protocol]) -> Framework:
+    """The framework that a program means: by its name, as a value, or as a bare function.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none of that name, or it is nothing of these.
+    """
+    if isinstance(given, str):
+        return find_framework(given, Path.cwd())
+    if isinstance(given, Framework):
+        return given if given in FRAMEWORKS.values() else _guarded(given)
+    if not callable(given):
+        raise ScenarioError(
+            f"{type(given).__name__} is no framework; give a name, a Framework or a function that "
+            "turns a plan into a protocol."
+        )
+    name = getattr(given, "__name__", type(given).__name__)
+    return _guarded(Framework(name, name, given))
+
+
+def _guarded(framework: Framework) -> Framework:
+    return replace(framework, build=_checked(framework.name, framework.build))
 
 
 def _checked(

@@ -9,7 +9,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from fedsim import __version__
 from fedsim.analytic import AnalyticResult
 from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.scenario.accuracy import accuracy_tables
@@ -35,6 +34,7 @@ from fedsim.scenario.simulated import (
 from fedsim.scenario.variant import Variant
 from fedsim.spec.federation import FederationSpec
 from fedsim.units import format_seconds
+from fedsim.version import __version__
 
 __all__ = ["SCHEMA", "ScenarioResult", "answer_json", "result_table"]
 

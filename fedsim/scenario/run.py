@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log
 from pathlib import Path
@@ -18,7 +18,7 @@ from fedsim.fleet.trace import TraceEvent
 from fedsim.scenario.blind import blind_settings, settings_without_effect
 from fedsim.scenario.compare import compared
 from fedsim.scenario.crossover import Side, crossovers
-from fedsim.scenario.document import Document, in_another_world, read_document
+from fedsim.scenario.document import Document, Overrides, in_another_world, read_document
 from fedsim.scenario.engine import check_shares, check_traceable, chosen_engine
 from fedsim.scenario.goal_table import GoalTable
 from fedsim.scenario.inspection import Inspected, inspected
@@ -209,8 +209,8 @@ class Question:
 
 
 def run_scenario(
-    path: str | Path,
-    overrides: Iterable[str] = (),
+    path: str | Path | Mapping[str, Any],
+    overrides: Overrides = (),
     engine: str | None = None,
     num_seeds: int | None = None,
 ) -> ScenarioResult:
@@ -218,10 +218,10 @@ def run_scenario(
 
     Parameters
     ----------
-    path : str or Path
-        A TOML file, or the name of a shipped scenario.
-    overrides : iterable of str
-        ``section.key=value``, as for ``--set``.
+    path : str, Path or mapping
+        A TOML file, the name of a shipped scenario, or a table with what a file would hold.
+    overrides : iterable of str, or mapping
+        ``section.key=value``, as for ``--set``, or keys with their values.
     engine : str, optional
         Instead of the file's.
     num_seeds : int, optional
@@ -236,10 +236,10 @@ def run_scenario(
 
 
 def read_scenario(
-    path: str | Path, overrides: Iterable[str] = (), engine: str | None = None
+    path: str | Path | Mapping[str, Any], overrides: Overrides = (), engine: str | None = None
 ) -> Question:
     """Read and check a scenario without answering it; see :func:`run_scenario`."""
-    document = read_document(str(path), overrides)
+    document = read_document(path if isinstance(path, Mapping) else str(path), overrides)
     if engine is not None:
         document.table["engine"] = engine
     entries, profile = inspected(document)

@@ -27,40 +27,12 @@ from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
 from fedsim.spec.plan import Cut, Numerics, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
+from fedsim.study.verification_request import VerificationRequest
 
-__all__ = ["VerificationRequest", "VerificationSetup"]
+__all__ = ["VerificationSetup"]
 
 _TINY = "gpt2-tiny"
 _GENERATED_LABELS = 8
-
-
-@dataclass(frozen=True)
-class VerificationRequest:
-    """What a command line says; see ``fedsim verify --help`` for the words."""
-
-    model: str = "tiny"
-    weights: str | None = None
-    weights_from: str | None = None
-    data_source: str = "generated"
-    data_dir: Path | None = None
-    head: str = "classification"
-    num_clients: int = 2
-    samples_per_client: int = 10
-    public_samples: int = 10
-    split: str = "iid"
-    dirichlet_alpha: float | None = None
-    max_tokens: int | None = None
-    padding: str = "max_tokens"
-    batch_size: int = 4
-    rank: int = 8
-    target_modules: str | None = None
-    cut_layer: int | None = None
-    half_block: bool = False
-    server_variant: str = "v1"
-    checkpointing: bool = False
-    payload_dtype: str = "float32"
-    device: str = "cpu"
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,18 @@ def test_an_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path, kind: st
 
 
 @pytest.mark.slow
+def test_the_wheel_says_that_it_is_typed(wheel: Path) -> None:
+    """Without the marker type checkers take every name of an installed fedsim for untyped."""
+    with zipfile.ZipFile(wheel) as archive:
+        assert "fedsim/py.typed" in archive.namelist()
+
+
+@pytest.mark.slow
 def test_a_source_distribution_carries_what_a_wheel_is_built_from(tmp_path: Path) -> None:
     """The sdist holds both data folders and the package, or no wheel could be made of it."""
     (path,) = SdistBuilder(str(CHECKOUT)).build(directory=str(tmp_path), versions=["standard"])
     with tarfile.open(path) as archive:
-        carried = {Path(name).parts[1] for name in archive.getnames()}
-
+        names = [Path(name).parts[1:] for name in archive.getnames()]
+    carried = {parts[0] for parts in names}
+    assert ("fedsim", "py.typed") in names
     assert {"fedsim", "calibrate", "scenarios", "pyproject.toml", "README.md", "LICENSE"} <= carried

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-import fedsim
+from fedsim.version import __version__
 
 __all__ = ["describe_endpoint"]
 
@@ -25,7 +25,7 @@ def describe_endpoint(connection: socket.socket) -> dict[str, str]:
         system does not tell.
     """
     return {
-        "fedsim": fedsim.__version__,
+        "fedsim": __version__,
         "operating_system": platform.platform(terse=True),
         "congestion_control": _congestion_control(connection),
         "slow_start_after_idle": _after_idle(),

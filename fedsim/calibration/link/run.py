@@ -16,7 +16,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-import fedsim
 from fedsim.calibration.link.address import Address
 from fedsim.calibration.link.connector import Connector
 from fedsim.calibration.link.fit import LinkFit, fit_link, observations, pass_noise
@@ -41,6 +40,7 @@ from fedsim.calibration.link.sweep import (
 )
 from fedsim.errors import FedsimError
 from fedsim.units import format_bytes
+from fedsim.version import __version__
 
 __all__ = ["LinkCalibration", "calibrate_link"]
 
@@ -110,7 +110,7 @@ def calibrate_link(
         text = _csv(samples, plan.held_out_sizes)
         file = LinkProfileFile(
             schema=1,
-            fedsim=fedsim.__version__,
+            fedsim=__version__,
             name=name,
             here=LinkEndpoint(**connector.here),
             there=LinkEndpoint(**connector.there),

@@ -28,7 +28,7 @@ from fedsim.study.training.memory_need import MemoryNeed, memory_need
 from fedsim.study.training.setup import TextSample, TrainingSetup
 from fedsim.units import format_bytes
 
-__all__ = ["Expected", "Speed", "check_memory", "expected_run", "speed_now"]
+__all__ = ["Expected", "Speed", "check_memory", "expected_memory", "expected_run", "speed_now"]
 
 _PROFILE: Final = "cpu-2-threads"
 #: Larger rounds are counted for so many samples and multiplied.
@@ -102,15 +102,11 @@ def expected_run(setup: TrainingSetup, speed: Speed, rounds_left: int) -> Expect
     sample = setup.text_sample(file.train.seeds[0])
     num_clients, workload = file.data.num_clients, file.workload
     private, public = workload.samples_per_client, workload.public_samples or 0
-    factor = max(1.0, private / _MAX_COUNTED, public / _MAX_COUNTED)
+    factor = _counted_factor(setup)
     plan = _plan(setup, sample, factor)
     flop, seconds = _round(setup, plan, speed, num_clients, factor)
     share = _judged_share(setup)
     test_flop, test_s = _evaluation(setup, plan, sample, speed)
-    whole = replace(
-        plan, train_epochs=(TextLengths(private, workload.max_tokens),) * workload.local_epochs
-    )
-    num_rows = num_clients * private + public + sample.num_test
     visits = num_clients * private * workload.local_epochs
     if setup.document.framework.may_read("workload.public_samples"):
         visits += public * workload.distillation_epochs * (num_clients + 1)
@@ -118,8 +114,20 @@ def expected_run(setup: TrainingSetup, speed: Speed, rounds_left: int) -> Expect
         num_samples=rounds_left * visits,
         num_flop=round(rounds_left * (flop + share * test_flop)),
         seconds=rounds_left * (seconds + share * test_s),
-        memory=memory_need(whole, num_clients, num_rows, file.train.mode),
+        memory=_memory(setup, plan, sample),
     )
+
+
+def expected_memory(setup: TrainingSetup) -> MemoryNeed:
+    """What a run will need, without asking how fast the machine is.
+
+    Raises
+    ------
+    ScenarioError
+        If data or sizes do not fit.
+    """
+    sample = setup.text_sample(setup.document.file.train.seeds[0])
+    return _memory(setup, _plan(setup, sample, _counted_factor(setup)), sample)
 
 
 def check_memory(name: str, need: MemoryNeed, free: FreeMemory | None) -> None:
@@ -141,6 +149,26 @@ def check_memory(name: str, need: MemoryNeed, free: FreeMemory | None) -> None:
         "what the allocator and torch hold for themselves. Not started: choose a smaller model, "
         'fewer clients or a smaller batch, model.tuning = "lora", or another machine.'
     )
+
+
+def _counted_factor(setup: TrainingSetup) -> float:
+    """How many times a round is larger than the part of it that is counted."""
+    workload = setup.document.file.workload
+    return max(
+        1.0,
+        workload.samples_per_client / _MAX_COUNTED,
+        (workload.public_samples or 0) / _MAX_COUNTED,
+    )
+
+
+def _memory(setup: TrainingSetup, plan: ClientPlan, sample: TextSample) -> MemoryNeed:
+    file = setup.document.file
+    workload, num_clients = file.workload, file.data.num_clients
+    private, public = workload.samples_per_client, workload.public_samples or 0
+    texts = TextLengths(private, workload.max_tokens)
+    whole = replace(plan, train_epochs=(texts,) * workload.local_epochs)
+    num_rows = num_clients * private + public + sample.num_test
+    return memory_need(whole, num_clients, num_rows, file.train.mode)
 
 
 def _device(profile: Profile, setup: TrainingSetup) -> DeviceSpec:

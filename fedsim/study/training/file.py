@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FEDLLM, Framework
 from fedsim.runtime.data import check_dataset
-from fedsim.scenario.document import overridden, read_toml
+from fedsim.scenario.document import Overrides, Source, overridden, read_toml
 from fedsim.scenario.framework import find_framework
 from fedsim.scenario.mistake import Mistake, refusal, shown, validation_mistakes
+from fedsim.scenario.plain import DICT_NAME, plain_table
 from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.training.check import training_mistakes
 from fedsim.study.training.tables import TrainingFile
@@ -97,24 +98,20 @@ class TrainingDocument:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_training(name: str, overrides: Iterable[str] = ()) -> TrainingDocument:
-    """Read a training file.
+def read_training(source: Source, overrides: Overrides = ()) -> TrainingDocument:
+    """Read a training file, or take a table of one's own with what a file would hold.
 
     Raises
     ------
     ScenarioError
         With a line for every mistake.
     """
-    path = Path(name)
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{shown(name)}: no usable file name ({error}).") from error
-    if not is_file:
-        raise ScenarioError(
-            f"{name}: there is no such file; docs/examples/training holds some to begin with."
-        )
-    table, _ = overridden(read_toml(path, name), overrides, TrainingFile)
+    if isinstance(source, str):
+        name, path = source, _training_path(source)
+        given = read_toml(path, name)
+    else:
+        name, path, given = DICT_NAME, Path(DICT_NAME), plain_table(source)
+    table, _ = overridden(given, overrides, TrainingFile)
     try:
         file = TrainingFile.model_validate(table, context=FROM_FILE)
     except ValidationError as error:
@@ -130,3 +127,16 @@ def read_training(name: str, overrides: Iterable[str] = ()) -> TrainingDocument:
     if mistakes:
         raise refusal(mistake.line(name) for mistake in mistakes)
     return TrainingDocument(name, path.parent, file, framework)
+
+
+def _training_path(name: str) -> Path:
+    path = Path(name)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{shown(name)}: no usable file name ({error}).") from error
+    if not is_file:
+        raise ScenarioError(
+            f"{name}: there is no such file; docs/examples/training holds some to begin with."
+        )
+    return path

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import fedsim
 from fedsim.calibration.machine import describe_machine, repository_commit, software_versions
 from fedsim.scenario.output import write_text
 from fedsim.study.training.folder import SUMMARY, RunFolder
 from fedsim.study.training.setup import TrainingSetup
+from fedsim.version import __version__
 
 __all__ = ["written_summary"]
 
@@ -40,7 +40,7 @@ def written_summary(
     summary = {
         "schema": 1,
         "kind": "training",
-        "fedsim": fedsim.__version__,
+        "fedsim": __version__,
         "commit": repository_commit(),
         "command": command,
         "file": document.name,

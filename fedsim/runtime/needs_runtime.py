@@ -1,4 +1,4 @@
-"""Say what to install where a command needs torch and the environment has none."""
+"""Say what to install where torch is needed and the environment has none."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def check_runtime() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise ScenarioError(
-            f"this command really trains and needs {', '.join(missing)}; "
+            f"this really trains and needs {', '.join(missing)}; "
             "install them with: pip install 'fedsim-llm[runtime]'"
         )

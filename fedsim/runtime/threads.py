@@ -1,4 +1,4 @@
-"""Thread policy of commands that compute: set ahead of torch, or it has no effect."""
+"""Thread policy of real runs: set ahead of torch, or it has no effect."""
 
 from __future__ import annotations
 
