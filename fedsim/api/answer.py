@@ -197,15 +197,20 @@ class Answer:
         return as_text(scenario_report(self.table))
 
     def _repr_html_(self) -> str:
-        from fedsim.report.summary import result_columns
+        from fedsim.report.summary import doubts, result_columns
 
         results = self.results
+        changes = [entry["text"] for entry in self.table.get("would_change") or ()]
         columns = result_columns(results)
         return as_html(
             self.question,
             [*self.answer.splitlines(), *(f"Warning: {line}." for line in self.warnings)],
             ["result", *(heading.replace("\n", " ") for heading, _ in columns)],
             [[result.name, *(cell(result) for _, cell in columns)] for result in results],
+            below=[
+                *(f"Would change it: {line}." for line in changes),
+                *(f"Trust: {line}." for line in doubts(results)),
+            ],
         )
 
     def _columns(self) -> Table:

@@ -18,6 +18,7 @@ def as_html(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     more: str = "to_pandas() has all",
+    below: Iterable[str] = (),
 ) -> str:
     """A fragment of HTML.
 
@@ -32,6 +33,8 @@ def as_html(
         Cells in the order of the header; the first names the row.
     more : str
         Where the rows are that are too many to be shown.
+    below : iterable of str
+        Under the table, a paragraph each: what figures rest on.
     """
     lines = [f"<p><strong>{escape(title)}</strong></p>"]
     lines += [f"<p>{escape(sentence)}</p>" for sentence in sentences]
@@ -39,11 +42,13 @@ def as_html(
     lines.append(f"<thead><tr>{_cells('th', header)}</tr></thead>")
     lines.append("<tbody>")
     for first, *rest in rows[:_MAX_SHOWN]:
-        lines.append(f"<tr>{_cells('th', [first])}{_cells('td', rest)}</tr>")
+        name = f'<th style="text-align: left">{escape(first)}</th>'
+        lines.append(f"<tr>{name}{_cells('td', rest)}</tr>")
     lines.append("</tbody></table>")
     if len(rows) > _MAX_SHOWN:
         hidden = f"... and {len(rows) - _MAX_SHOWN:,} more rows; {more}."
         lines.append(f"<p>{escape(hidden)}</p>")
+    lines += [f"<p>{escape(sentence)}</p>" for sentence in below]
     return "\n".join(lines) + "\n"
 
 

@@ -20,6 +20,7 @@ from fedsim.units import JOULES, SECONDS, format_bytes
 
 __all__ = [
     "answer_part",
+    "doubts",
     "labelled",
     "result_columns",
     "rows_part",
@@ -270,7 +271,7 @@ def would_change_part(scenario: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def trust_part(results: Sequence[Result]) -> Iterator[RenderableType]:
     """What not to trust, above everything else that is known."""
-    for line in _doubts(results):
+    for line in doubts(results):
         yield labelled("trust", line, "yellow")
 
 
@@ -283,7 +284,8 @@ def labelled(what: str, text: str, style: str = "default") -> RenderableType:
     return table
 
 
-def _doubts(results: Sequence[Result]) -> Iterator[str]:
+def doubts(results: Sequence[Result]) -> Iterator[str]:
+    """How far figures can be trusted, a sentence each without its full stop."""
     counts = {result.table["exactness"]["client_flop"] for result in results}
     exact = "bytes and FLOP are exact" if counts == {"exact"} else "bytes and FLOP follow the texts"
     unmeasured = _unmeasured(results)

@@ -335,7 +335,16 @@ def test_a_notebook_shows_the_answer_first_and_every_text_escaped(answer: fedsim
     assert first
     assert page.index("less?") < page.index("sends and receives") < page.index("<table>")
     assert page.count("<tr>") == 1 + len(answer.results)
-    assert "<th>&lt;i&gt;low&lt;/i&gt; r=1</th>" in page
+    assert ">&lt;i&gt;low&lt;/i&gt; r=1</th>" in page
+
+
+def test_a_notebook_says_how_far_figures_can_be_trusted() -> None:
+    """What the command has in yellow stands under the table, and what would change the answer."""
+    page = fedsim.run("case_study")._repr_html_()
+    trusted = page[page.index("</table>") :]
+    assert "Trust: bytes and FLOP are exact; seconds x/÷ 2.0: nobody measured" in trusted
+    assert "Trust: energy is a lower bound" in trusted
+    assert "Would change it: workload.public_samples = 1,247" in trusted
 
 
 def test_as_text_it_is_the_commands_report(capsys: pytest.CaptureFixture[str]) -> None:
