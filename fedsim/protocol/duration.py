@@ -107,6 +107,7 @@ def unpack_seconds(payload: Payload, device: DeviceSpec) -> float:
     return compute_seconds(unpack_work(payload), device)
 
 
+@lru_cache(maxsize=65536)
 def operation_seconds(
     operation: Operation, training: TrainingSpec, device: DeviceSpec, num_contributions: int = 1
 ) -> float:

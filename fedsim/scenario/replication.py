@@ -18,7 +18,7 @@ from fedsim.analytic import AnalyticResult, timed
 from fedsim.draws import replication_seeds
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.ledger import SETUP_ROUND, LedgerRow
-from fedsim.protocol.step import Protocol, has_exclusive_steps
+from fedsim.protocol.step import Each, Protocol, has_exclusive_steps
 from fedsim.scenario.economy import economy_tables, spent_in_closed_form, spent_in_simulation
 from fedsim.scenario.engine import Choice
 from fedsim.scenario.price_table import PriceTable
@@ -36,6 +36,9 @@ _NUM_SEEDS: Final = 10
 #: Seeds where draws decide how wide the interval is and the work allows: a deviation of ten draws
 #: is often wrong by a half, one of thirty seldom.
 _MANY_SEEDS: Final = 30
+#: Different steps of all plans above which further seeds are not worth what planning them costs:
+#: each seed plans anew where it draws how many samples clients have.
+_MANY_STEPS: Final = 10_000
 #: A run of more work than this, as a share of the largest run, is not replicated.
 MAX_REPEATED_WORK: Final = 0.2
 #: Work of all replications of a run together, as a share of the largest run: a few seconds.
@@ -193,11 +196,28 @@ def _more_seeds(
     """
     if len(samples) == 1 or not _are_draws_most(samples, ends):
         return ()
+    if _num_planned_steps(case) > _MANY_STEPS:
+        return ()
     affordable = _MANY_SEEDS
     if case.choice.work > 0:
         affordable = int(_REPLICATION_WORK / case.choice.work) - 2 * len(ends)
     wanted = max(len(samples), min(_MANY_SEEDS, affordable))
     return replication_seeds(case.seed, wanted)[len(samples) :]
+
+
+def _num_planned_steps(case: Case) -> int:
+    """Steps of a round in the protocols of all different plans, equal neighbors counted once."""
+    plans = {
+        plan
+        for client_class in case.federation.classes
+        for plan in (client_class.plans.values() or (client_class.plan,))
+    }
+    return sum(
+        len(segment.steps)
+        for plan in plans
+        for segment in case.framework(plan).round
+        if isinstance(segment, Each)
+    )
 
 
 def _are_draws_most(samples: list[_Sample], ends: dict[str, list[_Sample]]) -> bool:
