@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from fedsim.study.verification_request import VerificationRequest
+
 __all__ = ["Agreement", "VerifyOptions", "verify"]
 
 _SHOWN: Final = ("payload B", "FLOP")
@@ -109,7 +111,6 @@ def verify(
     from fedsim.runtime.threads import set_thread_policy
     from fedsim.scenario.framework import framework_of
     from fedsim.study.verification_profile import sentinel_ratios, verification_profile
-    from fedsim.study.verification_request import VerificationRequest
 
     check_runtime()
     try:
@@ -120,19 +121,7 @@ def verify(
         if type(number) is not int or number < least:
             text = f"a whole number of {least} or more is needed."
             raise ScenarioError(f"{name} = {number!r}: {text}")
-    allowed = [one.name for one in fields(VerificationRequest)]
-    given: dict[str, Any] = dict(options)
-    unknown = [name for name in given if name not in allowed]
-    if unknown:
-        raise ScenarioError(
-            "\n".join(
-                f"{name}: no such option; allowed: {', '.join(allowed)}.{nearest(name, allowed)}"
-                for name in unknown
-            )
-        )
-    if given.get("data_dir") is not None:
-        given["data_dir"] = Path(given["data_dir"])
-    request = VerificationRequest(**given)
+    request = _request(dict(options))
     known = verification_profile(profile, timed_rounds, request.device)
     # What is missing is said ahead of torch, whose import takes seconds.
     from fedsim.runtime.data import check_dataset
@@ -153,6 +142,24 @@ def verify(
         on_step=progress,
     )
     return Agreement(outcome, setup.title)
+
+
+def _request(given: dict[str, Any]) -> VerificationRequest:
+    """What is verified, with a line for each option that does not exist."""
+    from fedsim.study.verification_request import VerificationRequest
+
+    allowed = [one.name for one in fields(VerificationRequest)]
+    unknown = [name for name in given if name not in allowed]
+    if unknown:
+        raise ScenarioError(
+            "\n".join(
+                f"{name}: no such option; allowed: {', '.join(allowed)}.{nearest(name, allowed)}"
+                for name in unknown
+            )
+        )
+    if given.get("data_dir") is not None:
+        given["data_dir"] = Path(given["data_dir"])
+    return VerificationRequest(**given)
 
 
 @dataclass(frozen=True)
