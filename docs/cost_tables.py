@@ -13,10 +13,11 @@ from typing import Final
 
 from docs_plans import TRAINING, split_plan
 
-from fedsim.protocol.duration import transfer_seconds
-from fedsim.protocol.flop import operation_flop
-from fedsim.protocol.graph import Extent, Row, Tensor
-from fedsim.protocol.model_graph import part_segments, part_work
+from fedsim.cost.duration import transfer_seconds
+from fedsim.cost.flop import operation_flop
+from fedsim.cost.graph import Extent, Row, Tensor
+from fedsim.cost.model_graph import part_segments, part_work
+from fedsim.cost.work import Work
 from fedsim.protocol.operation import (
     BackwardFromCut,
     ForwardToCut,
@@ -27,7 +28,6 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.payload import adapter_payload
 from fedsim.protocol.step import Direction
-from fedsim.protocol.work import Work
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.device import FEATURES
 from fedsim.spec.link_catalogue import link

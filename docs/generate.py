@@ -40,9 +40,9 @@ from study_tables import claim_table, point_table, side_by_side_table  # noqa: E
 
 from fedsim.protocol import fedllm, kd_fedllm, split_fedllm  # noqa: E402
 from fedsim.protocol.step import Protocol  # noqa: E402
-from fedsim.report.scenario_report import scenario_report  # noqa: E402
-from fedsim.report.sequence import sequence_diagram  # noqa: E402
-from fedsim.report.timeline import round_timeline  # noqa: E402
+from fedsim.report.protocol.sequence import sequence_diagram  # noqa: E402
+from fedsim.report.scenario.report import scenario_report  # noqa: E402
+from fedsim.report.trace.timeline import round_timeline  # noqa: E402
 from fedsim.scenario import (  # noqa: E402
     ScenarioResult,
     answer_json,

@@ -20,9 +20,9 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 
-from fedsim.report.figure import figure
-from fedsim.report.gantt import gantt_figure
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.figure.answer import figure
+from fedsim.report.scenario.report import scenario_report
+from fedsim.report.trace.gantt import gantt_figure
 from fedsim.scenario import read_scenario, run_scenario
 
 HERE: Final = Path(__file__).resolve().parent

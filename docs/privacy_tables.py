@@ -12,8 +12,8 @@ from typing import Final
 
 from docs_plans import kd_plan, plan, split_plan
 
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol import FRAMEWORKS
-from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.privacy import PRIVACY_STEPS, masked_values, with_privacy
 from fedsim.protocol.step import Compute, Gather, Protocol, Transfer, leaf_steps
 from fedsim.spec.batch import TextLengths

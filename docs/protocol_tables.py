@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from docs_plans import LETTERS
 
-from fedsim.protocol.flop import operation_flop
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol.operation import Operation
 from fedsim.protocol.payload import Payload, TensorSpec
 from fedsim.protocol.step import (

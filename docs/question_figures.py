@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from fedsim.comparison.result import Result, framework_label
 from fedsim.comparison.wording import range_of
-from fedsim.report.picture import write_picture
+from fedsim.report.figure.picture import write_picture
 from fedsim.scenario import read_scenario, run_scenario
-from fedsim.scenario.engine import Choice
-from fedsim.scenario.simulated import Simulated, simulate_result
+from fedsim.scenario.answer.engine_choice import Choice
+from fedsim.scenario.answer.simulated import Simulated, simulate_result
 from fedsim.units import SECONDS
 
 __all__ = ["QUESTIONS"]

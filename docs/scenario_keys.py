@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from fedsim.scenario.settings import ScenarioFile
+from fedsim.scenario.file.settings import ScenarioFile
 from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Joules, Seconds, Watts
 
 __all__ = ["key_tables", "training_key_tables"]
@@ -55,7 +55,7 @@ def key_tables() -> str:
 
 def training_key_tables() -> str:
     """The two tables of a training file that scenarios do not have; needs torch."""
-    from fedsim.study.training.tables import TrainingFile
+    from fedsim.training.tables import TrainingFile
 
     definitions = TrainingFile.model_json_schema(by_alias=True)["$defs"]
     parts = []

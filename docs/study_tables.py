@@ -12,7 +12,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
-from fedsim.report.case_study import SIDE_BY_SIDE, side_by_side_rows
+from fedsim.report.run.case_study import SIDE_BY_SIDE, side_by_side_rows
 from fedsim.resources import resource_dir
 from fedsim.study.case_study.plan import SERIES
 

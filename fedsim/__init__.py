@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         Step,
         Transfer,
     )
-    from fedsim.scenario.document import scenario_names
+    from fedsim.scenario.file.document import scenario_names
     from fedsim.spec.batch import BatchShape, TextLengths
     from fedsim.spec.plan import ClientPlan
 
@@ -185,7 +185,7 @@ _HOMES = {
         "Step",
         "Transfer",
     ),
-    "fedsim.scenario.document": ("scenario_names",),
+    "fedsim.scenario.file.document": ("scenario_names",),
     "fedsim.spec.batch": ("BatchShape", "TextLengths"),
     "fedsim.spec.plan": ("ClientPlan",),
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol import Framework
-from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.operation import Aggregate, Content, Operation, Part
 from fedsim.protocol.payload import Payload, TensorSpec
 from fedsim.protocol.privacy import PRIVACY_STEPS, with_privacy

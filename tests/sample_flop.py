@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.protocol.flop import operation_flop
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol.operation import (
     BackwardFromCut,
     ForwardToCut,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.fleet.step_row import step_row
+from fedsim.cost.step_row import step_row
 from fedsim.ledger import SERVER, Ledger, RowKey
 from fedsim.protocol.step import Gather, Once, Segment, leaf_steps
 from fedsim.spec.plan import TrainingSpec

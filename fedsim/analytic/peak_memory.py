@@ -2,7 +2,7 @@
 
 What they compute on, and what waits beside it: logits of the public set in KD-FedLLM, copies of the
 server-side model in Split V1, contributions that have arrived. Sums of the exact categories of
-:mod:`fedsim.protocol.memory` and of estimates; buffers of the network stack are left out.
+:mod:`fedsim.cost.memory` and of estimates; buffers of the network stack are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from fedsim.protocol.memory import (
+from fedsim.cost.memory import (
     AVERAGING_BYTES,
     knowledge_bytes,
     peak_memory_bytes,

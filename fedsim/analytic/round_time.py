@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from fedsim.fleet.contributions import Contributions
-from fedsim.protocol.duration import (
+from fedsim.cost.duration import (
     operation_regime,
     operation_seconds,
     pack_seconds,
     transfer_seconds,
     unpack_seconds,
 )
+from fedsim.fleet.contributions import Contributions
 from fedsim.protocol.step import (
     Compute,
     Direction,

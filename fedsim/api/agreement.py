@@ -109,7 +109,7 @@ def verify(
     """
     from fedsim.runtime.needs_runtime import check_runtime
     from fedsim.runtime.threads import set_thread_policy
-    from fedsim.scenario.framework import framework_of
+    from fedsim.scenario.build.framework import framework_of
     from fedsim.study.verification_profile import sentinel_ratios, verification_profile
 
     check_runtime()
@@ -217,13 +217,13 @@ class Agreement:
     def show(self) -> None:
         """Print the command's report."""
         from fedsim.report.console import show
-        from fedsim.report.verify import verification_report
+        from fedsim.report.run.verify import verification_report
 
         show(verification_report([self.outcome], self.title))
 
     def __str__(self) -> str:
         from fedsim.report.console import as_text
-        from fedsim.report.verify import verification_report
+        from fedsim.report.run.verify import verification_report
 
         return as_text(verification_report([self.outcome], self.title))
 

@@ -186,18 +186,18 @@ class Answer:
             If there is no such part.
         """
         from fedsim.report.console import show
-        from fedsim.report.scenario_report import checked_parts, scenario_report
+        from fedsim.report.scenario.report import checked_parts, scenario_report
 
         show(scenario_report(self.table, checked_parts(parts, "show"), everything=everything))
 
     def __str__(self) -> str:
         from fedsim.report.console import as_text
-        from fedsim.report.scenario_report import scenario_report
+        from fedsim.report.scenario.report import scenario_report
 
         return as_text(scenario_report(self.table))
 
     def _repr_html_(self) -> str:
-        from fedsim.report.summary import doubts, result_columns
+        from fedsim.report.scenario.summary import doubts, result_columns
 
         results = self.results
         changes = [entry["text"] for entry in self.table.get("would_change") or ()]

@@ -89,7 +89,7 @@ def train(
     """
     from fedsim.runtime.needs_runtime import check_runtime
     from fedsim.runtime.threads import set_thread_policy
-    from fedsim.study.training.file import read_training
+    from fedsim.training.file import read_training
 
     check_runtime()
     given = source if isinstance(source, Mapping) else fspath(source)
@@ -100,10 +100,10 @@ def train(
     document.check_data(data)
     set_thread_policy()
     from fedsim.runtime.free_memory import free_memory
-    from fedsim.study.training.expected import check_memory, expected_memory
-    from fedsim.study.training.folder import RunFolder
-    from fedsim.study.training.run import run_training
-    from fedsim.study.training.setup import TrainingSetup
+    from fedsim.training.expected import check_memory, expected_memory
+    from fedsim.training.folder import RunFolder
+    from fedsim.training.run import run_training
+    from fedsim.training.setup import TrainingSetup
 
     setup = TrainingSetup(document, data)
     run_folder = RunFolder(folder, document)
@@ -183,13 +183,13 @@ class Training:
     def show(self) -> None:
         """Print the command's report."""
         from fedsim.report.console import show
-        from fedsim.report.training import training_report
+        from fedsim.report.run.training import training_report
 
         show(training_report(self.summary))
 
     def __str__(self) -> str:
         from fedsim.report.console import as_text
-        from fedsim.report.training import training_report
+        from fedsim.report.run.training import training_report
 
         return as_text(training_report(self.summary))
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from fedsim.cost.duration import PARTS
 from fedsim.errors import CalibrationError
-from fedsim.protocol.duration import PARTS
 from fedsim.spec.device import FEATURES, FORMS, Form
 
 __all__ = ["Array", "TimeModel", "choose_form", "fit_time_model", "folds_of"]
@@ -40,7 +40,7 @@ class TimeModel:
     Attributes
     ----------
     form : {"additive", "roofline", "dispatch"}
-        See :func:`fedsim.protocol.duration.combine`.
+        See :func:`fedsim.cost.duration.combine`.
     coefficients : ndarray
         ``(num_features,)`` seconds a unit, in the order of :data:`fedsim.spec.device.FEATURES`.
     """

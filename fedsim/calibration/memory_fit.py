@@ -18,7 +18,7 @@ from fedsim.calibration.fit import Array
 from fedsim.calibration.judge import Errors
 from fedsim.calibration.measurements import Visit
 from fedsim.calibration.shape import Phase, Point, Shape
-from fedsim.protocol.memory import (
+from fedsim.cost.memory import (
     inference_peak_bytes,
     training_memory,
     weights_bytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from fedsim.cost.work import Work, operation_work, pack_work, unpack_work
 from fedsim.errors import CalibrationError
 from fedsim.protocol import FEDLLM, KD_FEDLLM, SPLIT_FEDLLM
 from fedsim.protocol.operation import (
@@ -21,7 +22,6 @@ from fedsim.protocol.operation import (
     TrainAboveCut,
 )
 from fedsim.protocol.payload import Payload, activation_payload, adapter_payload
-from fedsim.protocol.work import Work, operation_work, pack_work, unpack_work
 from fedsim.spec.batch import BatchShape, TextLengths
 from fedsim.spec.device import Regime
 from fedsim.spec.dtype import FloatDtype

@@ -14,8 +14,8 @@ from fedsim.units import format_bytes, format_flop, format_seconds
 
 if TYPE_CHECKING:
     from fedsim.runtime.free_memory import FreeMemory
-    from fedsim.study.training.expected import Expected
-    from fedsim.study.training.setup import TrainingSetup
+    from fedsim.training.expected import Expected
+    from fedsim.training.setup import TrainingSetup
 
 __all__ = ["announce"]
 
@@ -44,8 +44,8 @@ def announce(
         user did not say ``--yes``, and nobody can be asked or the answer is no.
     """
     from fedsim.runtime.free_memory import free_memory
-    from fedsim.study.training.expected import check_memory, expected_run, speed_now
-    from fedsim.study.training.folder import RunFolder
+    from fedsim.training.expected import check_memory, expected_run, speed_now
+    from fedsim.training.folder import RunFolder
 
     seconds, speed = 0.0, None
     for setup, out in setups:

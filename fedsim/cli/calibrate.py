@@ -85,8 +85,8 @@ def command(
         )
     set_thread_policy()
     result = _calibrated(plan, device, out, name or folder_name(out, "profile"), threads)
-    from fedsim.report.calibration import print_calibration
-    from fedsim.report.calibration_figure import draw_calibration
+    from fedsim.report.figure.calibration import draw_calibration
+    from fedsim.report.run.calibration import print_calibration
 
     draw_calibration(result, out / "validation.png")
     print_calibration(Console(), result)

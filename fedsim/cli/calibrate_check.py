@@ -30,7 +30,7 @@ def command(profile: str, force: bool) -> None:
     from fedsim.calibration.check import Check, judge_sentinels, other_machine
     from fedsim.calibration.machine import describe_machine, software_versions
     from fedsim.calibration.sentinel import sentinels_now
-    from fedsim.report.calibration import print_check
+    from fedsim.report.run.calibration import print_check
     from fedsim.runtime.device import set_num_threads, torch_device
 
     set_num_threads(min(file.machine.num_threads, len(os.sched_getaffinity(0))))

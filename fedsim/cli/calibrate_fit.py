@@ -9,8 +9,8 @@ from rich.console import Console
 
 from fedsim.calibration.run import refit
 from fedsim.cli.measuring import check_usable
-from fedsim.report.calibration import print_calibration
-from fedsim.report.calibration_figure import draw_calibration
+from fedsim.report.figure.calibration import draw_calibration
+from fedsim.report.run.calibration import print_calibration
 
 __all__ = ["command"]
 

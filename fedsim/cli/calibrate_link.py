@@ -130,7 +130,7 @@ def _measure(connect: str, out: Path, name: str, wanted: tuple[int, int, float])
     from fedsim.calibration.link.address import parse_address
     from fedsim.calibration.link.run import calibrate_link
     from fedsim.calibration.link.sweep import sweep_plan
-    from fedsim.report.link_calibration import print_link_calibration
+    from fedsim.report.run.link_calibration import print_link_calibration
 
     plan = sweep_plan(*wanted)
     address = parse_address(connect, "--connect")

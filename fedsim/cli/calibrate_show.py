@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from fedsim.calibration.profile import find_profile, load_profile
-from fedsim.report.calibration import print_profile
+from fedsim.report.run.calibration import print_profile
 
 __all__ = ["command"]
 

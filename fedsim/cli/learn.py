@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from fedsim.errors import ScenarioError
-from fedsim.scenario.output import check_not_inputs
+from fedsim.scenario.file.output import check_not_inputs
 
 __all__ = ["command"]
 
@@ -26,8 +26,8 @@ def command() -> None:
 def collect(summaries: tuple[Path, ...], out: Path) -> None:
     """Put the curves of training runs (folders of 'fedsim train') into one file."""
     from fedsim.learning import write_curves
-    from fedsim.report.learning import curves_table
-    from fedsim.study.training.collect import collect_curves
+    from fedsim.report.run.learning import curves_table
+    from fedsim.training.collect import collect_curves
 
     inputs = [each / "summary.json" if each.is_dir() else each for each in summaries]
     check_not_inputs([out], inputs)
@@ -46,7 +46,7 @@ def collect(summaries: tuple[Path, ...], out: Path) -> None:
 def fit(curves: Path, out: Path | None, seed: int) -> None:
     """Fit a law to each group of CURVES, with bootstrap intervals."""
     from fedsim.learning import Laws, curves_hash, group_laws, read_curves, write_laws
-    from fedsim.report.learning import laws_table
+    from fedsim.report.run.learning import laws_table
 
     target = out if out is not None else curves.with_name("laws.json")
     check_not_inputs([target], [curves])
@@ -70,7 +70,7 @@ def fit(curves: Path, out: Path | None, seed: int) -> None:
 def check(curves: Path, seed: int) -> None:
     """Predict what a fit has not seen: other configurations of CURVES, and later rounds."""
     from fedsim.learning import check_curves, read_curves
-    from fedsim.report.learning import errors_table
+    from fedsim.report.run.learning import errors_table
 
     measured = read_curves(curves)
     console = Console()
@@ -85,7 +85,7 @@ def check(curves: Path, seed: int) -> None:
 def show(curves: Path, plot: Path | None) -> None:
     """Show what CURVES holds, with the laws beside it where they were fitted."""
     from fedsim.learning import curves_hash, read_curves, read_laws
-    from fedsim.report.learning import curves_table
+    from fedsim.report.run.learning import curves_table
 
     if plot is not None:
         check_not_inputs([plot], [curves, curves.with_name("laws.json")])
@@ -98,7 +98,7 @@ def show(curves: Path, plot: Path | None) -> None:
         console.print(f"{place} was fitted to other curves: run 'fedsim learn fit {curves}'.")
         laws = None
     if plot is not None:
-        from fedsim.report.learning_figure import learning_figure
+        from fedsim.report.figure.learning import learning_figure
 
         learning_figure(measured, laws, plot)
         console.print(f"Figure written to {plot}.")

@@ -48,9 +48,9 @@ def command(
     NAME is fedllm, kd_fedllm, split_fedllm, or module:function of your own.
     """
     from fedsim.report.console import show
-    from fedsim.report.protocol_table import protocol_table
+    from fedsim.report.protocol.table import protocol_table
     from fedsim.scenario import example_protocol
-    from fedsim.scenario.output import check_writable
+    from fedsim.scenario.file.output import check_writable
 
     if plot_path is not None:
         check_writable(plot_path, (".png", ".svg"))
@@ -64,7 +64,7 @@ def command(
         )
     example = example_protocol(name, privacy, num_clients)
     if plot_path is not None:
-        from fedsim.report.sequence import sequence_diagram
+        from fedsim.report.protocol.sequence import sequence_diagram
 
         sequence_diagram(example.protocol, plot_path)
     show(protocol_table(example.protocol, example.plan.training, example.words))

@@ -91,10 +91,10 @@ def case_study(
     """
     check_runtime()
     set_thread_policy()
-    from fedsim.scenario.document import overridden
+    from fedsim.scenario.file.document import overridden
     from fedsim.study.case_study.plan import SERIES, study_runs
-    from fedsim.study.training.file import TrainingDocument
-    from fedsim.study.training.tables import TrainingFile
+    from fedsim.training.file import TrainingDocument
+    from fedsim.training.tables import TrainingFile
 
     changes, _ = overridden({}, overrides, TrainingFile)
     planned = study_runs("quick" if quick else scale, changes)
@@ -108,10 +108,10 @@ def case_study(
             document.check_data(data_dir)
     # What is missing was said ahead of torch, whose import takes seconds.
     from fedsim.cli.train import training_progress
-    from fedsim.report.case_study import case_study_figure, case_study_report, cost_figure
-    from fedsim.report.learning_figure import learning_figure
+    from fedsim.report.figure.learning import learning_figure
+    from fedsim.report.run.case_study import case_study_figure, case_study_report, cost_figure
     from fedsim.study.case_study.execute import finish_study, run_study
-    from fedsim.study.training.setup import TrainingSetup
+    from fedsim.training.setup import TrainingSetup
 
     typed = shlex.join(["fedsim", *sys.argv[1:]])
     if not reports_only:

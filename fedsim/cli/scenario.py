@@ -78,7 +78,7 @@ def command(
     FILE is a TOML file or the name of a shipped scenario, such as case_study.
     """
     from fedsim import scenario
-    from fedsim.scenario.output import write_text
+    from fedsim.scenario.file.output import write_text
 
     if schema:
         click.echo(scenario.scenario_schema_text(), nl=False)
@@ -108,11 +108,11 @@ def command(
         write_text(json_path, scenario.answer_json(answers))
     tables = [answer.table for answer in answers]
     if plot_path is not None:
-        from fedsim.report.figure import figure
+        from fedsim.report.figure.answer import figure
 
         figure(tables, plot_path)
     from fedsim.report.console import show
-    from fedsim.report.scenario_report import scenario_report
+    from fedsim.report.scenario.report import scenario_report
 
     for table in tables:
         show(scenario_report(table, parts, everything=everything))
@@ -126,7 +126,7 @@ def _parts(shows: str) -> list[str]:
     ScenarioError
         If one of them is none.
     """
-    from fedsim.report.scenario_report import checked_parts
+    from fedsim.report.scenario.report import checked_parts
 
     names = (name.strip() for name in shows.split(","))
     return checked_parts(
@@ -174,8 +174,8 @@ def _answered(questions: list[Question], seeds: int | None) -> list[ScenarioResu
 def _check_trace(
     files: tuple[str, ...], trace_path: Path, json_path: Path | None, plot_path: Path | None
 ) -> None:
-    from fedsim.report.trace import trace_paths
-    from fedsim.scenario.output import check_writable
+    from fedsim.report.trace.files import trace_paths
+    from fedsim.scenario.file.output import check_writable
 
     if len(files) != 1:
         raise ScenarioError(f"--trace is of one file, and {len(files)} were named.")
@@ -193,8 +193,8 @@ def _check_inputs(
     questions: list[Question], json_path: Path | None, plot_path: Path | None, trace: Path | None
 ) -> None:
     """Refuse to write over a scenario, or over a file that one names."""
-    from fedsim.report.trace import trace_paths
-    from fedsim.scenario.output import check_not_inputs
+    from fedsim.report.trace.files import trace_paths
+    from fedsim.scenario.file.output import check_not_inputs
 
     traces = () if trace is None else (*trace_paths(trace), _chart(trace))
     outputs = [path for path in (json_path, plot_path, *traces) if path is not None]
@@ -203,7 +203,7 @@ def _check_inputs(
 
 
 def _chart(trace_path: Path) -> Path:
-    from fedsim.report.trace import trace_paths
+    from fedsim.report.trace.files import trace_paths
 
     return trace_paths(trace_path)[0].with_suffix(".png")
 
@@ -211,9 +211,9 @@ def _chart(trace_path: Path) -> Path:
 def _trace(questions: list[Question], trace_path: Path) -> None:
     """Files of all events, and the first round as a chart and on the terminal."""
     from fedsim.report.console import show
-    from fedsim.report.gantt import gantt_figure
-    from fedsim.report.timeline import round_timeline
-    from fedsim.report.trace import write_trace
+    from fedsim.report.trace.files import write_trace
+    from fedsim.report.trace.gantt import gantt_figure
+    from fedsim.report.trace.timeline import round_timeline
 
     events = questions[0].trace()
     write_trace(events, trace_path)
@@ -224,7 +224,7 @@ def _trace(questions: list[Question], trace_path: Path) -> None:
 
 
 def _check_outputs(json_path: Path | None, plot_path: Path | None) -> None:
-    from fedsim.scenario.output import check_writable
+    from fedsim.scenario.file.output import check_writable
 
     if json_path is not None:
         check_writable(json_path)

@@ -78,17 +78,17 @@ def command(
     """
     check_runtime()
     set_thread_policy()
-    from fedsim.study.training.file import read_training
+    from fedsim.training.file import read_training
 
     # What is missing is said ahead of torch, whose import takes seconds.
     document = read_training(file, overrides)
     document.check_data(data_dir)
     if export is not None and export.exists():
         raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
-    from fedsim.report.training import print_training
-    from fedsim.study.training.export import export_run
-    from fedsim.study.training.run import run_training
-    from fedsim.study.training.setup import TrainingSetup
+    from fedsim.report.run.training import print_training
+    from fedsim.training.export import export_run
+    from fedsim.training.run import run_training
+    from fedsim.training.setup import TrainingSetup
 
     setup = TrainingSetup(document, data_dir)
     announce([(setup, output)], is_fresh=not is_resumed, is_sure=is_sure)

@@ -15,8 +15,8 @@ from fedsim.errors import AgreementError, ScenarioError
 from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.runtime.needs_runtime import check_runtime
 from fedsim.runtime.threads import set_thread_policy
-from fedsim.scenario.framework import find_framework
-from fedsim.scenario.output import check_not_inputs, check_writable, write_text
+from fedsim.scenario.build.framework import find_framework
+from fedsim.scenario.file.output import check_not_inputs, check_writable, write_text
 from fedsim.study.verification_profile import sentinel_ratios, verification_profile
 
 __all__ = ["command"]
@@ -162,7 +162,7 @@ def command(
     from fedsim.runtime.data import check_dataset
 
     check_dataset(options["data_source"], options["data_dir"])
-    from fedsim.report.verify import print_verification
+    from fedsim.report.run.verify import print_verification
     from fedsim.study.verification_request import VerificationRequest
     from fedsim.study.verification_setup import VerificationSetup
     from fedsim.study.verify import verify

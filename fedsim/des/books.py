@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import TypeVar
 
+from fedsim.cost.step_row import step_row
 from fedsim.des.task import Task
-from fedsim.fleet.step_row import step_row
 from fedsim.ledger import SERVER, Ledger, LedgerRow, Outcome, RowKey
 from fedsim.protocol.step import Compute, Direction, Transfer
 from fedsim.spec.plan import TrainingSpec

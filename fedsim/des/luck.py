@@ -7,8 +7,8 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.fleet.parts import Parts, round_factors, work_until_failure
 from fedsim.fleet.simulation import Simulation
+from fedsim.fleet.uncontended import Parts, round_factors, work_until_failure
 
 __all__ = ["Luck"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from fedsim.fleet.overlap import streamed_uploads
-from fedsim.protocol.duration import (
+from fedsim.cost.duration import (
     operation_seconds,
     pack_seconds,
     request_seconds,
     unpack_seconds,
 )
+from fedsim.fleet.overlap import streamed_uploads
 from fedsim.protocol.step import Compute, Direction, Repeat, Site, Step, Transfer
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass

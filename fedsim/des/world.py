@@ -9,6 +9,7 @@ import numpy as np
 import simpy
 from simpy import Timeout
 
+from fedsim.cost.duration import startup_seconds
 from fedsim.des.accelerators import accelerators
 from fedsim.des.agenda import Agenda
 from fedsim.des.attendance import Attendance
@@ -17,11 +18,10 @@ from fedsim.des.client import Client
 from fedsim.des.link import SharedLink
 from fedsim.des.rates import ClassRates
 from fedsim.des.task import Message, Task, read_task
-from fedsim.fleet.parts import Parts, segment_parts
 from fedsim.fleet.simulation import Simulation
 from fedsim.fleet.trace import TraceEvent
+from fedsim.fleet.uncontended import Parts, segment_parts
 from fedsim.ledger import SERVER as SERVER_PARTY
-from fedsim.protocol.duration import startup_seconds
 from fedsim.protocol.step import Each, Segment
 
 __all__ = ["SETUP_SEGMENT", "World"]

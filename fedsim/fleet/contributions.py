@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.cost.duration import gathered_seconds, operation_seconds
 from fedsim.errors import ProtocolError
-from fedsim.protocol.duration import gathered_seconds, operation_seconds
 from fedsim.protocol.operation import Operation
 from fedsim.protocol.step import Compute, Once, Protocol, leaf_steps
 from fedsim.spec.device import DeviceSpec

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from fedsim.errors import ScenarioError
-from fedsim.fleet.parts import Parts
 from fedsim.fleet.simulation import Simulation
+from fedsim.fleet.uncontended import Parts
 
 __all__ = ["CENTURY_S", "LAST_S", "check_ends", "endless"]
 

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 def _sources() -> str:
     """Digest of all kernels: numba looks at a function's own file, not at those it calls into."""
     digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

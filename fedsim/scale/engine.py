@@ -68,6 +68,6 @@ def _result(
             simulation, keeps_visits, horizon_s, num_sampled=num_sampled, progress=progress
         ).result()
     # Loaded where it is needed: reading compiled kernels back takes longer than many a run.
-    from fedsim.scale.free_running import FreeRun
+    from fedsim.scale.free.run import FreeRun
 
     return FreeRun(simulation, keeps_visits, horizon_s, progress).result()

@@ -6,12 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from fedsim.cost.step_row import step_row
 from fedsim.fleet.simulation import Simulation
-from fedsim.fleet.step_row import step_row
 from fedsim.ledger import COUNTED, Ledger, LedgerRow, Outcome, RowKey
 from fedsim.protocol.step import Direction, Transfer
+from fedsim.scale.program import Program
 from fedsim.scale.segment import Tally
-from fedsim.scale.stages import Program
 
 __all__ = ["ledger_rows"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedsim.scale.agenda_kernel import Agenda, empty_agenda, pop, push
 from fedsim.scale.compiled import compiled
-from fedsim.scale.event_state import BEGIN, SERVED, STOP
-from fedsim.scale.flow_link_kernel import FlowLink, complete, flow_link, join, next_due
-from fedsim.scale.queue_kernel import Queue, ask, end_service, queue_of, withdraw
+from fedsim.scale.events.agenda_kernel import Agenda, empty_agenda, pop, push
+from fedsim.scale.events.queue_kernel import Queue, ask, end_service, queue_of, withdraw
+from fedsim.scale.events.state import BEGIN, SERVED, STOP
+from fedsim.scale.link.flow_link_kernel import FlowLink, complete, flow_link, join, next_due
 
 __all__ = ["queue_departures", "sharing_departures"]
 

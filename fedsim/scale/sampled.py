@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.fleet.parts import startup_times, work_until_failure
 from fedsim.fleet.simulation import Simulation
+from fedsim.fleet.uncontended import startup_times, work_until_failure
+from fedsim.scale.program import Kind, Program, Stage
 from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
-from fedsim.scale.stages import Kind, Program, Stage
 
 __all__ = ["SampledSegment", "approximation"]
 
@@ -127,7 +127,7 @@ class SampledSegment:
     def run(self, task: SegmentTask) -> SegmentOutcome:
         """One round's pass through the segment."""
         # Loaded where it is needed: reading compiled kernels back takes longer than many a round.
-        from fedsim.scale.cycles import run_segment
+        from fedsim.scale.events.segment import run_segment
 
         num = len(task.clients)
         if num <= self._num_sampled:

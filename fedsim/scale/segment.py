@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedsim.fleet.availability import Intervals
 from fedsim.fleet.simulation import Simulation
 from fedsim.protocol.step import Each, Segment
-from fedsim.scale.stages import Program, program
+from fedsim.scale.program import Program, program
 
 __all__ = [
     "LATE",

@@ -6,10 +6,10 @@ import numpy as np
 
 from fedsim.fleet.simulation import Simulation
 from fedsim.ledger import SETUP_ROUND
+from fedsim.scale.program import Program
 from fedsim.scale.sampled import SampledSegment
 from fedsim.scale.segment import SegmentOutcome, SegmentTask, segment_programs
-from fedsim.scale.stages import Program
-from fedsim.scale.straight import StraightSegment, is_straight
+from fedsim.scale.straight.segment import StraightSegment, is_straight
 
 __all__ = ["passed", "set_up"]
 
@@ -46,6 +46,6 @@ def passed(straight: StraightSegment | SampledSegment | None, task: SegmentTask)
     if straight is not None:
         return straight.run(task)
     # Loaded where it is needed: reading compiled kernels back takes longer than many a round.
-    from fedsim.scale.cycles import run_segment
+    from fedsim.scale.events.segment import run_segment
 
     return run_segment(task)

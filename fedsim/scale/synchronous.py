@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.cost.step_row import step_row
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals, is_always_on, presence
 from fedsim.fleet.endless import LAST_S, check_ends, endless
-from fedsim.fleet.parts import Parts, round_factors, segment_parts
 from fedsim.fleet.planner import Planner
 from fedsim.fleet.progress import Progress
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
-from fedsim.fleet.step_row import step_row
+from fedsim.fleet.uncontended import Parts, round_factors, segment_parts
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
 from fedsim.protocol.step import Each, Gather, Once
 from fedsim.scale.ledger_rows import ledger_rows
+from fedsim.scale.program import Kind, Program
 from fedsim.scale.sampled import SampledSegment, approximation
 from fedsim.scale.segment import (
     LATE,
@@ -34,8 +35,7 @@ from fedsim.scale.segment import (
     segment_programs,
 )
 from fedsim.scale.set_up import passed, set_up
-from fedsim.scale.stages import Kind, Program
-from fedsim.scale.straight import StraightSegment, is_straight
+from fedsim.scale.straight.segment import StraightSegment, is_straight
 
 __all__ = ["SynchronousRun"]
 

@@ -15,19 +15,19 @@ from fedsim.comparison.verdict import label, verdicts
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.fleet.progress import ProgressCallback
 from fedsim.fleet.trace import TraceEvent
-from fedsim.scenario.blind import blind_settings, settings_without_effect
-from fedsim.scenario.compare import compared
-from fedsim.scenario.crossover import Side, crossovers
-from fedsim.scenario.document import Document, Overrides, in_another_world, read_document
-from fedsim.scenario.engine import check_shares, check_traceable, chosen_engine
-from fedsim.scenario.goal_table import GoalTable
-from fedsim.scenario.inspection import Inspected, inspected
-from fedsim.scenario.mistake import refusal
-from fedsim.scenario.outcome import Excluded
-from fedsim.scenario.replication import MAX_REPEATED_WORK, undrawn
-from fedsim.scenario.result import ScenarioResult
-from fedsim.scenario.simulated import traced_events
-from fedsim.scenario.weighed import Weighed, closed_form, draws_of, result_of, run_of
+from fedsim.scenario.answer.blind import blind_settings, settings_without_effect
+from fedsim.scenario.answer.compare import compared
+from fedsim.scenario.answer.crossover import Side, crossovers
+from fedsim.scenario.answer.engine_choice import check_shares, check_traceable, chosen_engine
+from fedsim.scenario.answer.outcome import Excluded
+from fedsim.scenario.answer.planned_case import Weighed, closed_form, draws_of, result_of, run_of
+from fedsim.scenario.answer.replication import MAX_REPEATED_WORK, undrawn
+from fedsim.scenario.answer.result import ScenarioResult
+from fedsim.scenario.answer.simulated import traced_events
+from fedsim.scenario.build.checked_case import Inspected, inspected
+from fedsim.scenario.file.document import Document, Overrides, in_another_world, read_document
+from fedsim.scenario.file.goal_table import GoalTable
+from fedsim.scenario.file.mistake import refusal
 
 __all__ = ["Question", "Weighed", "read_scenario", "run_scenario"]
 

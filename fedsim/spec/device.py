@@ -33,7 +33,7 @@ FEATURES: Final = (
     "copied_bytes",
 )
 
-#: How the parts of a step's time go together; see :func:`fedsim.protocol.duration.combine`.
+#: How the parts of a step's time go together; see :func:`fedsim.cost.duration.combine`.
 Form = Literal["additive", "roofline", "dispatch"]
 FORMS: Final[tuple[Form, ...]] = ("additive", "roofline", "dispatch")
 

@@ -16,8 +16,8 @@ from fedsim.analytic import (
     count_server,
     server_peak_bytes,
 )
+from fedsim.cost.duration import operation_regime, operation_seconds
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.duration import operation_regime, operation_seconds
 from fedsim.protocol.step import Compute, Gather, Once, leaf_steps, step_labels
 from fedsim.runtime.federation import Federation
 from fedsim.spec.device import DeviceSpec

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fedsim.agreement import Difference
 from fedsim.cli import main
-from fedsim.protocol.flop import operation_flop
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol.operation import (
     BackwardFromCut,
     Content,
@@ -95,7 +95,7 @@ def test_one_flop_too_many_in_a_formula_is_named(
     def wrong(found: Operation, training: TrainingSpec) -> int:
         return operation_flop(found, training) + isinstance(found, operation)
 
-    monkeypatch.setattr("fedsim.fleet.step_row.operation_flop", wrong)
+    monkeypatch.setattr("fedsim.cost.step_row.operation_flop", wrong)
 
     found = found_by_verify(framework)
 

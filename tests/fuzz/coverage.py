@@ -18,11 +18,11 @@ from scipy.stats import binom
 
 from fedsim.comparison.interval import interval_95
 from fedsim.fleet import SimulationResult, prepare
-from fedsim.scenario.document import scenario_names
-from fedsim.scenario.replication import is_drawn
+from fedsim.scenario.answer.replication import is_drawn
+from fedsim.scenario.answer.simulated import run_engine
+from fedsim.scenario.answer.uncertainty import CLIENT_DEVICES, SERVER_DEVICE
+from fedsim.scenario.file.document import scenario_names
 from fedsim.scenario.run import Weighed, read_scenario
-from fedsim.scenario.simulated import run_engine
-from fedsim.scenario.uncertainty import CLIENT_DEVICES, SERVER_DEVICE
 
 __all__ = ["Coverage", "coverages", "drawn_scenarios"]
 

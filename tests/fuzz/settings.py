@@ -23,9 +23,9 @@ import tomli_w
 
 from fedsim.errors import FedsimError
 from fedsim.protocol import FRAMEWORKS
-from fedsim.scenario.document import merged, read_document, scenario_names
+from fedsim.scenario.build.case import reads
+from fedsim.scenario.file.document import merged, read_document, scenario_names
 from fedsim.scenario.run import read_scenario
-from fedsim.scenario.variant import reads
 from unit.test_scenario_affects import CHANGES, KEYS
 
 __all__ = ["Pair", "cut_table", "judged", "pairs"]

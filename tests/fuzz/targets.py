@@ -21,13 +21,13 @@ from fedsim.calibration.measurements import read_csv
 from fedsim.calibration.plan_file import read_plan
 from fedsim.calibration.profile import load_profile
 from fedsim.learning import read_curves, read_laws
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.scenario.report import scenario_report
 from fedsim.resources import resource_dir
 from fedsim.runtime.data.banking77 import load_banking77
 from fedsim.scenario import answer_json, run_scenario
-from fedsim.scenario.document import merged, read_document, scenario_names
+from fedsim.scenario.file.document import merged, read_document, scenario_names
 from fedsim.spec.model_config import read_model_config
-from fedsim.study.training.file import read_training
+from fedsim.training.file import read_training
 from fuzz.impossible import impossible_numbers
 from fuzz.keys import with_likely_keys
 from fuzz.mutation import damaged_bytes, damaged_csv, damaged_table, json_bytes, toml_bytes

@@ -17,9 +17,16 @@ from fedsim.des.agenda import SERVER, Agenda
 from fedsim.des.link import Flow as SharedFlow
 from fedsim.des.link import SharedLink
 from fedsim.fleet import Simulation, SimulationResult
-from fedsim.scale.flow_link_kernel import change_rates, complete, flow_link, join, leave, next_due
-from fedsim.scale.link import link_departures
+from fedsim.scale.link.flow_link_kernel import (
+    change_rates,
+    complete,
+    flow_link,
+    join,
+    leave,
+    next_due,
+)
 from fedsim.scale.queue import queue_departures, sharing_departures
+from fedsim.scale.straight.link import link_departures
 from oracle import Flow
 
 Reals = NDArray[np.float64]

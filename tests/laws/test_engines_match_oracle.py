@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from fedsim.cost.work import operation_work
 from fedsim.draws import client_keys, purpose_key, uniforms
 from fedsim.fleet import Simulation, SimulationResult
 from fedsim.protocol.operation import Content
 from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Compute, Repeat, Step, Transfer
-from fedsim.protocol.work import operation_work
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, ServerSpec, Spread
 from fedsim.spec.link import LinkSpec

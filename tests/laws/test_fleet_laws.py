@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from fedsim.cost.flop import operation_flop
 from fedsim.fleet import Simulation, SimulationResult
-from fedsim.protocol.flop import operation_flop
 from fedsim.spec.distribution import LogNormal, Table
 from fedsim.spec.federation import ClientClass, Spread
 from fedsim.spec.policy import PolicySpec

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fedsim.cost.work import operation_work
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.protocol.operation import InferLogits, Part
 from fedsim.protocol.step import Compute, Each, Gather, Protocol, Site, Step
-from fedsim.protocol.work import operation_work
 from fedsim.spec.batch import BatchShape, TextLengths
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import FederationSpec, ServerSpec

@@ -23,7 +23,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from fedsim.protocol.flop import operation_flop
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol.operation import Part, Train
 from fedsim.protocol.parameters import num_trainable
 from fedsim.spec.batch import BatchShape

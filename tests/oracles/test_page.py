@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from fedsim.protocol.flop import operation_flop
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol.operation import Part, Train
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.model import HeadSpec

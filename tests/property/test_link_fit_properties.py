@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim.calibration.link.fit import fit_link, measured_seconds, observations
 from fedsim.calibration.link.sweep import DIRECTIONS, Mode, Sample, sweep_plan
-from fedsim.protocol.duration import transfer_seconds
+from fedsim.cost.duration import transfer_seconds
 from fedsim.spec.link import LinkSpec
 
 PLAN = sweep_plan(10_000_000)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.protocol.duration import compute_seconds
-from fedsim.protocol.work import Work
+from fedsim.cost.duration import compute_seconds
+from fedsim.cost.work import Work
 from fedsim.scenario import run_scenario
-from fedsim.scenario.hardware import device_spec
-from fedsim.scenario.hardware_tables import DeviceTable
+from fedsim.scenario.build.hardware import device_spec
+from fedsim.scenario.file.hardware_tables import DeviceTable
 from fedsim.spec.device import FEATURES
 from fedsim.spec.device_catalogue import device, device_facts, device_names
 from fedsim.spec.quantity import FROM_FILE

@@ -23,7 +23,7 @@ from fedsim.calibration.profile import load_profile
 from fedsim.calibration.sentinel import sentinel_seconds
 from fedsim.calibration.shape import PHASES, Point, Shape
 from fedsim.cli import main
-from fedsim.protocol.memory import training_memory
+from fedsim.cost.memory import training_memory
 from fedsim.protocol.operation import Train
 from profiles import made_up_visits
 

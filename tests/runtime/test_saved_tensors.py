@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from fedsim.protocol.model_graph import part_work
+from fedsim.cost.model_graph import part_work
 from fedsim.protocol.operation import Part
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.spec.batch import BatchShape

@@ -14,9 +14,9 @@ from fedsim.calibration.profile import find_profile, load_profile
 from fedsim.cli import announcing
 from fedsim.errors import ScenarioError
 from fedsim.runtime.free_memory import FreeMemory, free_memory
-from fedsim.study.training import expected
-from fedsim.study.training.expected import Speed, check_memory
-from fedsim.study.training.memory_need import MemoryNeed
+from fedsim.training import expected
+from fedsim.training.expected import Speed, check_memory
+from fedsim.training.memory_need import MemoryNeed
 from training_file import TOML, lines, train, training_file
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.study.training.file import read_training
-from fedsim.study.training.setup import TrainingSetup
+from fedsim.training.file import read_training
+from fedsim.training.setup import TrainingSetup
 from training_file import TOML, needs_published_data, train, training_file
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "training"

@@ -15,12 +15,12 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from fedsim.draws import visiting_order
-from fedsim.report.training import training_report
+from fedsim.report.run.training import training_report
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import round_runner
-from fedsim.study.training.file import read_training
-from fedsim.study.training.setup import TrainingSetup
+from fedsim.training.file import read_training
+from fedsim.training.setup import TrainingSetup
 from tiny import CPU
 from training_file import (
     TOML,

@@ -6,9 +6,9 @@ import pytest
 from fedsim.calibration.fit import choose_form, fit_time_model, folds_of
 from fedsim.calibration.plan import quick_plan
 from fedsim.calibration.validation import table_of
+from fedsim.cost.duration import compute_seconds
+from fedsim.cost.work import Work
 from fedsim.errors import CalibrationError
-from fedsim.protocol.duration import compute_seconds
-from fedsim.protocol.work import Work
 from fedsim.spec.device import FEATURES, FORMS, DeviceSpec, Form
 from profiles import made_up_visits, true_model
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from fedsim.cli import main
 from fedsim.scenario import run_scenario
-from fedsim.scenario.settings import ScenarioFile
+from fedsim.scenario.file.settings import ScenarioFile
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURE = re.compile(r"^```\{image\}", re.MULTILINE)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.protocol.duration import compute_seconds, operation_seconds, transfer_seconds
+from fedsim.cost.duration import compute_seconds, operation_seconds, transfer_seconds
+from fedsim.cost.work import Work
 from fedsim.protocol.operation import Part, Train
 from fedsim.protocol.step import Direction
-from fedsim.protocol.work import Work
 from fedsim.spec.batch import BatchShape
 from fedsim.spec.device import FEATURES, DeviceSpec
 from fedsim.spec.link import LinkSpec

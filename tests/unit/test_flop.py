@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.protocol.flop import flop_by_class, operation_flop
+from fedsim.cost.flop import flop_by_class, operation_flop
 from fedsim.protocol.operation import (
     Aggregate,
     BackwardFromCut,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fedsim.cost.duration import transfer_seconds
 from fedsim.errors import ScenarioError
-from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Direction
 from fedsim.spec.link_catalogue import link, link_names
 

@@ -17,8 +17,8 @@ from fedsim.calibration.link.fit import (
     pass_noise,
 )
 from fedsim.calibration.link.sweep import DIRECTIONS, Sample, sweep_plan
+from fedsim.cost.duration import transfer_seconds
 from fedsim.errors import CalibrationError
-from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Direction
 from fedsim.spec.link import LinkSpec
 

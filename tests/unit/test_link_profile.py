@@ -17,9 +17,9 @@ from fedsim.calibration.link.profile import (
 )
 from fedsim.errors import CalibrationError, ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.scenario.hardware import link_spec, overlaid
-from fedsim.scenario.hardware_tables import LinkTable
-from fedsim.scenario.place import Place
+from fedsim.scenario.build.hardware import link_spec, overlaid
+from fedsim.scenario.file.hardware_tables import LinkTable
+from fedsim.scenario.file.surroundings import Place
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.quantity import FROM_FILE
 from scenarios import SMALL, written

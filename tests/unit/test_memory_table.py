@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from fedsim.protocol.memory import inference_peak_bytes, peak_memory_bytes, training_memory
-from fedsim.protocol.model_graph import part_work
+from fedsim.cost.memory import inference_peak_bytes, peak_memory_bytes, training_memory
+from fedsim.cost.model_graph import part_work
 from fedsim.protocol.operation import (
     Aggregate,
     BackwardFromCut,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsim.cost.flop import operation_flop
 from fedsim.protocol import FRAMEWORKS
-from fedsim.protocol.flop import operation_flop
 from fedsim.protocol.operation import AgreeKeys, MaskVector
 from fedsim.protocol.privacy import masked_values, with_privacy
 from fedsim.spec.privacy import PrivacySpec

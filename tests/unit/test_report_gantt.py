@@ -10,9 +10,9 @@ from rich.console import Console
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.trace import TraceEvent
-from fedsim.report.gantt import gantt_figure
-from fedsim.report.round_view import round_view
-from fedsim.report.timeline import round_timeline
+from fedsim.report.trace.gantt import gantt_figure
+from fedsim.report.trace.round_view import round_view
+from fedsim.report.trace.timeline import round_timeline
 from traces import BUFFERED, ROUNDS, event
 
 

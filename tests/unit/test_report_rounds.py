@@ -14,8 +14,8 @@ from rich.console import Console
 
 from fedsim.comparison.result import Result
 from fedsim.comparison.verdict import Verdict, verdicts
-from fedsim.report.figure import figure
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.figure.answer import figure
+from fedsim.report.scenario.report import scenario_report
 from fedsim.scenario import run_scenario
 from fedsim.units import format_bytes, format_flop, format_seconds
 from scenarios import changed, written

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedsim.report.figure import figure
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.figure.answer import figure
+from fedsim.report.scenario.report import scenario_report
 from fedsim.scenario import run_scenario
 from scenarios import SMALL, changed, written
 

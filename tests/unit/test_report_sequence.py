@@ -9,8 +9,8 @@ import pytest
 
 from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.step import step_labels
-from fedsim.report.sequence import sequence_diagram
-from fedsim.report.sequence_layout import Layout, lay_out, words
+from fedsim.report.protocol.sequence import sequence_diagram
+from fedsim.report.protocol.sequence_layout import Layout, lay_out, words
 from fedsim.scenario.example import example_protocol
 from fedsim.spec.batch import TextLengths
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-import fedsim.report.trace as trace_module
+import fedsim.report.trace.files as trace_module
 from fedsim import __version__
 from fedsim.errors import ScenarioError
 from fedsim.fleet.trace import TraceEvent
-from fedsim.report.trace import TRACE_SCHEMA, class_of, trace_paths, write_trace
+from fedsim.report.trace.files import TRACE_SCHEMA, class_of, trace_paths, write_trace
 from traces import BUFFERED, ROUNDS, event
 
 NAMES = tuple(TraceEvent.__dataclass_fields__)

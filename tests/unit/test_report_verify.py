@@ -7,7 +7,7 @@ from rich.console import Console
 
 from fedsim.agreement import StepCheck, Verification
 from fedsim.ledger import LedgerRow
-from fedsim.report.verify import machine_line, print_verification
+from fedsim.report.run.verify import machine_line, print_verification
 
 
 def outcome(measured_s: float, **sentinels: float) -> Verification:

@@ -18,10 +18,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fedsim.report.accuracy_table import AccuracyTable
 from fedsim.report.adaptive_table import AdaptiveTable, Row
-from fedsim.report.scenario_report import scenario_report
-from fedsim.scenario.document import merged, read_document, scenario_names
+from fedsim.report.scenario.accuracy_table import AccuracyTable
+from fedsim.report.scenario.report import scenario_report
+from fedsim.scenario.file.document import merged, read_document, scenario_names
 from fedsim.scenario.run import read_scenario
 from scenarios import changed
 

@@ -7,10 +7,10 @@ import pytest
 
 from fedsim import des, scale
 from fedsim.analytic import evaluate
+from fedsim.cost.duration import operation_seconds, transfer_seconds
 from fedsim.errors import ScenarioError
 from fedsim.fleet import prepare
 from fedsim.protocol import fedllm, kd_fedllm, split_fedllm
-from fedsim.protocol.duration import operation_seconds, transfer_seconds
 from fedsim.protocol.operation import Aggregate, Content, Part
 from fedsim.protocol.payload import adapter_payload
 from fedsim.protocol.step import Direction

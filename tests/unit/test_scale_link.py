@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.scale.link import FlowSet, link_departures
-from fedsim.scale.rank_set import add, empty_set, largest, least, level_starts, remove
-from fedsim.scale.time_order import time_order
+from fedsim.scale.link.rank_set import add, empty_set, largest, least, level_starts, remove
+from fedsim.scale.straight.link import FlowSet, link_departures
+from fedsim.scale.straight.time_order import time_order
 
 
 def filled(

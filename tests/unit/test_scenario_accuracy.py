@@ -19,7 +19,7 @@ from fedsim.errors import ScenarioError
 from fedsim.learning import CurveGroup, Laws, LearningLaw, Run, Unseen, group_laws, write_laws
 from fedsim.learning.baseline import read_baseline
 from fedsim.learning.law import law_values
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.scenario.report import scenario_report
 from fedsim.scenario import run_scenario
 from fedsim.units import format_bytes
 from scenarios import changed, written

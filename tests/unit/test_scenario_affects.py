@@ -11,10 +11,10 @@ from typing import Any, Final
 import pytest
 from pydantic import BaseModel
 
-from fedsim.scenario.document import merged
-from fedsim.scenario.fleet_tables import AvailabilityTable
-from fedsim.scenario.mistake import table_type
-from fedsim.scenario.settings import OVERRIDABLE, Settings
+from fedsim.scenario.file.availability_table import AvailabilityTable
+from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.mistake import table_type
+from fedsim.scenario.file.settings import OVERRIDABLE, Settings
 from scenarios import SMALL, answered
 
 _CLASSES: Final = [{"name": "a", "num_clients": 2}, {"name": "b", "num_clients": 2}]

@@ -9,7 +9,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.scenario.document import merged, parse_override, read_document, scenario_names
+from fedsim.scenario.file.document import merged, parse_override, read_document, scenario_names
 from scenarios import SMALL, changed, written
 
 

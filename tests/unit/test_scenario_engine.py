@@ -43,7 +43,7 @@ def fleet(tmp_path: Path) -> Path:
 
 def test_sampled_when_asked_for(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer says that it is approximate, by how many clients, and is near the exact one."""
-    monkeypatch.setattr("fedsim.scenario.engine._LARGEST_SAMPLE", 1000)
+    monkeypatch.setattr("fedsim.scenario.answer.engine_choice._LARGEST_SAMPLE", 1000)
     (found,) = run_scenario(fleet, engine="sampled").results
     (exact,) = run_scenario(fleet, engine="scale").results
     assert (found["engine_used"], found["exactness"]["round_time_s"]) == ("sampled", "approximate")
@@ -54,9 +54,9 @@ def test_sampled_when_asked_for(fleet: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_sampled_where_all_would_be_too_many(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsim.scenario.engine._MAX_SCALE_VISITS", 10_000)
-    monkeypatch.setattr("fedsim.scenario.engine._LEAST_SAMPLE", 100)
-    monkeypatch.setattr("fedsim.scenario.engine._SAMPLED_VISITS", 10_000)
+    monkeypatch.setattr("fedsim.scenario.answer.engine_choice._MAX_SCALE_VISITS", 10_000)
+    monkeypatch.setattr("fedsim.scenario.answer.engine_choice._LEAST_SAMPLE", 100)
+    monkeypatch.setattr("fedsim.scenario.answer.engine_choice._SAMPLED_VISITS", 10_000)
     (found,) = run_scenario(fleet).results
     assert found["engine_used"] == "sampled"
     assert "visits" in found["engine_reason"]
@@ -65,7 +65,7 @@ def test_sampled_where_all_would_be_too_many(fleet: Path, monkeypatch: pytest.Mo
 
 
 def test_what_cannot_be_sampled_is_too_large(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsim.scenario.engine._MAX_SCALE_VISITS", 10_000)
+    monkeypatch.setattr("fedsim.scenario.answer.engine_choice._MAX_SCALE_VISITS", 10_000)
     with pytest.raises(ScenarioError, match="visits of links and accelerators"):
         run_scenario(fleet, ["policy.retries=1"])
     with pytest.raises(ScenarioError, match=r"engine = 'sampled' knows no policy.retries = 1"):

@@ -10,7 +10,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario, scenario_schema
-from fedsim.scenario.document import read_document
+from fedsim.scenario.file.document import read_document
 from scenarios import changed, written
 
 ONE = {"case": [{"name": "x", "framework": "fedllm"}]}

@@ -9,8 +9,8 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.scenario.hardware import device_spec, link_spec, overlaid
-from fedsim.scenario.hardware_tables import DeviceTable, LinkTable
+from fedsim.scenario.build.hardware import device_spec, link_spec, overlaid
+from fedsim.scenario.file.hardware_tables import DeviceTable, LinkTable
 from fedsim.spec.device_catalogue import device
 from fedsim.spec.link_catalogue import link
 from fedsim.spec.quantity import FROM_FILE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fedsim.scenario import scenario_schema, scenario_schema_text
-from fedsim.scenario.settings import ScenarioFile
+from fedsim.scenario.file.settings import ScenarioFile
 
 
 def test_the_schema_knows_every_key_of_a_file() -> None:

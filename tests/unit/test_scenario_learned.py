@@ -14,13 +14,13 @@ from fedsim.learning import Laws, read_curves
 from fedsim.learning.find import find_laws
 from fedsim.resources import resource_dir
 from fedsim.scenario import read_scenario, run_scenario
-from fedsim.scenario.document import merged
-from fedsim.scenario.learned import conditions, differences, learning_keys, scenario_use
-from fedsim.scenario.settings import Settings
+from fedsim.scenario.answer.learned import conditions, differences, learning_keys, scenario_use
+from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.settings import Settings
 from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.case_study.plan import study_runs
-from fedsim.study.training.collect import training_use
-from fedsim.study.training.tables import TrainingFile
+from fedsim.training.collect import training_use
+from fedsim.training.tables import TrainingFile
 from scenarios import written
 
 _ALL: Final = ("fedllm", "kd", "split")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.scenario.output import check_writable, write_text
+from fedsim.scenario.file.output import check_writable, write_text
 
 
 def test_a_usable_output_is_accepted(tmp_path: Path) -> None:

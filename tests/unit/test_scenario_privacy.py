@@ -12,9 +12,9 @@ from rich.console import Console
 from fedsim.comparison.claim import break_even_ranks, claims
 from fedsim.comparison.result import results_of
 from fedsim.errors import ScenarioError
-from fedsim.report.scenario_report import scenario_report
+from fedsim.report.scenario.report import scenario_report
 from fedsim.scenario import read_scenario, run_scenario
-from fedsim.scenario.document import merged
+from fedsim.scenario.file.document import merged
 from scenarios import answered, changed, written
 
 SECAGG = {"secure_aggregation": "secagg"}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.scenario import replication, run_scenario
+from fedsim.scenario import run_scenario
+from fedsim.scenario.answer import replication
 from scenarios import changed, written
 
 _SOME = {

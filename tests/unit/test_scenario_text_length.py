@@ -6,8 +6,8 @@ from statistics import mean
 
 import pytest
 
-from fedsim.scenario.tables import WorkloadTable
-from fedsim.scenario.text_length import LengthDistribution, drawn_lengths, quantile_lengths
+from fedsim.scenario.file.text_length import LengthDistribution, drawn_lengths, quantile_lengths
+from fedsim.scenario.file.work_tables import WorkloadTable
 
 THREE = LengthDistribution("three", ((2, 1), (5, 2), (9, 1)))
 

@@ -21,10 +21,10 @@ from fedsim.learning.store import read_laws
 from fedsim.runtime.data import load_banking77
 from fedsim.runtime.data.clinc150 import load_clinc150
 from fedsim.runtime.data.language_texts import load_e2e, load_wikitext2
-from fedsim.scenario.document import read_toml
+from fedsim.scenario.file.document import read_toml
 from fedsim.spec.model_config import read_model_config
-from fedsim.study.training.folder import RecordFile
 from fedsim.text_file import read_text
+from fedsim.training.folder import RecordFile
 from profiles import written_profile
 
 SOURCE = Path(fedsim.__file__).parent

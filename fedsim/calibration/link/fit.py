@@ -2,7 +2,7 @@
 
 Decides which parameters there are, what a measured time means in the model, and how far the result
 is to be believed. Nothing here knows a socket, and the closed form itself stands in
-:func:`fedsim.protocol.duration.transfer_seconds` alone.
+:func:`fedsim.cost.duration.transfer_seconds` alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from fedsim.calibration.link.sweep import DIRECTIONS, Mode, Sample
+from fedsim.cost.duration import transfer_seconds
 from fedsim.errors import CalibrationError
-from fedsim.protocol.duration import transfer_seconds
 from fedsim.protocol.step import Direction
 from fedsim.spec.link import LinkSpec
 

@@ -24,8 +24,8 @@ from fedsim.comparison.claim import (
 )
 from fedsim.study.case_study.findings import Finding, Verdict
 from fedsim.study.case_study.plan import SERIES, StudyRun
-from fedsim.study.training.folder import METRICS, SUMMARY
 from fedsim.text_file import read_text
+from fedsim.training.folder import METRICS, SUMMARY
 from fedsim.units import format_bytes, format_flop
 
 __all__ = ["CostPoint", "cost_findings", "cost_points"]

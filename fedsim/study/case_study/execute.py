@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.learning import Curves, Laws, curves_hash, group_laws, write_curves, write_laws
-from fedsim.scenario.output import write_text
+from fedsim.scenario.file.output import write_text
 from fedsim.study.case_study.costs import cost_findings, cost_points
 from fedsim.study.case_study.findings import Finding, SeriesPoint, findings
 from fedsim.study.case_study.plan import StudyRun
-from fedsim.study.training.collect import collect_curves
-from fedsim.study.training.file import TrainingDocument
-from fedsim.study.training.folder import SUMMARY
-from fedsim.study.training.run import Observer, run_training
-from fedsim.study.training.setup import TrainingSetup
 from fedsim.text_file import read_text
+from fedsim.training.collect import collect_curves
+from fedsim.training.file import TrainingDocument
+from fedsim.training.folder import SUMMARY
+from fedsim.training.run import Observer, run_training
+from fedsim.training.setup import TrainingSetup
 
 __all__ = ["finish_study", "run_study", "study_points"]
 
@@ -41,7 +41,7 @@ def run_study(
     Raises
     ------
     ScenarioError
-        As :func:`fedsim.study.training.run.run_training` does; what was done stays.
+        As :func:`fedsim.training.run.run_training` does; what was done stays.
     """
     for run in runs:
         setup = TrainingSetup(TrainingDocument.of(run.name, out, run.table), data_dir)

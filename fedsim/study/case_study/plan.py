@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from fedsim.scenario.document import merged
+from fedsim.scenario.file.document import merged
 
 __all__ = ["SCALES", "SERIES", "Scale", "StudyRun", "study_runs"]
 

@@ -1,0 +1,1 @@
+"""What steps cost: FLOPs, bytes, memory, work and seconds, out of one table of the model."""

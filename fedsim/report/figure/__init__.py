@@ -1,0 +1,1 @@
+"""Figures, and the files that they are written to."""

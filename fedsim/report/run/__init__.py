@@ -1,0 +1,1 @@
+"""What was really run, for readers: training, verification, calibration."""

@@ -1,0 +1,1 @@
+"""A scenario's answer for a terminal."""

@@ -1,0 +1,1 @@
+"""A simulated run moment by moment: files, and charts of one round."""

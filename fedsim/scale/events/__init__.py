@@ -1,0 +1,1 @@
+"""Segments with feedback: an event loop over clients, links and accelerators."""

@@ -1,0 +1,1 @@
+"""Modes without common rounds: the event loop with the server's policy inside."""

@@ -1,0 +1,1 @@
+"""Segments without feedback: one shared resource after the other, sorted instead of simulated."""

@@ -1,0 +1,252 @@
+"""Everything that can be wrong with a scenario, found before anything is computed.
+
+Decides in which order the checks run and which of them still make sense after a mistake. What is
+wrong is for the declarations, the checks and the specs to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedsim.calibration.profile import Profile, find_profile, load_profile
+from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.learning.store import Laws
+from fedsim.scenario.build.case import Variant, variants
+from fedsim.scenario.build.check import combination_mistakes, is_buildable, scenario_size_mistake
+from fedsim.scenario.build.federation import built_federation, built_policy
+from fedsim.scenario.build.privacy import Protection, length_mistakes
+from fedsim.scenario.file.all_mistakes import mended_settings
+from fedsim.scenario.file.document import Document
+from fedsim.scenario.file.mistake import Mistake, refusal, validation_mistakes
+from fedsim.scenario.file.settings import Settings
+from fedsim.scenario.file.surroundings import Place
+from fedsim.spec.federation import FederationSpec
+from fedsim.spec.policy import PolicySpec
+from fedsim.spec.quantity import FROM_FILE
+
+__all__ = ["Inspected", "inspected"]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One result's input, with nothing left to refuse.
+
+    Attributes
+    ----------
+    variant : Variant
+        Its protocol hides what ``[privacy]`` says.
+    settings : Settings
+    federation : FederationSpec
+    policy : PolicySpec
+    protection : Protection or None
+        None where nothing is hidden.
+    laws : Laws or None
+        Of learning, where the scenario names some.
+    place : Place
+        Where relative paths start, and the profile.
+    """
+
+    variant: Variant
+    settings: Settings
+    federation: FederationSpec
+    policy: PolicySpec
+    protection: Protection | None = None
+    laws: Laws | None = None
+    place: Place = field(default_factory=lambda: Place(Path()))
+
+    def federation_at(self, seed: int) -> FederationSpec:
+        """The same federation with the numbers of samples that another seed draws."""
+        settings = self.settings.model_copy(update={"seed": seed})
+        federation, mistakes = built_federation(settings, self.place)
+        # What was built with one seed is built with any.
+        assert federation is not None, mistakes
+        names = {c.name for c in self.federation.classes}
+        return replace(federation, classes=tuple(c for c in federation.classes if c.name in names))
+
+
+def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
+    """All results' inputs, and the profile if there is one.
+
+    Raises
+    ------
+    ScenarioError
+        With a line for every mistake.
+    """
+    found, lines = variants(document)
+    place = Place(document.folder, _profile(document, lines), document.inputs)
+    log = _MistakeLog(document.file, found)
+    read = [(v, settings) for v in found if (settings := _read(v, place, log)) is not None]
+    size = scenario_size_mistake(settings for _, settings in read)
+    if size is not None:
+        raise refusal([*lines, *log.lines(), size.line(document.file)])
+    entries = [
+        entry
+        for variant, settings in read
+        if (entry := _built(variant, settings, place, log)) is not None
+    ]
+    lines.extend(log.lines())
+    if lines:
+        raise refusal(lines)
+    return entries, place.profile
+
+
+class _MistakeLog:
+    """Mistakes by the variants that make them: what all of a case share is said once."""
+
+    def __init__(self, file: str, found: list[Variant]) -> None:
+        self.file = file
+        self.found = found
+        self.makers: dict[Mistake, list[Variant]] = {}
+
+    def add(self, variant: Variant, mistakes: Iterable[Mistake]) -> None:
+        for mistake in mistakes:
+            makers = self.makers.setdefault(mistake, [])
+            # A server's plan and a class's often make the same mistake.
+            if not makers or makers[-1] is not variant:
+                makers.append(variant)
+
+    def has(self, variant: Variant) -> bool:
+        """Whether a variant makes a mistake."""
+        return any(maker is variant for makers in self.makers.values() for maker in makers)
+
+    def lines(self) -> list[str]:
+        return [
+            mistake.line(
+                self.file, "" if mistake.where.startswith("[[case]]") else self._case(makers)
+            )
+            for mistake, makers in self.makers.items()
+        ]
+
+    def _case(self, makers: list[Variant]) -> str:
+        if len(makers) == len(self.found):
+            return ""
+        names = list(dict.fromkeys(variant.case for variant in makers))
+        if len(makers) == 1:
+            return f"case '{makers[0].name}': "
+        return f"case{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}: "
+
+
+def _profile(document: Document, lines: list[str]) -> Profile | None:
+    name = document.table.get("profile")
+    if not isinstance(name, str) or not name:
+        return None
+    try:
+        path = find_profile(name, document.folder)
+        profile = load_profile(path)
+    except (ScenarioError, OSError, ValueError) as error:
+        lines.append(f"{document.file}: profile = {name!r}: {error}")
+        return None
+    document.inputs.update((path, path.with_name(profile.file.raw.file)))
+    return profile
+
+
+def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
+    """Settings that can be built, or None with the mistakes logged."""
+    try:
+        settings = Settings.model_validate(variant.table, context=FROM_FILE)
+    except ValidationError as error:
+        log.add(variant, validation_mistakes(error, Settings))
+        log.add(variant, _later_mistakes(variant, error, place))
+        return None
+    log.add(variant, combination_mistakes(settings, variant.framework))
+    if is_buildable(settings):
+        return settings
+    log.add(variant, built_federation(_padded(settings), place)[1])
+    return None
+
+
+def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> Iterable[Mistake]:
+    """What the later checks find in a table that pydantic refused, its mistakes left out."""
+    settings = mended_settings(variant.table, error)
+    is_bare = settings is None
+    settings = settings or mended_settings(variant.table, error, is_bare=True)
+    if settings is None:
+        return
+    torn = {f"[{details['loc'][0]}]" for details in error.errors()}
+    for mistake in (
+        *combination_mistakes(settings, variant.framework),
+        *built_federation(_padded(settings), place)[1],
+    ):
+        if is_bare and not mistake.text.startswith("is missing"):
+            continue
+        # What was left out is missing now, and was named already.
+        if "missing" not in mistake.text or mistake.where.partition(" ")[0] not in torn:
+            yield mistake
+
+
+def _padded(settings: Settings) -> Settings:
+    """The settings without texts' lengths, so that the rest of them can be checked."""
+    workload = settings.workload.model_copy(update={"padding": "max_tokens"})
+    return settings.model_copy(update={"workload": workload})
+
+
+def _built(
+    variant: Variant, settings: Settings, place: Place, log: _MistakeLog
+) -> Inspected | None:
+    federation, mistakes = built_federation(settings, place)
+    log.add(variant, mistakes)
+    policy, mistakes = built_policy(settings)
+    log.add(variant, mistakes)
+    if federation is None or policy is None or log.has(variant):
+        return None
+    mistakes = _protocol_mistakes(variant, federation)
+    log.add(variant, mistakes)
+    if mistakes:
+        return None
+    laws, mistakes = _laws(settings, place)
+    log.add(variant, mistakes)
+    if mistakes:
+        return None
+    protection = Protection.of(variant.framework, settings, federation.num_clients, policy)
+    if not protection.is_active:
+        return Inspected(variant, settings, federation, policy, laws=laws, place=place)
+    mistakes = _privacy_mistakes(variant, protection, federation)
+    log.add(variant, mistakes)
+    if mistakes:
+        return None
+    hidden = replace(variant, framework=protection.framework())
+    return Inspected(hidden, settings, federation, policy, protection, laws, place)
+
+
+def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]:
+    """The fitted learning curves that a scenario names."""
+    name = settings.learning.curves
+    if name is None:
+        return None, []
+    try:
+        return place.laws(name), []
+    except ScenarioError as error:
+        return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
+
+
+def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
+    where = f"[[case]] '{variant.case}' framework"
+    try:
+        protocols = [variant.framework(c.plan) for c in federation.classes]
+        protocols.append(variant.framework(federation.server_plan))
+    except (ScenarioError, ProtocolError) as error:
+        return [Mistake(where, repr(variant.framework.name), str(error))]
+    shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
+    if len(shapes) == 1:
+        return []
+    text = (
+        "the classes' rounds have different segments (some clients train a part that others leave "
+        "frozen); give them cut layers and lora.num_top_layers that agree in this."
+    )
+    return [Mistake(where, repr(variant.framework.name), text)]
+
+
+def _privacy_mistakes(
+    variant: Variant, protection: Protection, federation: FederationSpec
+) -> list[Mistake]:
+    """What the framework or the number of clients refuses to hide."""
+    try:
+        return list(length_mistakes(protection, federation))
+    except ScenarioError as error:
+        return [Mistake.of(error, "[privacy]")]
+    except ProtocolError as error:
+        return [Mistake(f"[[case]] '{variant.case}' framework", "", str(error))]

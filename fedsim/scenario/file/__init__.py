@@ -1,0 +1,1 @@
+"""A scenario's file: its tables, where they are read, and what is wrong with them."""

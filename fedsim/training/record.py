@@ -1,0 +1,181 @@
+"""What is written of a round: one line of metrics, and the ledger's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Final
+
+from fedsim.agreement import check_agreement
+from fedsim.analytic import count_client, count_server
+from fedsim.cost.step_row import step_row
+from fedsim.errors import AgreementError
+from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
+from fedsim.protocol.operation import InferLogits, Loss, Part
+from fedsim.protocol.step import Compute, Gather, Protocol, Site, leaf_steps
+from fedsim.runtime.federation import Federation
+from fedsim.runtime.training import Evaluation, Evaluator, RoundOutcome
+
+__all__ = [
+    "EVALUATION",
+    "Judgement",
+    "LossSteps",
+    "checked_ledger",
+    "evaluation_rows",
+    "ledger_records",
+    "metrics_record",
+]
+
+#: Step of the ledger under which an evaluation stands: no framework has one of this name.
+EVALUATION: Final = "evaluation"
+
+
+@dataclass(frozen=True)
+class LossSteps:
+    """Steps of a framework that have a loss."""
+
+    training: frozenset[str]
+    distillation: frozenset[str]
+
+    @classmethod
+    def of(cls, protocol: Protocol) -> LossSteps:
+        """The steps of a protocol's round."""
+        found: dict[Loss, set[str]] = {loss: set() for loss in Loss}
+        for segment in protocol.round:
+            if isinstance(segment, Gather):
+                continue
+            for _, step in leaf_steps(segment.steps):
+                if isinstance(step, Compute) and step.operation.facts.loss is not None:
+                    found[step.operation.facts.loss].add(step.label)
+        return cls(frozenset(found[Loss.TRAINING]), frozenset(found[Loss.DISTILLATION]))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the test rows said after a round; None and empty where nobody asked."""
+
+    global_model: Evaluation | None = None
+    clients: Mapping[str, Evaluation] | None = None
+    #: The global model computed in float32, where it is trained in less.
+    reference: Evaluation | None = None
+
+
+def checked_ledger(
+    federation: Federation, outcome: RoundOutcome, round_index: int, *, counts_flop: bool
+) -> Ledger:
+    """A round's ledger, with FLOP by formula where none were metered.
+
+    Raises
+    ------
+    AgreementError
+        If the run and the formulas disagree in anything that was counted.
+    """
+    predicted = Ledger()
+    protocols = federation.protocols(round_index)
+    for client_id, protocol in protocols.items():
+        steps = protocol.setup if round_index == SETUP_ROUND else protocol.round
+        count_client(predicted, round_index, client_id, steps, federation.training)
+    if round_index != SETUP_ROUND:
+        first = next(iter(protocols.values()))
+        count_server(predicted, round_index, first.round, federation.training)
+    found = Ledger({key: replace(row) for key, row in outcome.ledger.rows.items()})
+    if not counts_flop:
+        for key, row in found.rows.items():
+            expected = predicted.rows.get(key, LedgerRow())
+            row.client_flop, row.server_flop = expected.client_flop, expected.server_flop
+    check_agreement(predicted, found)
+    return found
+
+
+def evaluation_rows(
+    federation: Federation, evaluator: Evaluator, judgement: Judgement, round_index: int
+) -> Ledger:
+    """What judging cost, by party, with FLOP by formula.
+
+    Raises
+    ------
+    AgreementError
+        If torch counted something else.
+    """
+    training = federation.training
+    whole = Part.whole(training.model.num_layers)
+    ledger = Ledger()
+    found = dict(judgement.clients or {})
+    if judgement.global_model is not None:
+        found[SERVER] = judgement.global_model
+    for party, evaluation in found.items():
+        site = Site.SERVER if party == SERVER else Site.CLIENT
+        row = LedgerRow(compute_s=evaluation.seconds)
+        for shape in evaluator.shapes:
+            step = Compute(EVALUATION, site, InferLogits(whole, shape))
+            row.add(step_row(step, 1, training))
+        expected = row.client_flop + row.server_flop
+        if evaluator.counts_flop and evaluation.flop != expected:
+            raise AgreementError(
+                f"round {round_index}, {party}, {EVALUATION}: FLOP predicted {expected:,}, "
+                f"measured {evaluation.flop:,}."
+            )
+        ledger.add(RowKey(round_index, party, EVALUATION), row)
+    return ledger
+
+
+def ledger_records(seed: int, *ledgers: Ledger) -> list[dict[str, Any]]:
+    """Rows as they are written."""
+    records = []
+    for ledger in ledgers:
+        for key, row in ledger.rows.items():
+            names = {"seed": seed, "round": key.round_index, "party": key.party, "step": key.step}
+            values = {name: value for name, value in asdict(row).items() if value}
+            records.append({**names, **values})
+    return records
+
+
+def metrics_record(
+    seed: int,
+    round_index: int,
+    outcome: RoundOutcome,
+    ledger: Ledger,
+    steps: LossSteps,
+    judgement: Judgement,
+    evaluation: Ledger,
+    *,
+    counts_flop: bool,
+) -> dict[str, Any]:
+    """A round's line of metrics. Everything but what ends in ``_s`` is the same in every rerun."""
+    total, judged = ledger.total(), evaluation.total()
+    losses = outcome.losses
+    own = judgement.clients
+    return {
+        "seed": seed,
+        "round": round_index,
+        "train_loss": losses.mean(steps.training),
+        "distillation_loss": losses.mean(steps.distillation),
+        "client_train_loss": {
+            client_id: losses.mean(steps.training, client_id)
+            for client_id in outcome.own_parameters
+            if losses.mean(steps.training, client_id) is not None
+        },
+        "global": _judged(judgement.global_model),
+        "float32_loss": None if judgement.reference is None else judgement.reference.loss,
+        "clients": None if own is None else {name: _judged(one) for name, one in own.items()},
+        "mean_client_accuracy": None if not own else fmean(e.accuracy for e in own.values()),
+        "uplink_payload_bytes": total.uplink_payload_bytes,
+        "downlink_payload_bytes": total.downlink_payload_bytes,
+        "uplink_message_bytes": total.uplink_message_bytes,
+        "downlink_message_bytes": total.downlink_message_bytes,
+        "client_flop": total.client_flop,
+        "server_flop": total.server_flop,
+        "flop_is_metered": counts_flop,
+        "evaluation_flop": judged.client_flop + judged.server_flop,
+        "evaluation_samples": judged.samples,
+        "compute_s": total.compute_s,
+        "transfer_s": total.transfer_s,
+        "evaluation_s": judged.compute_s,
+    }
+
+
+def _judged(evaluation: Evaluation | None) -> dict[str, float] | None:
+    if evaluation is None:
+        return None
+    return {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
