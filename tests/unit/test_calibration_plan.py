@@ -40,7 +40,7 @@ def test_every_phase_is_priced() -> None:
     """Each point has work of its own, and belongs to one regime."""
     for point in points(quick_plan("cuda")):
         assert sum(point.work().features()) > 0
-        assert regime_of(point.phase) in ("model", "parameters", "message")
+        assert regime_of(point.phase) in ("model", "parameters", "message", "codec")
         assert (framework_of(point.phase) is not None) == (regime_of(point.phase) == "model")
 
 

@@ -279,7 +279,8 @@ def _of_class(table: ClassTable, path: str, own: Value) -> Value:
         if path.startswith(f"{target}."):
             key = path.removeprefix(f"{target}.")
             # A table that names only some keys leaves the others as they are.
-            return plain(_at(given, key)) if key in given.model_fields_set else own
+            is_given = key.partition(".")[0] in given.model_fields_set
+            return plain(_at(given, key)) if is_given else own
     return own
 
 

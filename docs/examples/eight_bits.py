@@ -1,0 +1,41 @@
+"""Eight bits a value: the nearest of 256 even steps between a tensor's smallest and largest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fedsim.spec.codec import Codec
+from fedsim.spec.message import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EightBits(Codec):
+    def on_wire(self, tensor: TensorSpec) -> tuple[TensorSpec, ...]:
+        ends = TensorSpec(f"{tensor.name}:ends", (2,), "float32")
+        return (replace(tensor, dtype="uint8"), ends)
+
+    def encode(
+        self, name: str, tensor: Tensor, memory: MutableMapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        import torch
+
+        low, high = tensor.float().aminmax()
+        step = ((high - low) / 255).clamp(min=1e-30)
+        codes = ((tensor.float() - low) / step).round().to(torch.uint8)
+        return {name: codes, f"{name}:ends": torch.stack([low, high])}
+
+    def decode(
+        self,
+        name: str,
+        wire: Mapping[str, Tensor],
+        like: Tensor,
+        memory: MutableMapping[str, Tensor],
+    ) -> Tensor:
+        low, high = wire[f"{name}:ends"]
+        return (low + wire[name].float() * (high - low) / 255).to(like.dtype)
