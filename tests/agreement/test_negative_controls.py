@@ -27,13 +27,13 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.payload import Payload, TensorSpec
 from fedsim.runtime import client as client_module
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.server import Server
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import Cut, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 from fedsim.study.verify import verify
-from tiny import tiny_federation, tiny_training
+from tiny import RoundSettings, tiny_federation, tiny_training
 
 FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 
