@@ -59,6 +59,7 @@ class VerifyOptions(TypedDict, total=False):
     server_variant: str
     checkpointing: bool
     payload_dtype: str
+    codec: str | tuple[str, ...]
     device: str
     seed: int
 

@@ -119,6 +119,12 @@ __all__ = ["command"]
     default="float32",
     show_default=True,
 )
+@click.option(
+    "--codec",
+    multiple=True,
+    metavar="[CONTENT[.up|.down]=]NAME",
+    help="What messages go through: identity, float16, ..., or module:NAME of your own.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--timed-rounds", type=click.IntRange(0), default=3, show_default=True)
 @click.option(

@@ -56,10 +56,13 @@ class VerificationRequest:
     server_variant: str = "v1"
     checkpointing: bool = False
     payload_dtype: str = "float32"
+    codec: str | tuple[str, ...] = ()
     device: str = "cpu"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.codec, str):
+            object.__setattr__(self, "codec", (self.codec,))
         lines = []
         for name, allowed in _CHOICES.items():
             value = getattr(self, name)

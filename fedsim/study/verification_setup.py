@@ -23,6 +23,8 @@ from fedsim.runtime.data import (
 from fedsim.runtime.device import torch_device
 from fedsim.runtime.federation import Federation, FederationData, build_federation
 from fedsim.runtime.options import RunOptions
+from fedsim.scenario.build.codec import read_codecs
+from fedsim.spec.codec import UNNAMED, Codecs
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
 from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
@@ -57,6 +59,7 @@ class VerificationSetup:
     weights_source: str | None
     device_name: str
     title: str
+    codecs: Codecs = UNNAMED
 
     @classmethod
     def from_request(cls, request: VerificationRequest) -> VerificationSetup:
@@ -91,6 +94,10 @@ class VerificationSetup:
             layer = max(1, model.num_layers // 3)
         cut = Cut(layer, request.half_block)
         cut.check(model)
+        try:
+            codecs = read_codecs(request.codec, Path.cwd())
+        except ScenarioError as error:
+            raise ScenarioError(f"--codec {error}") from error
         title = (
             f"{model.name} ({model.num_layers} blocks x {model.hidden_size}), {weights} weights, "
             f"{request.head} head, {request.data_source} texts ({tokenizer_name} tokens), "
@@ -99,6 +106,7 @@ class VerificationSetup:
             f"batch {request.batch_size}, {max_tokens} tokens, padding {request.padding}, "
             f"r = {request.rank}, cut after {layer}{' and a half' if request.half_block else ''} "
             f"blocks, server {request.server_variant}, on {request.device}"
+            + "".join(f", codec {text}" for text in request.codec)
         )
         return cls(
             training,
@@ -110,6 +118,7 @@ class VerificationSetup:
             request.weights_from,
             request.device,
             title,
+            codecs,
         )
 
     def builder(self, framework: Framework) -> Callable[[], Federation]:
@@ -138,6 +147,7 @@ class VerificationSetup:
             batch_size=request.batch_size,
             cut=self.cut if framework.may_read("split") else None,
             server_variant=request.server_variant,  # type: ignore[arg-type]
+            codecs=self.codecs,
         )
 
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from fedsim.errors import ScenarioError
 from fedsim.protocol import FEDLLM, Framework
 from fedsim.runtime.data import check_dataset
+from fedsim.scenario.build.codec import codecs_of
 from fedsim.scenario.build.framework import find_framework
 from fedsim.scenario.file.document import Overrides, Source, overridden, read_toml
 from fedsim.scenario.file.mistake import Mistake, refusal, shown, validation_mistakes
@@ -123,6 +124,10 @@ def read_training(source: Source, overrides: Overrides = ()) -> TrainingDocument
         mistakes.append(Mistake("[train] framework", shown(file.train.framework), str(error)))
         # The rest of the file is checked all the same: mistakes are told at once.
         framework = FEDLLM
+    try:
+        codecs_of(file.codec.named(), path.parent)
+    except ScenarioError as error:
+        mistakes.append(Mistake("[codec]", "", str(error)))
     mistakes.extend(training_mistakes(file, framework))
     if mistakes:
         raise refusal(mistake.line(name) for mistake in mistakes)

@@ -29,6 +29,7 @@ from fedsim.runtime.device import available_device
 from fedsim.runtime.federation import Federation, FederationData, build_federation
 from fedsim.runtime.options import FedAdamOptions, RunOptions
 from fedsim.runtime.staged_model import StagedModel
+from fedsim.scenario.build.codec import codecs_of
 from fedsim.scenario.file.mistake import Mistake, refusal
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.model import HeadSpec, ModelSpec
@@ -225,6 +226,7 @@ class TrainingSetup:
             cut=self._cut(),
             server_variant=file.split.server_variant,
             shares_head=file.lora.shares_head if file.lora is not None else True,
+            codecs=codecs_of(file.codec.named(), self.document.folder),
         )
 
     def _options(self, seed: int) -> RunOptions:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fedsim.runtime.data import DataSource
 from fedsim.runtime.options import Mode
+from fedsim.scenario.file.codec_table import CodecTable
 from fedsim.scenario.file.key import Table, key
 from fedsim.scenario.file.work_tables import (
     LearningTable,
@@ -158,6 +159,9 @@ class TrainingFile(Table):
     question: str = key("label", default="", max_length=500, description="What is asked")
     model: ModelTable = key("cost", "learning", description="What is fine-tuned")
     lora: LoraTable | None = key("cost", "learning", default=None, description="The adapters")
+    codec: CodecTable = key(
+        "cost", "learning", default=CodecTable(), description="What messages go through"
+    )
     workload: WorkloadTable = key("cost", "learning", description="Sizes, batches and rounds")
     split: SplitTable = key(
         "cost", "learning", default=SplitTable(), description="Where Split-FedLLM cuts the model"
