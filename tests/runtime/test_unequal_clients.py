@@ -187,7 +187,7 @@ class Plateau:
     def plan(self, base: ClientPlan, group: int, view: View) -> ClientPlan:
         assert view.losses is not None
         losses = view.losses
-        slow = sum(b > 0.9 * a for a, b in pairwise(losses))
+        slow = sum(b > 0.9 * a for a, b in pairwise(losses) if a is not None and b is not None)
         return replace(base, batch_size=max(1, base.batch_size >> slow))
 
 
