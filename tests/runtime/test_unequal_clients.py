@@ -209,8 +209,14 @@ SCHEDULES = {
 DROPPING = replace(RATE, dropout_probability=0.4, seed=3)
 
 
-@pytest.mark.parametrize("framework", ["fedllm", "kd_fedllm", "split_fedllm"])
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [
+        *((name, "fedllm") for name in SCHEDULES),
+        ("epochs", "kd_fedllm"),
+        ("history", "split_fedllm"),
+    ],
+)
 def test_a_run_follows_its_schedules(name: str, framework: str) -> None:
     """Every round is counted by the plan that it had, whoever is away."""
     found = unequal(framework, schedules=SCHEDULES[name], options=DROPPING)
