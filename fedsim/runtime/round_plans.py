@@ -53,8 +53,8 @@ class RoundPlans:
     schedules : sequence of Schedule
     facts : ClientFacts
         In the order of ``base``.
-    losses : list of float
-        Mean training loss of each round that has been.
+    losses : list of float or None
+        Mean training loss of each round that has been; None for one without any.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class RoundPlans:
     options: RunOptions
     schedules: Sequence[Schedule] = ()
     facts: ClientFacts | None = None
-    losses: list[float] = field(default_factory=list)
+    losses: list[float | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for schedule in self.schedules:
@@ -130,19 +130,22 @@ class RoundPlans:
         return replace(planned, public_text=self._public(planned))
 
     def note_loss(self, round_index: int, loss: float | None) -> None:
-        """Remember the mean training loss of a round; one without any has none to remember."""
+        """Remember the mean training loss of a round."""
         del self.losses[round_index - 1 :]
-        self.losses.append(float("nan") if loss is None else loss)
+        self.losses.append(loss)
 
     def tensors(self) -> dict[str, Tensor]:
         """The losses, where a schedule looks at them."""
         if not self.needs_losses:
             return {}
-        return {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+        # A checkpoint holds finite numbers alone: no loss is below 0.
+        known = [-1.0 if loss is None else loss for loss in self.losses]
+        return {"losses": torch.tensor(known, dtype=torch.float64)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take them again."""
-        self.losses = tensors["losses"].tolist() if "losses" in tensors else []
+        known = tensors["losses"].tolist() if "losses" in tensors else []
+        self.losses = [None if loss < 0 else loss for loss in known]
 
     # --- private -----------------------------------------------------------------------------
 
@@ -151,7 +154,7 @@ class RoundPlans:
 
     def _view(self, round_index: int, present: Sequence[str]) -> View:
         needs = {need for schedule in self.schedules for need in schedule.needs}
-        known: tuple[float, ...] | None = None
+        known: tuple[float | None, ...] | None = None
         if Need.LOSSES in needs:
             known = tuple(self.losses[: round_index - 1])
             if len(known) < round_index - 1:

@@ -132,9 +132,9 @@ class NamedTensors(dict[str, Tensor]):
         return dict(self)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """These, in the place of all that are there."""
+        """Copies of these, in the place of all that are there."""
         self.clear()
-        self.update(tensors)
+        self.update({name: tensor.clone() for name, tensor in tensors.items()})
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -214,7 +214,7 @@ class CohortTrainer:
             packed = pack([(slot, b) for slot in own for b in [batches[slot]] if b is not None])
             wants_gradient = self.trains_below(position)
             hidden = torch.cat([t for slot in own for t in [activations[slot]] if t is not None])
-            leaf = hidden.detach().requires_grad_(wants_gradient)
+            leaf = hidden.detach().to(self.bank.values.dtype).requires_grad_(wants_gradient)
             stream = self._above(leaf, packed, position)
             targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=True)
             found = training_losses(self.network.logits(stream, self.bank, targets.wanted), targets)
