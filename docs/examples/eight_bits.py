@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedsim.spec.codec import Codec
+from fedsim.spec.codec import Codec, CodecWork
 from fedsim.spec.message import TensorSpec
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ class EightBits(Codec):
     def on_wire(self, tensor: TensorSpec) -> tuple[TensorSpec, ...]:
         ends = TensorSpec(f"{tensor.name}:ends", (2,), "float32")
         return (replace(tensor, dtype="uint8"), ends)
+
+    def encoding_work(self, tensor: TensorSpec) -> CodecWork:
+        # Read for the ends; four passes of 32 bits in and out, of which the last writes one byte.
+        return CodecWork((4 + 3 * 8 + 5) * tensor.num_values, 8)
+
+    def decoding_work(self, tensor: TensorSpec) -> CodecWork:
+        # One byte in; widened, scaled up, scaled down and shifted.
+        return CodecWork((5 + 3 * 8) * tensor.num_values, 5)
 
     def encode(
         self, name: str, tensor: Tensor, memory: MutableMapping[str, Tensor]
