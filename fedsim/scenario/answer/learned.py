@@ -198,14 +198,19 @@ def learning_keys(model: type[BaseModel] = Settings) -> tuple[LearningKey, ...]:
     return tuple(_keys(model, ()))
 
 
-def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[LearningKey]:
+def _keys(
+    model: type[BaseModel], location: tuple[str, ...], when: When | None = None
+) -> Iterator[LearningKey]:
+    """Keys of a table; ``when`` is said of the whole table, and of keys that say nothing."""
     for name, entry in model.model_fields.items():
         place = (*location, entry.alias or name)
         if place == _CLASSES:
             continue
         inner = table_type(model, place[-1:])
         if inner is not None:
-            yield from _keys(inner, place)
+            own = entry.json_schema_extra
+            said = own.get("when", when) if isinstance(own, dict) else when
+            yield from _keys(inner, place, said)  # type: ignore[arg-type]
             continue
         extra = entry.json_schema_extra
         assert isinstance(extra, dict)
@@ -213,7 +218,7 @@ def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[Learnin
             yield LearningKey(
                 ".".join(place),
                 extra["learning"],  # type: ignore[arg-type]
-                extra.get("when"),  # type: ignore[arg-type]
+                extra.get("when", when),  # type: ignore[arg-type]
                 extra.get("stands_for"),  # type: ignore[arg-type]
                 None if entry.is_required() else plain(entry.default),
                 entry.is_required(),

@@ -53,12 +53,18 @@ class CodecTable(Table):
         "cost", "time", "learning", default=WayTable(), description=f"Of adapters: {_CHOICE}"
     )
     logits: _Way = key(
-        "cost", "time", "learning", default=WayTable(), description="Of logits (KD-FedLLM)"
+        "cost",
+        "time",
+        "learning",
+        when="the framework has a public set",
+        default=WayTable(),
+        description="Of logits (KD-FedLLM)",
     )
     activations: _Way = key(
         "cost",
         "time",
         "learning",
+        when="the framework cuts the model",
         default=WayTable(),
         description="Of activations at the cut (Split-FedLLM)",
     )
@@ -66,6 +72,7 @@ class CodecTable(Table):
         "cost",
         "time",
         "learning",
+        when="the framework cuts the model",
         default=WayTable(),
         description="Of their gradients (Split-FedLLM)",
     )
