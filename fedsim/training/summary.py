@@ -38,20 +38,20 @@ def written_summary(
     document = setup.document
     records = folder.metrics.read()
     summary = {
-        "schema": 1,
+        "schema": 2,
         "kind": "training",
         "fedsim": __version__,
         "commit": repository_commit(),
         "command": command,
         "file": document.name,
-        "question": document.file.question,
+        "question": document.settings.question if "question" in document.given else "",
         "configuration": document.configuration(),
         "configuration_sha256": document.sha256(),
         "machine": describe_machine(setup.device).model_dump(),
         "versions": software_versions(),
         "weights": {
-            "choice": document.file.train.weights,
-            "source": document.file.train.weights_from or _model_name(setup),
+            "choice": document.settings.learning.weights,
+            "source": document.train.weights_from or _model_name(setup),
         },
         "runs": [
             _run(seed, identity, [r for r in records if r["seed"] == seed])
@@ -63,7 +63,7 @@ def written_summary(
 
 
 def _model_name(setup: TrainingSetup) -> str | None:
-    return None if setup.weights_source is None else setup.model.name
+    return None if setup.weights_source is None else setup.document.settings.model.name
 
 
 def _run(seed: int, identity: Mapping[str, str], records: list[dict[str, Any]]) -> dict[str, Any]:

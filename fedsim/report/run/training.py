@@ -48,18 +48,28 @@ def training_report(summary: Mapping[str, Any]) -> RenderableType:
 
 def _title(summary: Mapping[str, Any]) -> Text:
     file = summary["configuration"]
-    data, work, train = file["data"], file["workload"], file["train"]
-    lora = file["lora"]
+    work, lora = file["workload"], file["lora"]
     is_full = file["model"]["tuning"] == "full"
     tuning = "every parameter" if is_full else f"LoRA r = {lora['r']:g}"
     public = f", {work['public_samples']:,} public" if work["public_samples"] else ""
     text = (
-        f"{train['framework']}, {file['model']['name']} ({train['weights']} weights), {tuning}, "
-        f"{data['dataset']}: {data['num_clients']} clients x {work['samples_per_client']:,} "
-        f"samples ({file['learning']['partition']}){public}, {train['server_optimizer']}"
+        f"{file['framework']}, {file['model']['name']} ({file['learning']['weights']} weights), "
+        f"{tuning}, {work['dataset']}: {_clients(file)} ({file['learning']['partition']}){public}, "
+        f"{file['train']['server_optimizer']}"
     )
     question = f"{summary['question']}\n" if summary["question"] else ""
     return Text(question + text)
+
+
+def _clients(file: Mapping[str, Any]) -> str:
+    samples = file["workload"]["samples_per_client"]
+    classes = file["fleet"]["class"]
+    if not classes:
+        return f"{file['fleet']['num_clients']} clients x {samples:,} samples"
+    return "; ".join(
+        f"{entry['name']} with {entry['samples_per_client'] or samples:,} samples a client"
+        for entry in classes
+    )
 
 
 def _curve(run: Mapping[str, Any], is_language_model: bool) -> RenderableType:
@@ -110,7 +120,7 @@ def _worse_than_untrained(summary: Mapping[str, Any]) -> list[Text]:
                 Text(
                     f"seed {run['seed']}: worse than untrained, test loss {losses[-1]:,.2f} for "
                     f"{losses[0]:.2f} at the start. It diverged or overfitted, and its accuracy "
-                    f"says nothing about {summary['configuration']['train']['framework']}; try a "
+                    f"says nothing about {summary['configuration']['framework']}; try a "
                     f"lower learning.learning_rate ({rate:g} here).\n",
                     style="yellow",
                 )
