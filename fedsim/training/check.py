@@ -26,8 +26,8 @@ _MAX_CLIENTS: Final = 10_000
 #: Keys of ``[policy]`` that decide who takes part, with what a run does instead.
 _POLICY: Final = {
     "mode": 'a run has rounds; write mode = "synchronous".',
-    "clients_per_round": "a run asks all clients in every round; leave it out.",
-    "over_selection": "a run asks all clients in every round; leave it out.",
+    "over_selection": "a run asks clients_per_round and no more; leave it out.",
+    "selection": 'a run asks at random; write selection = "random".',
     "quorum": "a run waits for all who do not drop out; leave it out.",
     "deadline": "nobody comes late in a run, where clients take turns; leave it out.",
     "min_available": "all clients are there in a run; leave it out.",

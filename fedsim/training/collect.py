@@ -21,6 +21,7 @@ __all__ = ["collect_curves", "run_keys", "training_use"]
 _TABLES: Final = ("model", "lora", "workload", "split", "learning", "data", "train")
 #: What a run's own key says of a device, and what of a file its data say themselves.
 _TF32: Final = "device.tf32"
+_MORE: Final = (_TF32, "policy.clients_per_round")
 _READ: Final = ("workload.lengths",)
 _SCHEMA: Final = 2
 _PROVENANCE: Final = ("fedsim", "commit", "versions")
@@ -129,7 +130,7 @@ def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, An
 def run_keys() -> tuple[LearningKey, ...]:
     """Keys that say under which conditions a real run learned."""
     return tuple(
-        key for key in learning_keys() if key.path.partition(".")[0] in _TABLES or key.path == _TF32
+        key for key in learning_keys() if key.path.partition(".")[0] in _TABLES or key.path in _MORE
     )
 
 

@@ -107,13 +107,15 @@ def expected_run(setup: TrainingSetup, speed: Speed, rounds_left: int) -> Expect
     share = _judged_share(setup)
     test_flop, test_s = _evaluation(groups[0][0], sample, speed)
     workload, num_clients = setup.document.settings.workload, _num_clients(setup)
-    visits = sum(client_sizes(setup.document.federation).values()) * workload.local_epochs
+    asked = _asked_share(setup)
+    visits = asked * sum(client_sizes(setup.document.federation).values()) * workload.local_epochs
     if setup.reads_public:
-        visits += (workload.public_samples or 0) * workload.distillation_epochs * (num_clients + 1)
+        students = asked * num_clients + 1
+        visits += (workload.public_samples or 0) * workload.distillation_epochs * students
     return Expected(
-        num_samples=rounds_left * visits,
-        num_flop=round(rounds_left * (flop + share * test_flop)),
-        seconds=rounds_left * (seconds + share * test_s),
+        num_samples=round(rounds_left * visits),
+        num_flop=round(rounds_left * (asked * flop + share * test_flop)),
+        seconds=rounds_left * (asked * seconds + share * test_s),
         memory=_memory(setup, sample),
     )
 
@@ -159,6 +161,12 @@ def _counted_factor(setup: TrainingSetup) -> float:
 
 def _num_clients(setup: TrainingSetup) -> int:
     return setup.document.federation.num_clients
+
+
+def _asked_share(setup: TrainingSetup) -> float:
+    """Share of the clients that a round asks."""
+    asked = setup.document.settings.policy.clients_per_round
+    return 1.0 if asked is None else min(1.0, asked / _num_clients(setup))
 
 
 def _memory(setup: TrainingSetup, sample: TextSample) -> MemoryNeed:

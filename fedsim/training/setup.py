@@ -15,7 +15,6 @@ from fedsim.runtime.device import available_device
 from fedsim.runtime.federation import (
     Federation,
     FederationData,
-    RoundSettings,
     build_federation,
 )
 from fedsim.runtime.options import FedAdamOptions, RunOptions
@@ -81,15 +80,15 @@ class TrainingSetup:
             self._rows = {seed: self._data(seed).rows()}
         data, test = self._rows[seed]
         weights = "random" if settings.learning.weights == "random" else "pretrained"
-        plans = self.plans()
         federation = self.tried(
             "[workload]" if weights == "random" else "[train] weights_from",
             lambda: build_federation(
                 self.document.framework,
-                self._plans.server_plan.training,
-                self.tried("[[fleet.class]]", lambda: _one_for_all(plans)),
+                self.plans(),
                 # Set apart for all frameworks, so that they train on the same rows.
                 data if self.reads_public else replace(data, public=None),
+                server_plan=self._unread(self._plans.server_plan),
+                schedules=self._plans.schedules,
                 options=self._options(seed),
                 weights=weights,  # type: ignore[arg-type]
                 weights_source=self.weights_source,
@@ -205,36 +204,5 @@ class TrainingSetup:
             proximal_mu=train.mu or 0.0,
             fed_adam=adaptive,
             dropout_probability=settings.fleet.dropout_probability,
+            clients_per_round=settings.policy.clients_per_round,
         )
-
-
-def _one_for_all(plans: dict[str, ClientPlan]) -> RoundSettings:
-    """The settings that all clients share; numbers of samples are the data's.
-
-    Raises
-    ------
-    ScenarioError
-        If clients differ in more.
-    """
-    found = {
-        (
-            plan.training,
-            RoundSettings(
-                batch_size=plan.batch_size,
-                accumulation_steps=plan.accumulation_steps,
-                local_epochs=len(plan.train_epochs),
-                distillation_epochs=plan.distillation_epochs,
-                padding=plan.train_epochs[0].padding,
-                cut=plan.cut,
-                server_variant=plan.server_variant,
-                shares_head=plan.shares_head,
-            ),
-        )
-        for plan in plans.values()
-    }
-    if len(found) > 1:
-        raise ScenarioError(
-            "clients of a real run have one rank, cut layer, batch size and number of epochs; give "
-            "them to all classes alike."
-        )
-    return next(iter(found))[1]
