@@ -166,6 +166,14 @@ class Training:
     records: tuple[Mapping[str, Any], ...] = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    @property
+    def predicted_and_measured(self) -> dict[int, Mapping[str, Any]]:
+        """By seed: bytes, FLOP, seconds and accuracy that the file predicted, and those measured.
+
+        As in the summary. What was not predicted is None, with the reason.
+        """
+        return {run["seed"]: run["predicted_and_measured"] for run in self.summary["runs"]}
+
     def to_pandas(self) -> pd.DataFrame:
         """One row a seed and round.
 

@@ -41,6 +41,7 @@ def run_mistakes(settings: Settings, variant: Variant) -> Iterator[Mistake]:
     framework = variant.framework
     yield from _data(settings)
     yield from _who_takes_part(settings)
+    yield from _ranks(settings, framework)
     yield from _work(settings)
     yield from _learning(settings)
     yield from _weights(settings)
@@ -101,6 +102,24 @@ def _who_takes_part(settings: Settings) -> Iterator[Mistake]:
     if num > _MAX_CLIENTS:
         text = f"each client of a run is a model in memory; allowed: at most {_MAX_CLIENTS:,}."
         yield Mistake("[fleet] num_clients", f"{num:,}", text)
+
+
+def _ranks(settings: Settings, framework: Framework) -> Iterator[Mistake]:
+    """Adapters of unequal ranks have no plain average, and one model judges them all."""
+    lora, train = settings.lora, settings.train
+    for table in settings.fleet.classes:
+        if lora is None or table.r is None or table.r == lora.r:
+            continue
+        where = f"[[fleet.class]] '{table.name}' r"
+        if framework.averages_parameters:
+            text = (
+                f"an average of parameters needs one rank, and [lora] has {lora.r}; leave it out, "
+                "or choose a case whose framework averages none."
+            )
+            yield Mistake(where, str(table.r), text)
+        elif "clients" in train.evaluate:
+            text = 'clients of unequal ranks are not judged; write train.evaluate = ["global"].'
+            yield Mistake(where, str(table.r), text)
 
 
 def _work(settings: Settings) -> Iterator[Mistake]:

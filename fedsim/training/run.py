@@ -29,6 +29,7 @@ from fedsim.runtime.training import (
     weights_sha256,
 )
 from fedsim.training.folder import RunFolder
+from fedsim.training.predicted import Devices, predicted_round, predicted_seconds
 from fedsim.training.record import (
     Judgement,
     LossSteps,
@@ -36,6 +37,7 @@ from fedsim.training.record import (
     evaluation_rows,
     ledger_records,
     metrics_record,
+    prediction_record,
 )
 from fedsim.training.setup import TrainingSetup
 from fedsim.training.summary import written_summary
@@ -130,7 +132,8 @@ class _Run:
         elif done is not None:
             done = checkpoints.latest()
         self.folder.begin()
-        seed_run = _SeedRun(self, seed, federation, checkpoints)
+        devices = Devices.of(self.setup.document)
+        seed_run = _SeedRun(self, seed, federation, checkpoints, devices=devices)
         pad = federation.data.pad_token_id
         seed_run.evaluator = Evaluator(
             federation.server.trainer.model,
@@ -180,6 +183,7 @@ class _SeedRun:
     evaluator: Evaluator = field(init=False)
     reference: Evaluator | None = None
     steps: LossSteps = field(init=False)
+    devices: Devices | None = None
 
     def go_on(self, done: Checkpoint | None, num_rounds: int) -> None:
         """Run the rounds that are missing."""
@@ -213,7 +217,11 @@ class _SeedRun:
     def _record(self, round_index: int, outcome: RoundOutcome, *, is_last: bool = False) -> None:
         train = self.run.setup.document.train
         counts = train.count_flop
-        ledger = checked_ledger(self.federation, outcome, round_index, counts_flop=counts)
+        predicted = predicted_round(self.federation, round_index)
+        ledger = checked_ledger(predicted, outcome, counts_flop=counts)
+        seconds = None
+        if self.devices is not None:
+            seconds = predicted_seconds(self.federation, round_index, self.devices)
         judgement = Judgement()
         if is_last or round_index % train.evaluate_every == 0:
             judgement = self._judgement(outcome, round_index)
@@ -226,6 +234,7 @@ class _SeedRun:
             self.steps,
             judgement,
             evaluation,
+            prediction_record(predicted, seconds),
             counts_flop=counts,
         )
         # The ledger first: a round whose metrics are there is whole.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from fedsim.draws import client_id
-from fedsim.errors import ScenarioError
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.data import EncodedDataset, Tokenizer
 from fedsim.runtime.device import available_device

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from fedsim.calibration.machine import describe_machine, repository_commit, software_versions
 from fedsim.scenario.file.output import write_text
+from fedsim.training.file import TrainingDocument
 from fedsim.training.folder import SUMMARY, RunFolder
 from fedsim.training.setup import TrainingSetup
+from fedsim.training.side_by_side import side_by_side
 from fedsim.version import __version__
 
 __all__ = ["written_summary"]
@@ -54,7 +56,7 @@ def written_summary(
             "source": document.train.weights_from or _model_name(setup),
         },
         "runs": [
-            _run(seed, identity, [r for r in records if r["seed"] == seed])
+            _run(document, seed, identity, [r for r in records if r["seed"] == seed])
             for seed, identity in identities.items()
         ],
     }
@@ -66,7 +68,12 @@ def _model_name(setup: TrainingSetup) -> str | None:
     return None if setup.weights_source is None else setup.document.settings.model.name
 
 
-def _run(seed: int, identity: Mapping[str, str], records: list[dict[str, Any]]) -> dict[str, Any]:
+def _run(
+    document: TrainingDocument,
+    seed: int,
+    identity: Mapping[str, str],
+    records: list[dict[str, Any]],
+) -> dict[str, Any]:
     last = records[-1]
     judged = [record for record in records if record["global"] is not None]
     best = max(judged, key=lambda record: record["global"]["accuracy"], default=None)
@@ -82,6 +89,7 @@ def _run(seed: int, identity: Mapping[str, str], records: list[dict[str, Any]]) 
         if best is None
         else {"round": best["round"], "accuracy": best["global"]["accuracy"]},
         "totals": {name: sum(record[name] for record in records) for name in _TOTALS},
+        "predicted_and_measured": side_by_side(document, records),
         "curve": _curve(records),
     }
 

@@ -39,6 +39,7 @@ def training_report(summary: Mapping[str, Any]) -> RenderableType:
         *(_curve(run, is_language_model) for run in summary["runs"]),
         *_worse_than_untrained(summary),
         _totals(summary["runs"]),
+        *(_side_by_side(run) for run in summary["runs"]),
     ]
     if len(summary["runs"]) > 1:
         parts.append(_spread(summary["runs"]))
@@ -147,6 +148,60 @@ def _totals(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
         )
         lines.append(f"seed {run['seed']}: {sent}; {done}; {took}\n", style="not bold")
     return lines
+
+
+#: What was predicted and measured, by the names of the summary: words, how shown.
+_SIDES: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    ("uplink_payload_bytes", "payload up", lambda value: f"{value:,.0f} B"),
+    ("downlink_payload_bytes", "payload down", lambda value: f"{value:,.0f} B"),
+    ("uplink_message_bytes", "messages up", lambda value: f"{value:,.0f} B"),
+    ("downlink_message_bytes", "messages down", lambda value: f"{value:,.0f} B"),
+    ("client_flop", "clients' FLOP", lambda value: f"{value:,.0f}"),
+    ("server_flop", "server's FLOP", lambda value: f"{value:,.0f}"),
+    ("compute_s", "computing", format_seconds),
+    ("accuracy", "accuracy", lambda value: f"{value:.2%}"),
+)
+
+
+def _side_by_side(run: Mapping[str, Any]) -> RenderableType:
+    """What the file predicted of a seed's run, and what it measured."""
+    table = Table(
+        title=f"seed {run['seed']}: predicted and measured",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("", "predicted", "measured"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_column("")
+    for key, words, shown in _SIDES:
+        entry = run["predicted_and_measured"][key]
+        one, other = entry["predicted"], entry["measured"]
+        table.add_row(
+            words,
+            "none" if one is None else shown(one),
+            "not measured" if other is None else shown(other),
+            Text(_remark(key, entry, shown)),
+        )
+    return table
+
+
+def _remark(key: str, entry: Mapping[str, Any], shown: Callable[[float], str]) -> str:
+    one, other = entry["predicted"], entry["measured"]
+    if one is None:
+        return f"not predicted: {entry['reason']}"
+    if key == "compute_s":
+        return (
+            f"95 %: {shown(entry['low'])} to {shown(entry['high'])} on "
+            f"{', '.join(entry['devices'])}, one party after the other; measured on this machine"
+        )
+    if key == "accuracy":
+        has_interval = entry["low"] is not None
+        return f"95 %: {shown(entry['low'])} to {shown(entry['high'])}" if has_interval else ""
+    if other is None:
+        return "train.count_flop = true lets torch count too"
+    return "equal" if one == other else "DIFFERENT"
 
 
 def _spread(runs: Sequence[Mapping[str, Any]]) -> Text:
