@@ -98,7 +98,7 @@ def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, An
             "framework": framework,
             "conditions": measured_under,
             "chance": 1.0 / configuration["model"]["num_classes"],
-            "test_samples": _test_samples(summary),
+            "test_samples": summary["test_samples"] or 1,
             "runs": [],
         },
     )
@@ -171,8 +171,3 @@ def _covariates(use: Use) -> dict[str, float]:
             share = key.covariate == "participation"
             found[key.covariate] = 1.0 - value if share else float(value)
     return found
-
-
-def _test_samples(summary: Mapping[str, Any]) -> int:
-    given = summary["configuration"]["data"]["test_samples"]
-    return int(given) if given else int(summary.get("test_samples") or 1)

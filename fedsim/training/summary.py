@@ -55,6 +55,7 @@ def written_summary(
             "choice": document.settings.learning.weights,
             "source": document.train.weights_from or _model_name(setup),
         },
+        "test_samples": _test_samples(records),
         "runs": [
             _run(document, seed, identity, [r for r in records if r["seed"] == seed])
             for seed, identity in identities.items()
@@ -62,6 +63,15 @@ def written_summary(
     }
     write_text(folder.path / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary
+
+
+def _test_samples(records: list[dict[str, Any]]) -> int | None:
+    """Test rows that every judged model was judged on; None where none was."""
+    for record in records:
+        num_judged = (record["global"] is not None) + len(record["clients"] or ())
+        if num_judged:
+            return int(record["evaluation_samples"]) // num_judged
+    return None
 
 
 def _model_name(setup: TrainingSetup) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedsim.errors import AgreementError
+from fedsim.cost.flop import operation_flop
 from fedsim.learning.find import find_laws
 from fedsim.training import record as record_module
 from fedsim.training.file import read_training
@@ -72,16 +72,18 @@ def test_seconds_are_those_of_the_files_devices(tmp_path: Path) -> None:
     assert found[1]["devices"] == ["rpi5-8g (times x 2)", "laptop-7840u (times x 2)"]
 
 
-def test_a_run_whose_bytes_are_others_ends_with_exit_code_3(
+def test_a_run_that_differs_from_its_prediction_ends_with_exit_code_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The comparison is not made of one figure twice: a wrong one ends the run."""
+    """One FLOP too many in the formula, and the columns are never shown."""
 
-    def wrong(*_: Any) -> None:
-        raise AgreementError("round 1: differs")
+    def wrong(operation: Any, training: Any) -> int:
+        return operation_flop(operation, training) + 1
 
-    monkeypatch.setattr(record_module, "check_agreement", wrong)
-    assert train(training_file(tmp_path), tmp_path / "run").exit_code == 3
+    monkeypatch.setattr("fedsim.cost.step_row.operation_flop", wrong)
+    result = train(training_file(tmp_path), tmp_path / "run", train__count_flop=True)
+    assert result.exit_code == 3
+    assert "predicted and measured" not in result.output
 
 
 STUDY = ["lora.r=8", "data.dataset=banking77"]

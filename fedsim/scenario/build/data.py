@@ -52,7 +52,9 @@ def _source_mistakes(table: DatasetTable, key: str) -> list[Mistake]:
         return [Mistake(f"{where}.path", repr(table.path), text)]
     of_files = table.model_fields_set - {"name", "path"}
     if table.name is not None and of_files:
-        text = f"is of CSV files; '{table.name}' has its own columns and test rows: leave it out."
+        text = (
+            f"belongs to CSV files; '{table.name}' has its own columns and test rows: leave it out."
+        )
         return [Mistake(f"{where}.{min(of_files)}", "", text)]
     if table.test_path is not None and "test_share" in table.model_fields_set:
         text = "nothing is held out, for test_path has the test rows; leave one of them out."
@@ -81,7 +83,7 @@ def _named(settings: Settings, table: DatasetTable, place: Place) -> tuple[Setti
         name, num_labels = source, _NUM_LABELS.get(source)
     workload, model = settings.workload, settings.model
     if workload.dataset not in ("", name):
-        text = f"[data] reads '{name}'; leave this key out, or name the same."
+        text = f"[data] reads '{name}'; leave this key out, or write dataset = \"\"."
         return settings, [Mistake("[workload] dataset", repr(workload.dataset), text)]
     changes: dict[str, Table] = {"workload": workload.model_copy(update={"dataset": name})}
     if needs_labels and model.num_classes is None and num_labels is not None:
