@@ -21,7 +21,6 @@ _SMALL = {
     "data.test_samples": "20",
     "workload.max_tokens": "12",
     "workload.num_rounds": "2",
-    "workload.dataset": '"generated"',
     "split.cut_layer": "1",
     "train.evaluate_every": "1",
 }
@@ -37,7 +36,7 @@ def test_runs_differ_by_what_their_series_says() -> None:
             table, key = varied.split(".")
             share = 100 if key == "dropout_probability" else 1
             assert run.table[table][key] * share == pytest.approx(run.value)
-            assert run.table["train"]["framework"] == framework
+            assert run.table["case"] == [{"name": run.series, "framework": framework}]
     full = {run.name: run.table for run in study_runs("full")}
     assert full["fedllm-8"]["train"]["seeds"] == [0, 1, 42]
     assert full["fedllm-8"]["workload"]["num_rounds"] == 100
