@@ -18,9 +18,6 @@ from fedsim.errors import CalibrationError
 
 __all__ = ["Plan", "full_plan", "plan_hash", "points", "quick_plan"]
 
-#: FLOPs of all phases of one visit's repeat over those of one forward pass, roughly.
-_PHASES_PER_FORWARD: Final = 9
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -1,7 +1,7 @@
-"""The accelerators with known arrivals: requests that nothing sends back, in an open system.
+"""The compiled engine's accelerators and link, alone, with known arrivals: an open system.
 
-The event kernel's own queue and sharing, alone. What clients do before and behind is not known
-here; laws of queueing, which are about such systems, are held against it.
+What clients do before and behind is not known here; laws of queueing, which are about such
+systems, are held against it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from fedsim.scale.events.agenda_kernel import Agenda, empty_agenda, pop, push
 from fedsim.scale.events.queue_kernel import Queue, ask, end_service, queue_of, withdraw
 from fedsim.scale.events.state import BEGIN, SERVED, STOP
 from fedsim.scale.link.flow_link_kernel import FlowLink, complete, flow_link, join, next_due
+from fedsim.scale.straight.link import FlowSet
 
-__all__ = ["queue_departures", "sharing_departures"]
+__all__ = ["link_departures", "queue_departures", "sharing_departures"]
 
 Reals = NDArray[np.float64]
 
@@ -90,6 +91,19 @@ def sharing_departures(arrival_s: ArrayLike, work_s: ArrayLike, num_accelerators
     end = np.full(num, np.inf)
     _run_sharing(link, np.argsort(arrival, kind="stable"), arrival, work, end)
     return end
+
+
+def link_departures(
+    arrival_s: Reals,
+    num_bytes: Reals,
+    rate_bytes_per_s: Reals,
+    capacity_bytes_per_s: float | None,
+    leave_by_s: Reals | None = None,
+) -> tuple[Reals, Reals]:
+    """Ends of flows and what they had still to send; see ``FlowSet.departures``."""
+    capacity = np.inf if capacity_bytes_per_s is None else capacity_bytes_per_s
+    flows = FlowSet(np.asarray(num_bytes), np.asarray(rate_bytes_per_s), capacity)
+    return flows.departures(np.asarray(arrival_s), leave_by_s)
 
 
 @compiled
