@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled
 from fedsim.scale.link.rank_set import level_starts
-from fedsim.scale.link.sharing_kernel import share_in_order
+from fedsim.scale.link.sharing_kernel import Demand, Leavers, share_in_order
 from fedsim.scale.link.state import MAX_LANES
 from fedsim.scale.straight.time_order import time_order
 
@@ -106,9 +106,10 @@ class FlowSet:
             return self._alone(arrival, leave_by_s)
         self._was_full = True
         departure, unsent = np.full(len(arrival), np.inf), np.zeros(len(arrival))
+        demand = Demand(self.num_bytes, self.rate, self.rank, self.by_rank, self.lane)
         share_in_order(
-            order, arrival, self.num_bytes, self.rate, self.rank, self.by_rank, self.starts,
-            self.lane, self.capacity, leavers, leave_by, departure, unsent,
+            order, arrival, demand, self.starts, self.capacity, Leavers(leavers, leave_by),
+            departure, unsent,
         )  # fmt: skip
         return departure, unsent
 
