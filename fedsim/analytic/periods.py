@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedsim.errors import ScenarioError
-from fedsim.planning import ClientFacts, View, groups, plan
+from fedsim.planning import ClientFacts, Need, View, groups, plan
 from fedsim.spec.federation import FederationSpec
 
 __all__ = ["Period", "periods", "scheduled_needs"]
@@ -51,6 +51,11 @@ def periods(federation: FederationSpec) -> tuple[Period, ...]:
     if not federation.schedules:
         return (Period(1, federation.num_rounds, federation),)
     needs = scheduled_needs(federation)
+    if Need.LOSSES in needs:
+        raise ScenarioError(
+            "a schedule looks at losses, which only a real run has: run it by 'fedsim train', or "
+            "let it look at something else."
+        )
     if needs:
         raise ScenarioError(
             f"a schedule looks at {', '.join(needs)}, which a closed form does not know; set "

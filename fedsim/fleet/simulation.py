@@ -23,6 +23,7 @@ from fedsim.protocol.step import Protocol, has_exclusive_steps
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
+from fedsim.spec.schedule import Need
 
 __all__ = ["VISIT", "Simulation", "SimulationResult", "prepare"]
 
@@ -139,13 +140,19 @@ def prepare(
     Raises
     ------
     ScenarioError
-        If plans change by round where there are no common rounds.
+        If plans change by round where there are no common rounds, or by losses.
     """
     if federation.schedules and policy.mode != "synchronous":
         raise ScenarioError(
             f"policy.mode = '{policy.mode}' has no rounds by which plans could change; set "
             'policy.mode = "synchronous", or leave the schedules out.'
         )
+    for schedule in federation.schedules:
+        if Need.LOSSES in schedule.needs:
+            raise ScenarioError(
+                f"schedule {schedule!r} looks at losses, and nobody trains in a simulation; run it "
+                "by 'fedsim train', or let it look at something else."
+            )
     population = draw_population(federation, seed)
     protocols = tuple(framework(group.plan) for group in population.groups)
     server_protocol = framework(federation.server_plan)

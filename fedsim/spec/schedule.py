@@ -24,6 +24,7 @@ class Need(StrEnum):
     CLOCK = "clock"
     COHORT = "cohort"
     HISTORY = "history"
+    LOSSES = "losses"
 
 
 class Schedule(Protocol):

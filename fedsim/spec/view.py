@@ -57,9 +57,13 @@ class View:
         Clients that the round asks, sorted; None where nobody asks one by one.
     last_used : ndarray of int64 or None
         By client, the round to which it contributed last; 0 for never.
+    losses : tuple of (float or None) or None
+        Mean training loss of each round before this one, in order; None for a round without one.
+        None where nobody trains: a simulator has no losses.
     """
 
     round_index: int
     now_s: float | None = None
     asked: NDArray[np.int64] | None = None
     last_used: NDArray[np.int64] | None = None
+    losses: tuple[float | None, ...] | None = None

@@ -18,7 +18,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.fleet.planner import Planner
 from fedsim.ledger import Ledger
-from fedsim.planning import ByRound, ClientFacts, Schedule, View, groups, plan
+from fedsim.planning import ByRound, ClientFacts, Need, Schedule, View, groups, plan
 from fedsim.protocol import FEDLLM
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.device import DeviceSpec
@@ -169,6 +169,24 @@ def test_a_closed_form_knows_no_history() -> None:
     """It says which schedules it cannot answer, and what can."""
     with pytest.raises(ScenarioError, match="a schedule looks at history"):
         evaluate(alike(LongAway(1)), FEDLLM)
+
+
+@dataclass(frozen=True)
+class OfTheLoss(LongAway):
+    """What a real run alone can know."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The losses so far."""
+        return frozenset({Need.LOSSES})
+
+
+def test_only_a_real_run_has_losses() -> None:
+    """Simulators and the closed form refuse what they could not know, by name."""
+    with pytest.raises(ScenarioError, match=r"OfTheLoss.* looks at losses, and nobody trains"):
+        simulation(OfTheLoss(1))
+    with pytest.raises(ScenarioError, match="a schedule looks at losses, which only a real run"):
+        evaluate(replace(simulation().federation, schedules=(OfTheLoss(1),)), FEDLLM)
 
 
 @dataclass(frozen=True)
