@@ -37,6 +37,9 @@ TRUTH = {
     "num_unpacked_tensors": 3e-6,
     "num_messages": 2e-5,
     "copied_bytes": 0.0,
+    "encoded_bytes": 3e-10,
+    "decoded_bytes": 2e-10,
+    "num_codec_kernels": 4e-6,
 }
 
 

@@ -21,7 +21,7 @@ from fedsim.calibration.profile_file import Machine, ProfileFile, Provenance
 from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
-from fedsim.spec.device import FEATURES
+from fedsim.spec.device import CODEC_FEATURES, FEATURES
 from fedsim.text_file import read_text
 from fedsim.version import __version__
 
@@ -212,12 +212,14 @@ def validation_document(
 
 
 def _fit_table(v: Validation) -> dict[str, Any]:
+    # Measurements without codecs say nothing of them, and nothing is not 0 s.
+    left_out = () if "codec" in v.regimes else CODEC_FEATURES
     coefficients = {n: float(c) for n, c in zip(FEATURES, v.model.coefficients, strict=True)}
     return {
         "form": v.model.form,
         "num_shapes": v.num_shapes,
-        "seconds_per_unit": coefficients,
-        "standard_error": v.standard_error,
+        "seconds_per_unit": {n: c for n, c in coefficients.items() if n not in left_out},
+        "standard_error": {n: e for n, e in v.standard_error.items() if n not in left_out},
         "interval_95": dict(v.interval_95),
         "noise": {regime: asdict(noise) for regime, noise in v.noise.items()},
         "held_out": {name: asdict(errors) for name, errors in v.held_out.items()},

@@ -50,6 +50,7 @@ _REGIMES: Final = {
     "model": "passes over the model",
     "parameters": "averages, replacements",
     "message": "messages",
+    "codec": "encoding, decoding",
 }
 #: VALIDATION's aims on a quiet device: median absolute error by split.
 _AIMS: Final = {
