@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fedsim.version import __version__
 
 if TYPE_CHECKING:
-    from fedsim.api.agreement import Agreement, VerifyOptions, verify
+    from fedsim.api.agreement import Agreement, verify
     from fedsim.api.answer import Answer, run
     from fedsim.api.training import Training, train
     from fedsim.comparison.result import Result
@@ -118,7 +118,6 @@ __all__ = [
     "TrainingError",
     "Transfer",
     "UnitError",
-    "VerifyOptions",
     "__version__",
     "activation_gradient_payload",
     "activation_payload",
@@ -137,7 +136,7 @@ __all__ = [
 #: Where each name is kept; the imports above say it to type checkers.
 _HOMES = {
     "fedsim.api.answer": ("Answer", "run"),
-    "fedsim.api.agreement": ("Agreement", "VerifyOptions", "verify"),
+    "fedsim.api.agreement": ("Agreement", "verify"),
     "fedsim.api.training": ("Training", "train"),
     "fedsim.comparison.result": ("Result",),
     "fedsim.errors": (

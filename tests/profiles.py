@@ -11,7 +11,8 @@ import numpy as np
 
 from fedsim.calibration.fit import TimeModel
 from fedsim.calibration.measurements import Visit
-from fedsim.calibration.profile import ProfileFile, write_profile
+from fedsim.calibration.profile import write_profile
+from fedsim.calibration.profile_file import ProfileFile
 from fedsim.calibration.shape import PHASES, Point, Shape
 from fedsim.spec.device import FEATURES, Form
 

@@ -15,15 +15,9 @@ from fedsim.calibration.disturbance import latest, unsettled
 from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.measurements import Visit, read_csv, to_csv
 from fedsim.calibration.memory_fit import MemoryFit, fit_memory
-from fedsim.calibration.plan import Plan, plan_hash, points
-from fedsim.calibration.profile import (
-    Machine,
-    Profile,
-    ProfileFile,
-    Provenance,
-    load_profile,
-    write_profile,
-)
+from fedsim.calibration.plan import MeasurementPlan, plan_hash, points
+from fedsim.calibration.profile import Profile, load_profile, write_profile
+from fedsim.calibration.profile_file import Machine, ProfileFile, Provenance
 from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
@@ -160,7 +154,7 @@ def refit(folder: Path) -> Calibration:
 
 
 def provenance_of(
-    plan: Plan, *, command: str, commit: str, versions: Mapping[str, str]
+    plan: MeasurementPlan, *, command: str, commit: str, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What a profile tells of its own making, but for what only the end of the run knows."""
     return {

@@ -8,7 +8,7 @@ key's default. A scenario shares them or it does not, and :func:`differences` sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -25,6 +25,7 @@ from fedsim.scenario.file.key import Role, When
 from fedsim.scenario.file.mistake import table_type
 from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.text_length import LengthDistribution
+from fedsim.scenario.file.training_tables import DatasetTable
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.model import HeadSpec
@@ -47,6 +48,8 @@ Value = str | int | float | bool | None
 #: Given lengths are written out up to so many, and told apart by a digest beyond.
 _MOST_LENGTHS: Final = 12
 _CLASSES: Final = ("fleet", "class")
+#: Tables of a real run, which a scenario may leave out: it then means their defaults.
+_OF_RUNS: Final = ("data", "train")
 #: Covariates whose name in a file of curves is not their key's: a share that comes, not that fails.
 _PARTICIPATION: Final = "fleet.dropout_probability"
 
@@ -62,8 +65,6 @@ class LearningKey:
     role : str
     when : str or None
         Under which setting it matters.
-    stands_for : str or None
-        Key or table that it is given instead of.
     default : object
         Of the file; an unstated key has it. None where the key is mandatory.
     is_mandatory : bool
@@ -72,7 +73,6 @@ class LearningKey:
     path: str
     role: Role
     when: When | None
-    stands_for: str | None
     default: Value
     is_mandatory: bool
 
@@ -193,7 +193,8 @@ _WHEN: Final[Mapping[When, Callable[[Use, str], bool]]] = {
 def learning_keys(model: type[BaseModel] = Settings) -> tuple[LearningKey, ...]:
     """Every key of a file that declares ``learning``, tables within tables included.
 
-    A class of clients has none of its own: its keys stand for others.
+    A class of clients has none of its own: its keys stand for others, and so do some of a real
+    run's.
     """
     return tuple(_keys(model, ()))
 
@@ -206,20 +207,20 @@ def _keys(
         place = (*location, entry.alias or name)
         if place == _CLASSES:
             continue
-        inner = table_type(model, place[-1:])
-        if inner is not None:
-            own = entry.json_schema_extra
-            said = own.get("when", when) if isinstance(own, dict) else when
-            yield from _keys(inner, place, said)  # type: ignore[arg-type]
-            continue
         extra = entry.json_schema_extra
         assert isinstance(extra, dict)
+        if place[0] in _OF_RUNS and "stands_for" in extra:
+            continue
+        inner = table_type(model, place[-1:])
+        if inner is not None and inner is not DatasetTable:
+            said = extra.get("when", when)
+            yield from _keys(inner, place, said)  # type: ignore[arg-type]
+            continue
         if "learning" in extra:
             yield LearningKey(
                 ".".join(place),
                 extra["learning"],  # type: ignore[arg-type]
                 extra.get("when", when),  # type: ignore[arg-type]
-                extra.get("stands_for"),  # type: ignore[arg-type]
                 None if entry.is_required() else plain(entry.default),
                 entry.is_required(),
             )
@@ -233,6 +234,8 @@ def plain(value: Any) -> Value:
         return ", ".join(str(one) for one in value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
+    if isinstance(value, DatasetTable):
+        return value.path or value.name
     return str(value)
 
 
@@ -294,22 +297,21 @@ def _law_use(law: LearningLaw) -> Use:
     return Use(law.framework, values)
 
 
-def conditions(use: Use, keys: tuple[LearningKey, ...]) -> dict[str, str | int | float | bool]:
-    """What runs have in common that are compared: of a training file, say.
+def conditions(use: Use, keys: Iterable[LearningKey]) -> dict[str, str | int | float | bool]:
+    """What runs have in common that are compared, of some keys.
 
-    A key that only training files have is stated where it is not at its default, which is what a
-    scenario means.
+    A key that only real runs have is stated where it is not at its default, which is what a
+    scenario without it means.
     """
-    roles = {key.path: key.role for key in learning_keys()}
     found: dict[str, str | int | float | bool] = {}
     for key in keys:
-        path = key.stands_for or key.path
-        value = use[path]
-        if roles.get(path, key.role) not in ("condition", "open") or value is None:
+        value = use[key.path]
+        if key.role not in ("condition", "open") or value is None:
             continue
-        is_felt = use.feels(key) or use.failing().feels(key)
-        if is_felt and (path in roles or value != key.default):
-            found[path] = value
+        if key.path.startswith(_OF_RUNS) and value == key.default:
+            continue
+        if use.feels(key) or use.failing().feels(key):
+            found[key.path] = value
     return found
 
 
@@ -330,12 +332,10 @@ def differences(law: LearningLaw, use: Use) -> list[str]:
             continue
         if text := _difference(key, law.conditions.get(key.path, key.default), here):
             found.append(text)
-    # What only training files say, and a scenario means the default of.
-    open_only = {"train.weights_from"}
     found += [
         f"{name}: measured {_shown(value)}, which a scenario cannot have"
         for name, value in law.conditions.items()
-        if name not in known | open_only
+        if name not in known
     ]
     return found
 

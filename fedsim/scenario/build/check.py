@@ -21,7 +21,6 @@ from fedsim.units import format_seconds
 __all__ = [
     "combination_mistakes",
     "is_buildable",
-    "missing_needs",
     "planned_batches",
     "scenario_size_mistake",
 ]
@@ -35,7 +34,7 @@ _MAX_BATCHES_IN_ALL = 10_000_000
 
 def combination_mistakes(settings: Settings, framework: Framework) -> Iterator[Mistake]:
     """Mistakes that no key makes alone."""
-    yield from missing_needs(framework, settings)
+    yield from _missing_needs(framework, settings)
     yield from _data(settings, framework)
     yield from _lengths(settings)
     yield from _size(settings)
@@ -50,11 +49,11 @@ def is_buildable(settings: Settings) -> bool:
     return not [*_lengths(settings), *_size(settings)]
 
 
-def missing_needs(framework: Framework, tables: object) -> Iterator[Mistake]:
-    """Keys that a framework cannot do without and that a file's tables do not have."""
+def _missing_needs(framework: Framework, settings: Settings) -> Iterator[Mistake]:
+    """Keys that a framework cannot do without and that a file does not have."""
     for key, reason in framework.needs.items():
         table, _, name = key.partition(".")
-        if getattr(getattr(tables, table, None), name, None) is None:
+        if getattr(getattr(settings, table, None), name, None) is None:
             yield Mistake(f"[{table}] {name}", "", f"is missing; {reason}")
 
 

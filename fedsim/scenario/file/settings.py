@@ -12,6 +12,7 @@ from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, Polic
 from fedsim.scenario.file.key import Table, key
 from fedsim.scenario.file.price_table import PriceTable
 from fedsim.scenario.file.privacy_table import PrivacyTable
+from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.scenario.file.work_tables import (
     LearningTable,
     LoraTable,
@@ -83,6 +84,10 @@ class Settings(Table):
     privacy: PrivacyTable = key(
         "cost", "time", "learning", default=PrivacyTable(), description="What hides a contribution"
     )
+    data: DataTable | None = key(
+        "learning", default=None, description="Which texts a real run reads"
+    )
+    train: TrainTable = key("learning", default=TrainTable(), description="How a real run is made")
 
 
 #: Tables that a case may override.
@@ -100,6 +105,8 @@ OVERRIDABLE: Final = (
     "policy",
     "privacy",
     "price",
+    "data",
+    "train",
 )
 
 _Overrides = dict[str, Any] | None
@@ -151,13 +158,15 @@ class CaseTable(Table):
         "cost", "time", "learning", default=None, description="Changes to [privacy]"
     )
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
+    data: _Overrides = key("learning", default=None, description="Changes to [data]")
+    train: _Overrides = key("learning", default=None, description="Changes to [train]")
 
 
 class ScenarioFile(Settings):
     """A whole file; ``fedsim scenario --schema`` prints its JSON Schema."""
 
     extends: str | None = key(
-        "label", default=None, description="File whose tables this one overrides, one level deep"
+        "label", default=None, description="File whose tables this one overrides, at any depth"
     )
     case: Annotated[tuple[CaseTable, ...], Field(strict=False, min_length=1, max_length=1000)] = (
         key("cost", "time", "learning", description="What is compared")
