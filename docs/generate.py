@@ -25,6 +25,7 @@ from catalogue_tables import (  # noqa: E402
     link_table,
     model_table,
 )
+from codec_tables import codec_table  # noqa: E402
 from cost_tables import (  # noqa: E402
     example_table,
     feature_table,
@@ -98,6 +99,7 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "saved_examples.md": saved_table,
     "features.md": feature_table,
     "transfer_examples.md": transfer_table,
+    "codec_costs.md": codec_table,
     "privacy_steps.md": step_formula_table,
     "privacy_growth.md": growth_table,
     "privacy_frameworks.md": framework_table,

@@ -22,6 +22,8 @@ _HEADINGS: Final = {
     "GoalTable": "[goal]",
     "ModelTable": "[model]",
     "LoraTable": "[lora]",
+    "CodecTable": "[codec]",
+    "WayTable": "a content of [codec]",
     "WorkloadTable": "[workload]",
     "SplitTable": "[split]",
     "LearningTable": "[learning]",

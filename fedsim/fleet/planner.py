@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.contributions import Contributions
-from fedsim.fleet.population import Population, Variant
+from fedsim.fleet.population import ClientGroup, Population
 from fedsim.fleet.simulation import Simulation
 from fedsim.planning import ClientFacts, Need, View, groups, plan
 from fedsim.protocol.step import Protocol
@@ -68,22 +68,24 @@ class Planner:
         view = View(round_index, now_s, asked, self._last_used)
         base = self._base.population
         own = groups(self._schedules, self._facts, view)
-        columns = np.column_stack((base.variant_index, own))
+        columns = np.column_stack((base.group_index, own))
         distinct, index = np.unique(columns, axis=0, return_inverse=True)
-        variants = tuple(
+        client_groups = tuple(
             replace(
-                base.variants[variant],
-                plan=plan(base.variants[variant].plan, self._schedules, group, view),
+                base.groups[client_group],
+                plan=plan(base.groups[client_group].plan, self._schedules, group, view),
             )
-            for variant, *group in distinct.tolist()
+            for client_group, *group in distinct.tolist()
         )
         # The server's own work is of the first group: of all, where there is one.
         server_plan = plan(
             self._base.federation.server_plan, self._schedules, [0] * len(self._schedules), view
         )
-        key = (variants, server_plan, index.tobytes())
+        key = (client_groups, server_plan, index.tobytes())
         if key not in self._known:
-            self._known[key] = self._made(variants, index.reshape(-1), server_plan, round_index)
+            self._known[key] = self._made(
+                client_groups, index.reshape(-1), server_plan, round_index
+            )
         return self._known[key]
 
     def note_used(self, round_index: int, clients: Integers) -> None:
@@ -93,19 +95,19 @@ class Planner:
 
     def _made(
         self,
-        variants: tuple[Variant, ...],
+        client_groups: tuple[ClientGroup, ...],
         index: Integers,
         server_plan: ClientPlan,
         round_index: int,
     ) -> Simulation:
         base = self._base
-        self._plans.update(variant.plan for variant in variants)
+        self._plans.update(client_group.plan for client_group in client_groups)
         if len(self._plans) > MAX_PLANS:
             raise ScenarioError(
                 f"round {round_index}: schedules have made {len(self._plans):,} different plans; "
                 f"at most {MAX_PLANS:,} are simulated. Let a schedule have fewer groups or values."
             )
-        protocols = tuple(base.framework(variant.plan) for variant in variants)
+        protocols = tuple(base.framework(client_group.plan) for client_group in client_groups)
         server_protocol = base.framework(server_plan)
         for protocol in (*protocols, server_protocol):
             self._check(protocol, round_index)
@@ -115,10 +117,10 @@ class Planner:
             protocols=protocols,
             server_protocol=server_protocol,
             population=replace(
-                base.population, variants=variants, variant_index=index.astype(np.int32)
+                base.population, groups=client_groups, group_index=index.astype(np.int32)
             ),
             contributions=Contributions(
-                [(p, v.plan.training) for p, v in zip(protocols, variants, strict=True)],
+                [(p, v.plan.training) for p, v in zip(protocols, client_groups, strict=True)],
                 (server_protocol, server_plan.training),
                 base.federation.server.device,
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from fedsim.cli import main
 from fedsim.learning import read_curves, read_laws
 from fedsim.study.case_study.costs import CostPoint, cost_findings
 from fedsim.study.case_study.findings import SeriesPoint, findings
-from fedsim.study.case_study.plan import SCALES, SERIES, study_runs
+from fedsim.study.case_study.plan import SERIES, Scale, study_runs
 
 _SMALL = {
     "model.name": '"gpt2-tiny"',
@@ -27,7 +28,7 @@ _SMALL = {
 
 
 def test_runs_differ_by_what_their_series_says() -> None:
-    for scale in SCALES:
+    for scale in get_args(Scale):
         runs = study_runs(scale)
         assert len({run.name for run in runs}) == len(runs)
         assert runs[0].series == "fedllm"

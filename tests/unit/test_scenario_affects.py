@@ -74,6 +74,10 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "lora.use_rslora": (True, {}),
     "lora.init_lora_weights": ("gaussian", {}),
     "lora.shares_head": (False, {}),
+    "codec.adapters": ("float16", {}),
+    "codec.logits": ({"up": "bfloat16"}, {}),
+    "codec.activations": ("float16", {}),
+    "codec.activation_gradients": ("float16", {}),
     "workload.dataset": ("mine", {}),
     "workload.max_tokens": (10, {}),
     "workload.padding": ("max_tokens", {}),
@@ -219,6 +223,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "fleet.class.cut_layer": (2, {}),
     "fleet.class.batch_size": (2, {}),
     "fleet.class.local_epochs": (3, {}),
+    "fleet.class.codec": ({"adapters": "float16", "logits": "float16"}, {}),
 }
 
 #: Files, which have tests of their own.

@@ -199,7 +199,10 @@ def learning_keys(model: type[BaseModel] = Settings) -> tuple[LearningKey, ...]:
     return tuple(_keys(model, ()))
 
 
-def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[LearningKey]:
+def _keys(
+    model: type[BaseModel], location: tuple[str, ...], when: When | None = None
+) -> Iterator[LearningKey]:
+    """Keys of a table; ``when`` is said of the whole table, and of keys that say nothing."""
     for name, entry in model.model_fields.items():
         place = (*location, entry.alias or name)
         if place == _CLASSES:
@@ -210,13 +213,14 @@ def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[Learnin
             continue
         inner = table_type(model, place[-1:])
         if inner is not None and inner is not DatasetTable:
-            yield from _keys(inner, place)
+            said = extra.get("when", when)
+            yield from _keys(inner, place, said)  # type: ignore[arg-type]
             continue
         if "learning" in extra:
             yield LearningKey(
                 ".".join(place),
                 extra["learning"],  # type: ignore[arg-type]
-                extra.get("when"),  # type: ignore[arg-type]
+                extra.get("when", when),  # type: ignore[arg-type]
                 None if entry.is_required() else plain(entry.default),
                 entry.is_required(),
             )
@@ -283,7 +287,8 @@ def _of_class(table: ClassTable, path: str, own: Value) -> Value:
         if path.startswith(f"{target}."):
             key = path.removeprefix(f"{target}.")
             # A table that names only some keys leaves the others as they are.
-            return plain(_at(given, key)) if key in given.model_fields_set else own
+            is_given = key.partition(".")[0] in given.model_fields_set
+            return plain(_at(given, key)) if is_given else own
     return own
 
 

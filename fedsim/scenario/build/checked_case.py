@@ -15,7 +15,9 @@ from pydantic import ValidationError
 
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.fleet.overlap import STREAMED, can_stream
 from fedsim.learning.store import Laws
+from fedsim.protocol.step import Direction, Each, Protocol, Transfer, leaf_steps
 from fedsim.scenario.build.case import Variant, variants
 from fedsim.scenario.build.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.build.data import with_data
@@ -247,7 +249,7 @@ def _built(
     log.add(variant, mistakes)
     if federation is None or policy is None or log.has(variant):
         return None
-    mistakes = _protocol_mistakes(variant, federation)
+    mistakes = _protocol_mistakes(variant, federation, policy)
     log.add(variant, mistakes)
     if mistakes:
         return None
@@ -277,13 +279,21 @@ def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]
         return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 
 
-def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
+def _protocol_mistakes(
+    variant: Variant, federation: FederationSpec, policy: PolicySpec
+) -> list[Mistake]:
     where = f"[[case]] '{variant.case}' framework"
     try:
         protocols = [variant.framework(c.plan) for c in federation.classes]
         protocols.append(variant.framework(federation.server_plan))
     except (ScenarioError, ProtocolError) as error:
         return [Mistake(where, repr(variant.framework.name), str(error))]
+    if policy.overlap and (codecs := _whole_codecs(protocols)):
+        text = (
+            f"{', '.join(codecs)} must see a whole message, or keeps it, so it cannot be sent "
+            "while it is computed; leave overlap out, or the codec."
+        )
+        return [Mistake("[policy] overlap", "true", text)]
     shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
     if len(shapes) == 1:
         return []
@@ -292,6 +302,22 @@ def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mis
         "frozen); give them cut layers and lora.num_top_layers that agree in this."
     )
     return [Mistake(where, repr(variant.framework.name), text)]
+
+
+def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
+    """Codecs that keep an upload from being sent while it is computed."""
+    found = (
+        repr(step.payload.codec)
+        for protocol in protocols
+        for segment in protocol.round
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+        if isinstance(step, Transfer)
+        and step.direction is Direction.UP
+        and step.payload.content in STREAMED
+        and not can_stream(step.payload)
+    )
+    return list(dict.fromkeys(found))
 
 
 def _privacy_mistakes(

@@ -15,6 +15,7 @@ from typing import Any, Final
 from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.protocol import Framework
 from fedsim.resources import resource_dir
+from fedsim.scenario.file.codec_table import CODED, both_ways
 from fedsim.scenario.file.hardware_tables import ClassTable
 from fedsim.scenario.file.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.file.plain import DICT_NAME, plain_table, plain_value
@@ -199,6 +200,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         old = result.get(name)
         if name in _NAMED_TABLES and isinstance(old, str):
             old = {"like": old}
+        if name in CODED:
+            old = both_ways(old)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and name != "lengths":
             result[name] = merged(old, value)
         elif name == "class" and isinstance(old, list) and isinstance(value, Mapping):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from fedsim.scenario.file.codec_table import CodecTable
 from fedsim.scenario.file.goal_table import GoalTable
 from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
 from fedsim.scenario.file.key import Table, key
@@ -50,6 +51,13 @@ class Settings(Table):
     lora: LoraTable | None = key(
         "cost", "time", "learning", default=None, description="The adapters"
     )
+    codec: CodecTable = key(
+        "cost",
+        "time",
+        "learning",
+        default=CodecTable(),
+        description="What messages go through",
+    )
     workload: WorkloadTable = key(
         "cost", "time", "learning", description="Data, batches and rounds"
     )
@@ -86,6 +94,7 @@ class Settings(Table):
 OVERRIDABLE: Final = (
     "model",
     "lora",
+    "codec",
     "workload",
     "split",
     "learning",
@@ -123,6 +132,9 @@ class CaseTable(Table):
     )
     lora: _Overrides = key(
         "cost", "time", "learning", default=None, description="Changes to [lora]"
+    )
+    codec: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [codec]"
     )
     workload: _Overrides = key(
         "cost", "time", "learning", default=None, description="Changes to [workload]"

@@ -11,14 +11,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from fedsim.scenario.file.document import merged
 
-__all__ = ["SCALES", "SERIES", "Scale", "StudyRun", "study_runs"]
+__all__ = ["SERIES", "Scale", "StudyRun", "study_runs"]
 
 Scale = Literal["full", "small", "quick"]
-SCALES: Final[tuple[Scale, ...]] = get_args(Scale)
 
 #: Section V; what it leaves open is ours (see ``docs/case_study.md``).
 _BASE: Final[dict[str, Any]] = {
