@@ -18,7 +18,7 @@ from fedsim.text_file import read_text
 __all__ = ["collect_curves", "run_keys", "training_use"]
 
 #: Tables of a file that decide what a real run learns; devices and links only say how soon.
-_TABLES: Final = ("model", "lora", "workload", "split", "learning", "data", "train")
+_TABLES: Final = ("model", "lora", "workload", "split", "codec", "learning", "data", "train")
 #: What a run's own key says of a device, and what of a file its data say themselves.
 _TF32: Final = "device.tf32"
 _MORE: Final = (_TF32, "policy.clients_per_round")

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fedsim.cli import main
+from fedsim.scenario.file.codec_table import CODED
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
@@ -62,8 +63,7 @@ def test_its_bytes_are_shown() -> None:
 def test_a_real_round_of_it_agrees() -> None:
     """Every step's bytes and FLOP are as predicted, on all contents and both ways."""
     frameworks = [word for name in ("kd_fedllm", "split_fedllm") for word in ("--framework", name)]
-    contents = ("adapters", "logits", "activations", "activation_gradients")
-    sets = [word for content in contents for word in ("--set", f"codec.{content}={NAME}")]
+    sets = [word for content in CODED for word in ("--set", f"codec.{content}={NAME}")]
     output = ran("verify", *frameworks, *sets, "--timed-rounds", "0").output
     assert "equal to the last unit" in " ".join(output.split())
 
@@ -76,7 +76,8 @@ def test_it_trains(mode: str, beside_it: Path) -> None:
     (beside_it / "tiny.toml").write_text(text.replace('tuning = "full"', 'tuning = "lora"') + lora)
     keys = ("workload.samples_per_client=8", "workload.num_rounds=1", f"train.mode={mode}")
     sets = [word for key in keys for word in ("--set", key)]
-    ran("train", "tiny.toml", "--case", "fedllm", *sets, "--output", "run")
+    sets = ["--case", "fedllm", *sets]
+    ran("train", "tiny.toml", *sets, "--output", "run")
     (last,) = [
         found
         for line in (beside_it / "run" / "metrics.jsonl").read_text().splitlines()
@@ -86,7 +87,7 @@ def test_it_trains(mode: str, beside_it: Path) -> None:
     (beside_it / "tiny.toml").write_text(
         (beside_it / "tiny.toml").read_text().replace(f'adapters = "{NAME}"', plain)
     )
-    ran("train", "tiny.toml", "--case", "fedllm", *sets, "--output", "plain")
+    ran("train", "tiny.toml", *sets, "--output", "plain")
     before = json.loads((beside_it / "plain" / "metrics.jsonl").read_text().splitlines()[-1])
     # Three clients send the factors of three blocks and a head: two ends of each of 7 tensors.
     assert last["uplink_payload_bytes"] == before["uplink_payload_bytes"] // 4 + 3 * 7 * 8

@@ -222,6 +222,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "fleet.class.r": (8, {}),
     "fleet.class.cut_layer": (2, {}),
     "fleet.class.batch_size": (2, {}),
+    "fleet.class.local_epochs": (3, {}),
     "fleet.class.codec": ({"adapters": "float16", "logits": "float16"}, {}),
 }
 

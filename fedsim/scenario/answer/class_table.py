@@ -98,6 +98,7 @@ def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]
     )
     table["workload"]["samples_per_client"] = plan.train_epochs[0].num_samples
     table["workload"]["batch_size"] = plan.batch_size
+    table["workload"]["local_epochs"] = len(plan.train_epochs)
     if training.lora is not None:
         table["lora"]["r"] = training.lora.r
     else:

@@ -125,12 +125,13 @@ def planned_batches(settings: Settings) -> tuple[int, int]:
     """
     workload = settings.workload
     is_padded = workload.padding == "max_tokens"
-    epochs = 1 if is_padded else workload.local_epochs
     tables: list[ClassTable | None] = [*settings.fleet.classes] or [None]
     batches = samples = 0
     for table in tables:
         private = workload.samples_per_client if table is None else _samples(table, settings)
         size = (table.batch_size if table is not None else None) or workload.batch_size
+        own = table.local_epochs if table is not None else None
+        epochs = 1 if is_padded else own or workload.local_epochs
         total = private * epochs + (workload.public_samples or 0)
         samples += total
         batches += -(-total // size)

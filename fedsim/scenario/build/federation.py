@@ -207,11 +207,10 @@ def _train_epochs(
     workload = settings.workload
     own = client.samples_per_client if client is not None else None
     samples = num_samples or own or workload.samples_per_client
+    epochs = (client.local_epochs if client is not None else None) or workload.local_epochs
     if workload.padding == "max_tokens":
-        return (_text(settings, samples, _PRIVATE, 0),) * workload.local_epochs
-    return tuple(
-        _text(settings, samples, _PRIVATE, epoch) for epoch in range(workload.local_epochs)
-    )
+        return (_text(settings, samples, _PRIVATE, 0),) * epochs
+    return tuple(_text(settings, samples, _PRIVATE, epoch) for epoch in range(epochs))
 
 
 def _public_text(settings: Settings) -> TextLengths | None:
@@ -369,7 +368,7 @@ def _check_plans(settings: Settings, plan: ClientPlan, sizes: set[int]) -> None:
     """Refuse numbers of samples whose plans together would take minutes to build."""
     workload = settings.workload
     is_padded = workload.padding == "max_tokens"
-    epochs = 1 if is_padded else workload.local_epochs
+    epochs = 1 if is_padded else len(plan.train_epochs)
     batches = epochs * sum(-(-size // plan.batch_size) for size in sizes)
     if batches > _MAX_BATCHES:
         raise ScenarioError(

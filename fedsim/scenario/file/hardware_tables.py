@@ -232,6 +232,14 @@ class ClassTable(Table):
         le=10_000,
         description="Instead of [split]'s",
     )
+    local_epochs: int | None = key(
+        *_EVERYTHING,
+        stands_for="workload.local_epochs",
+        default=None,
+        ge=1,
+        le=1000,
+        description="Instead of [workload]'s",
+    )
     batch_size: int | None = key(
         *_EVERYTHING,
         stands_for="workload.batch_size",
