@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     )
     from fedsim.scenario.file.document import scenario_names
     from fedsim.spec.batch import BatchShape, TextLengths
+    from fedsim.spec.codec import Codec, CodecFacts, CodecWork
     from fedsim.spec.plan import ClientPlan
 
 __all__ = [
@@ -82,6 +83,9 @@ __all__ = [
     "BatchShape",
     "CalibrationError",
     "ClientPlan",
+    "Codec",
+    "CodecFacts",
+    "CodecWork",
     "Compute",
     "Content",
     "Direction",
@@ -186,6 +190,7 @@ _HOMES = {
     ),
     "fedsim.scenario.file.document": ("scenario_names",),
     "fedsim.spec.batch": ("BatchShape", "TextLengths"),
+    "fedsim.spec.codec": ("Codec", "CodecFacts", "CodecWork"),
     "fedsim.spec.plan": ("ClientPlan",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

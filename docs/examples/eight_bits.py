@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedsim.spec.codec import Codec, CodecWork
-from fedsim.spec.message import TensorSpec
+from fedsim import Codec, CodecWork, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

@@ -16,7 +16,6 @@ from fedsim.scenario.file.codec_table import CODED
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
 NAME = "eight_bits:EightBits"
-_CUT = f"codec.activations={NAME}"
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +68,15 @@ def test_a_real_round_of_it_agrees() -> None:
     assert "equal to the last unit" in " ".join(output.split())
 
 
-def test_it_trains(beside_it: Path) -> None:
+@pytest.mark.parametrize("mode", ["sequential", "cohort"])
+def test_it_trains(mode: str, beside_it: Path) -> None:
     """What was exchanged is 8 bits a value, and was checked against the prediction."""
     text = (EXAMPLES / "training" / "tiny.toml").read_text(encoding="utf-8")
     lora = f'[lora]\nr = 2\ntarget_modules = ["attn.c_attn"]\n[codec]\nadapters = "{NAME}"\n'
     (beside_it / "tiny.toml").write_text(text.replace('tuning = "full"', 'tuning = "lora"') + lora)
-    sets = ("--set", "workload.samples_per_client=8", "--set", "workload.num_rounds=1")
-    sets = ("--case", "fedllm", *sets)
+    keys = ("workload.samples_per_client=8", "workload.num_rounds=1", f"train.mode={mode}")
+    sets = [word for key in keys for word in ("--set", key)]
+    sets = ["--case", "fedllm", *sets]
     ran("train", "tiny.toml", *sets, "--output", "run")
     (last,) = [
         found
