@@ -17,6 +17,7 @@ from fedsim.fleet.availability import Intervals, is_always_on, presence
 from fedsim.fleet.endless import LAST_S, check_ends, endless
 from fedsim.fleet.planner import Planner
 from fedsim.fleet.progress import Progress
+from fedsim.fleet.recent import Recent
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
 from fedsim.fleet.uncontended import Parts, round_factors, segment_parts
@@ -75,8 +76,13 @@ class _Columns:
         )
 
 
-#: The simulation of a round's plans, and the number of a segment.
-_Planned = tuple[Simulation, int]
+@dataclass
+class _Known:
+    """What was worked out for one round's plans, by segment."""
+
+    programs: dict[int, tuple[Program, ...]] = field(default_factory=dict)
+    parts: dict[int, Parts] = field(default_factory=dict)
+    fast: dict[int, StraightSegment | SampledSegment | None] = field(default_factory=dict)
 
 
 class SynchronousRun:
@@ -116,10 +122,10 @@ class SynchronousRun:
         self._idle_s = np.zeros(len(simulation.population.class_names))
         self._segments = simulation.server_protocol.round
         self._planner = Planner(simulation)
-        # By plan: rounds that are planned alike are one simulation.
-        self._programs: dict[_Planned, tuple[Program, ...]] = {}
-        self._parts: dict[_Planned, Parts] = {}
-        self._fast: dict[_Planned, StraightSegment | SampledSegment | None] = {}
+        self._policy = simulation.policy
+        # By plan: rounds that are planned alike are one simulation, and no more are kept than that
+        # many kinds of rounds.
+        self._recent: Recent[Simulation, _Known] = Recent()
         self._intervals: Intervals | None = None
         if not is_always_on(simulation.federation):
             self._intervals = presence(
@@ -171,6 +177,7 @@ class SynchronousRun:
 
     def _round(self, round_index: int, now: float) -> float:
         """One round from the moment at which the server would start it; its end [s]."""
+        self._policy = self._planner.policy(round_index, now)
         start, cohort = self._start(round_index, now)
         self._simulation = self._planner.at(round_index, cohort, start)
         self._segments = self._simulation.server_protocol.round
@@ -224,7 +231,7 @@ class SynchronousRun:
 
     def _start(self, round_index: int, now: float) -> tuple[float, Integers]:
         """When the round starts, and whom it asks."""
-        policy = self._simulation.policy
+        policy = self._policy
         everybody = np.arange(len(self._simulation.population))
         wanted = policy.num_asked(len(everybody))
         if self._intervals is None:
@@ -254,7 +261,7 @@ class SynchronousRun:
         is_first: bool,
     ) -> SegmentTask:
         simulation = self._simulation
-        policy, server = simulation.policy, simulation.federation.server
+        policy, server = self._policy, simulation.federation.server
         gathers = index + 1 < len(self._segments) and isinstance(self._segments[index + 1], Gather)
         deadline = policy.deadline_s if gathers else None
         return SegmentTask(
@@ -277,10 +284,14 @@ class SynchronousRun:
         )
 
     def _run(self, index: int, task: SegmentTask) -> SegmentOutcome:
-        key = self._simulation, index
-        if key not in self._fast:
-            self._fast[key] = self._fast_segment(self._programs_of(index))
-        return passed(self._fast[key], task)
+        fast = self._known.fast
+        if index not in fast:
+            fast[index] = self._fast_segment(self._programs_of(index))
+        return passed(fast[index], task)
+
+    @property
+    def _known(self) -> _Known:
+        return self._recent.of(self._simulation, _Known)
 
     def _fast_segment(
         self, programs: tuple[Program, ...]
@@ -293,23 +304,23 @@ class SynchronousRun:
         return SampledSegment(self._simulation, programs, self._num_sampled)
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
-        key = self._simulation, index
-        if key not in self._programs:
-            self._programs[key] = tuple(
+        programs = self._known.programs
+        if index not in programs:
+            programs[index] = tuple(
                 segment_programs(self._simulation, (protocol.round[index],), variant)
                 for variant, protocol in enumerate(self._simulation.protocols)
             )
-        return self._programs[key]
+        return programs[index]
 
     def _asks_server(self, index: int) -> bool:
         programs = self._programs_of(index)
         return any(stage.kind is Kind.REQUEST for p in programs for stage in p.stages)
 
     def _alone(self, index: int) -> Parts:
-        key = self._simulation, index
-        if key not in self._parts:
-            self._parts[key] = segment_parts(self._simulation, index)
-        return self._parts[key]
+        parts = self._known.parts
+        if index not in parts:
+            parts[index] = segment_parts(self._simulation, index)
+        return parts[index]
 
     def _work(self, round_index: int, index: int, clients: Integers, now: float) -> float:
         """The server's work of a round for what was gathered; its seconds [s]."""
