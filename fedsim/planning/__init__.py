@@ -4,7 +4,7 @@ A schedule is a value that says which plan a client has in a round, or how many 
 asks. Interpreters never read one: they ask here, and get plans and policies.
 """
 
-from fedsim.planning.by_round import ByRound, ParticipationByRound
+from fedsim.planning.by_round import ByRound, ParticipationByRound, rounds_to_plan
 from fedsim.planning.rounds import groups, plan, policy
 from fedsim.spec.policy import PolicySchedule
 from fedsim.spec.schedule import Need, Schedule
@@ -21,4 +21,5 @@ __all__ = [
     "groups",
     "plan",
     "policy",
+    "rounds_to_plan",
 ]

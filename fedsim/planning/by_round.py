@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from fedsim.errors import ScenarioError
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.plan import ClientPlan
-from fedsim.spec.policy import PolicySpec
-from fedsim.spec.schedule import Need
+from fedsim.spec.policy import PolicySchedule, PolicySpec
+from fedsim.spec.schedule import Need, Schedule
 from fedsim.spec.view import ClientFacts, View
 
-__all__ = ["ByRound", "ParticipationByRound"]
+__all__ = ["ByRound", "ParticipationByRound", "rounds_to_plan"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,25 @@ class ParticipationByRound:
         """The policy with the number of the round."""
         place = _place(self.first_rounds, view)
         return base if place < 0 else replace(base, clients_per_round=self.values[place])
+
+
+def rounds_to_plan(
+    schedules: Sequence[Schedule | PolicySchedule], num_rounds: int
+) -> Sequence[int]:
+    """Rounds, rising from 1, between which nobody's plan changes; of unknown schedules, all.
+
+    Parameters
+    ----------
+    schedules : sequence of Schedule or PolicySchedule
+        That look at the round's number alone.
+    num_rounds : int
+    """
+    found = {1}
+    for schedule in schedules:
+        if not isinstance(schedule, (ByRound, ParticipationByRound)):
+            return range(1, num_rounds + 1)
+        found.update(schedule.first_rounds)
+    return sorted(number for number in found if number <= num_rounds)
 
 
 def _check_steps(name: str, first_rounds: Sequence[int], values: Sequence[Any]) -> None:
