@@ -34,6 +34,7 @@ _HEADINGS: Final = {
     "PolicyTable": "[policy]",
     "PrivacyTable": "[privacy]",
     "PriceTable": "[price]",
+    "ScheduleTable": "[[schedule]]",
     "CaseTable": "[[case]]",
 }
 

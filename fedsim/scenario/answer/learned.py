@@ -47,6 +47,8 @@ Value = str | int | float | bool | None
 #: Given lengths are written out up to so many, and told apart by a digest beyond.
 _MOST_LENGTHS: Final = 12
 _CLASSES: Final = ("fleet", "class")
+#: Of a list of tables, what the rounds are: one text, or None where all are planned alike.
+_SCHEDULE: Final = "schedule"
 #: Covariates whose name in a file of curves is not their key's: a share that comes, not that fails.
 _PARTICIPATION: Final = "fleet.dropout_probability"
 
@@ -204,6 +206,9 @@ def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[Learnin
         if place == _CLASSES:
             continue
         inner = table_type(model, place[-1:])
+        if place == (_SCHEDULE,):
+            yield LearningKey(_SCHEDULE, "condition", None, None, None, is_mandatory=False)
+            continue
         if inner is not None:
             yield from _keys(inner, place)
             continue
@@ -242,10 +247,26 @@ def _lengths(found: LengthDistribution) -> str:
 
 
 def scenario_use(
-    framework: str, settings: Settings, federation: FederationSpec, num_late: int
+    framework: str,
+    settings: Settings,
+    federation: FederationSpec,
+    num_late: int,
+    schedule: str | None = None,
 ) -> Use:
-    """What a scenario asks a law for."""
+    """What a scenario asks a law for.
+
+    Parameters
+    ----------
+    framework : str
+    settings : Settings
+    federation : FederationSpec
+    num_late : int
+        Contributions that came too late in a simulation.
+    schedule : str, optional
+        What changes by round, where anything does.
+    """
     values = {key.path: _values(settings, key.path) for key in learning_keys()}
+    values[_SCHEDULE] = (schedule,)
     # Needed by what other keys depend on, whether or not they are conditions themselves.
     values["privacy.secure_aggregation"] = (settings.privacy.secure_aggregation,)
     values["fleet.num_clients"] = (federation.num_clients,)

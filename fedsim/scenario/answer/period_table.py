@@ -5,10 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from fedsim.analytic import PeriodCost
+from fedsim.protocol.step import Protocol
 from fedsim.scenario.answer.class_table import client_round_table
 from fedsim.scenario.answer.outcome import Outcome
+from fedsim.scenario.file.settings import Settings
+from fedsim.spec.federation import FederationSpec
 
-__all__ = ["period_tables"]
+__all__ = ["changing", "period_tables"]
+
+
+def changing(settings: Settings, federation: FederationSpec, found: Outcome) -> str | None:
+    """What of a federation changes by round, in words; None where schedules change nothing.
+
+    What a framework does not read leaves its protocols as they are, and is no change.
+    """
+    if not settings.schedule:
+        return None
+    asked = settings.policy.clients_per_round
+    as_built = _protocols(federation, found)
+    is_changed = bool(found.looks_further) or any(
+        (part.period.policy is not None and part.period.policy.clients_per_round != asked)
+        or _protocols(part.period.federation, found) != as_built
+        for part in found.answer.periods
+    )
+    if not is_changed:
+        return None
+    names = (table.scheduled or table.use for table in settings.schedule)
+    return ", ".join(dict.fromkeys(name for name in names if name))
+
+
+def _protocols(federation: FederationSpec, found: Outcome) -> list[Protocol]:
+    own = [found.framework(c.plan) for c in federation.classes]
+    return [*own, found.framework(federation.server_plan)]
 
 
 def period_tables(found: Outcome) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def result_of(
             protection=each.protection,
             laws=each.laws,
             excluded=entry.excluded,
+            looks_further=scheduled_needs(each.federation, each.policy),
         ),
     )
 

@@ -31,7 +31,7 @@ from fedsim.scenario.answer.economy import (
 from fedsim.scenario.answer.exactness import exactness, notes
 from fedsim.scenario.answer.intervals import with_intervals
 from fedsim.scenario.answer.outcome import Outcome
-from fedsim.scenario.answer.period_table import period_tables
+from fedsim.scenario.answer.period_table import changing, period_tables
 from fedsim.scenario.answer.run_costs import run_costs
 from fedsim.scenario.answer.simulated import (
     idle_fractions,
@@ -120,7 +120,8 @@ def result_table(
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
         costs = run_costs(table, settings.price, federation, found.framework, found.simulated)
-        none |= accuracy_tables(table, settings, found.laws, federation, costs)
+        schedule = changing(settings, federation, found)
+        none |= accuracy_tables(table, settings, found.laws, federation, costs, schedule)
         if none["no_accuracy"]:
             lines.append(f"no accuracy: {none['no_accuracy']}")
     return table | none | {"exactness": exactness(settings, found), "notes": lines}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from fedsim.analytic import periods
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.learning.store import Laws
@@ -189,11 +190,11 @@ def _built(
 ) -> Inspected | None:
     federation, mistakes = built_federation(settings, place)
     log.add(variant, mistakes)
-    policy, mistakes = built_policy(settings)
+    policy, mistakes = built_policy(settings, place)
     log.add(variant, mistakes)
     if federation is None or policy is None or log.has(variant):
         return None
-    mistakes = _protocol_mistakes(variant, federation)
+    mistakes = _protocol_mistakes(variant, federation) or _schedule_mistakes(federation, policy)
     log.add(variant, mistakes)
     if mistakes:
         return None
@@ -238,6 +239,17 @@ def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mis
         "frozen); give them cut layers and lora.num_top_layers that agree in this."
     )
     return [Mistake(where, repr(variant.framework.name), text)]
+
+
+def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[Mistake]:
+    """What schedules of the round alone make of a plan that cannot be; others show it later."""
+    known = replace(federation, schedules=tuple(s for s in federation.schedules if not s.needs))
+    asking = replace(policy, schedules=tuple(s for s in policy.schedules if not s.needs))
+    try:
+        periods(known, asking)
+    except ScenarioError as error:
+        return [Mistake("[[schedule]]", "", str(error))]
+    return []
 
 
 def _privacy_mistakes(

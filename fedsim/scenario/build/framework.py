@@ -5,17 +5,14 @@ A user's function is their code: whatever goes wrong in it is reported as theirs
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.protocol.step import Protocol
+from fedsim.scenario.build.own_module import imported, is_own, own_names, reason
 from fedsim.spec.plan import ClientPlan
 
 __all__ = ["find_framework", "framework_of"]
@@ -44,18 +41,9 @@ def find_framework(name: str, folder: Path) -> Framework:
         short = [f.name for f in FRAMEWORKS.values() if name.casefold() in f.other_names]
         hint = f" Did you mean {short[0]!r}?" if short else nearest(name, FRAMEWORKS)
         raise ScenarioError(f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{hint}")
-    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+    if not is_own(name):
         raise ScenarioError("write module:function, such as my_framework:my_protocol.")
-    with _importable(folder):
-        _forget_another(module_name)
-        # A user's module may raise anything.
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:
-            raise ScenarioError(
-                f"module '{module_name}' cannot be imported ({_reason(error)}); put "
-                f"{module_name.partition('.')[0]}.py beside the scenario, or install it."
-            ) from error
+    module = imported(name, folder)
     found = getattr(module, attribute, None)
     if isinstance(found, Framework):
         # By the name that its user gives it: no framework of fedsim's own has a colon in it.
@@ -63,7 +51,7 @@ def find_framework(name: str, folder: Path) -> Framework:
     if not callable(found):
         raise ScenarioError(
             f"module '{module_name}' has no function '{attribute}'."
-            f"{nearest(attribute, [n for n in vars(module) if not n.startswith('_')])}"
+            f"{nearest(attribute, own_names(module))}"
         )
     return Framework(name, name, _checked(name, found))
 
@@ -105,7 +93,7 @@ def _checked(
         except FedsimError:
             raise
         except Exception as error:
-            raise ScenarioError(f"framework '{name}' fails: {_reason(error)}.") from error
+            raise ScenarioError(f"framework '{name}' fails: {reason(error)}.") from error
         if not isinstance(protocol, Protocol):
             raise ScenarioError(
                 f"framework '{name}' gives {type(protocol).__name__}; a "
@@ -114,31 +102,3 @@ def _checked(
         return protocol
 
     return build
-
-
-def _forget_another(module_name: str) -> None:
-    """Of two folders' modules of one name, the second is not the one that was imported first."""
-    top = module_name.partition(".")[0]
-    known = getattr(sys.modules.get(top), "__file__", None)
-    try:
-        spec = PathFinder.find_spec(top)
-    except (ImportError, ValueError):
-        return
-    if known is None or spec is None or spec.origin is None or Path(spec.origin) == Path(known):
-        return
-    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
-        del sys.modules[name]
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".replace("\n", " ")
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    saved = list(sys.path)
-    sys.path[:0] = [str(folder.resolve()), str(Path.cwd())]
-    try:
-        yield
-    finally:
-        sys.path[:] = saved

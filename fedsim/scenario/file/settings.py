@@ -11,6 +11,7 @@ from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, Polic
 from fedsim.scenario.file.key import Table, key
 from fedsim.scenario.file.price_table import PriceTable
 from fedsim.scenario.file.privacy_table import PrivacyTable
+from fedsim.scenario.file.schedule_table import ScheduleTable
 from fedsim.scenario.file.work_tables import (
     LearningTable,
     LoraTable,
@@ -76,6 +77,10 @@ class Settings(Table):
         "cost", "time", "learning", default=PrivacyTable(), description="What hides a contribution"
     )
 
+    schedule: Annotated[tuple[ScheduleTable, ...], Field(strict=False, max_length=100)] = key(
+        "cost", "time", "learning", default=(), description="What changes by round"
+    )
+
 
 #: Tables that a case may override.
 OVERRIDABLE: Final = (
@@ -139,6 +144,10 @@ class CaseTable(Table):
         "cost", "time", "learning", default=None, description="Changes to [privacy]"
     )
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
+
+    schedule: list[dict[str, Any]] | None = key(
+        "cost", "time", "learning", default=None, description="Instead of the file's [[schedule]]"
+    )
 
 
 class ScenarioFile(Settings):
