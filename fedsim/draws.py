@@ -20,6 +20,7 @@ __all__ = [
     "GOLDEN",
     "MIX_1",
     "MIX_2",
+    "chosen",
     "client_id",
     "client_key",
     "client_keys",
@@ -109,17 +110,54 @@ def failures(
     return np.asarray(uniforms(purpose_key(seed, "fails"), round_index, keys, attempt) < chance)
 
 
+def chosen(
+    seed: int, purpose: str, round_index: int, keys: NDArray[np.uint64], wanted: int
+) -> NDArray[np.int64]:
+    """Some clients at random, without repetition.
+
+    Parameters
+    ----------
+    seed : int
+    purpose : str
+        What they are drawn for.
+    round_index : int
+    keys : ndarray of uint64, shape (n,)
+        See :func:`client_keys`.
+    wanted : int
+        How many; all where there are fewer.
+
+    Returns
+    -------
+    ndarray of int64, shape (min(wanted, n),)
+        Places in ``keys``, sorted.
+    """
+    if wanted >= len(keys):
+        return np.arange(len(keys))
+    if wanted <= 0:
+        return np.empty(0, dtype=np.int64)
+    draws = uniforms(purpose_key(seed, purpose), round_index, keys)
+    return np.sort(np.argpartition(draws, wanted - 1)[:wanted])
+
+
 def participants(
-    seed: int, round_index: int, client_ids: tuple[str, ...], dropout_probability: float
+    seed: int,
+    round_index: int,
+    client_ids: tuple[str, ...],
+    dropout_probability: float,
+    clients_per_round: int | None = None,
 ) -> tuple[str, ...]:
     """Clients that take part in a round of a real run, in the given order.
 
-    They are those that do not fail at the first attempt (:func:`failures`). Where all would, the
-    one whose draw is the highest stays: a round of nobody is none.
+    The server asks some of them at random (``clients_per_round``), or all. Those take part that do
+    not fail at the first attempt (:func:`failures`). Where all would, the one whose draw is the
+    highest stays: a round of nobody is none.
     """
+    keys = np.array([client_key(client_id) for client_id in client_ids], dtype=np.uint64)
+    if clients_per_round is not None:
+        asked = chosen(seed, "selection", round_index, keys, clients_per_round)
+        client_ids, keys = tuple(client_ids[place] for place in asked), keys[asked]
     if dropout_probability == 0:
         return client_ids
-    keys = np.array([client_key(client_id) for client_id in client_ids])
     fails = failures(seed, round_index, keys, dropout_probability)
     if fails.all():
         fails[np.argmax(uniforms(purpose_key(seed, "fails"), round_index, keys))] = False

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from fedsim.agreement import differences
 from fedsim.protocol.operation import Distill, Train, TrainAboveCut
 from fedsim.protocol.step import Compute, Each, Gather, Protocol, Repeat, Transfer, leaf_steps
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.options import RunOptions
 from fedsim.study.verify import predicted_ledger
 from strategies import Configuration
-from tiny import tiny_federation
+from tiny import RoundSettings, tiny_federation
 
 __all__ = ["Reached", "differences_of", "federation_of"]
 

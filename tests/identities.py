@@ -22,7 +22,7 @@ from fedsim.protocol.operation import (
 )
 from fedsim.runtime.channel import Message, deserialize
 from fedsim.runtime.executor import Executor
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.runtime.text_batch import TextSource
@@ -34,6 +34,7 @@ from shapes import NUM_CLASSES, NUM_LAYERS
 from tiny import (
     CPU,
     PAD,
+    RoundSettings,
     tiny_batch,
     tiny_federation,
     tiny_model,

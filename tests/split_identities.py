@@ -16,7 +16,7 @@ from fedsim.protocol.operation import (
     TrainAboveCut,
 )
 from fedsim.runtime.channel import Message, deserialize, serialize
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.batch import BatchShape, Padding
@@ -34,7 +34,15 @@ from identities import (
     train_alone,
 )
 from shapes import NUM_LAYERS
-from tiny import CPU, tiny_batch, tiny_federation, tiny_model, tiny_training
+from tiny import (
+    CPU,
+    RoundSettings,
+    settings_of,
+    tiny_batch,
+    tiny_federation,
+    tiny_model,
+    tiny_training,
+)
 
 
 def split_federation(
@@ -129,7 +137,7 @@ def split_round_difference(
     """S2: Split-FedLLM V1 rounds against FedLLM rounds on the same data in the same order."""
     training = tiny_training(optimizer=optimizer)
     split = split_federation(training, cut_at(position), padding=padding, **changes)
-    settings = replace(split.settings, cut=None)
+    settings = replace(settings_of(split), cut=None)
     whole = tiny_federation("fedllm", training, settings, clients=LENGTHS, options=RATE)
     before = parameters(whole.server.trainer.model)
     run(split, num_rounds)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.draws import purpose_key, uniforms
+from fedsim.draws import chosen, purpose_key, uniforms
 from fedsim.fleet.simulation import Simulation
 
 __all__ = ["Selector"]
@@ -128,7 +128,4 @@ class Selector:
 
     def _at_random(self, purpose: str, round_index: int, among: Indices, wanted: int) -> Indices:
         keys = self.simulation.population.keys[among]
-        draws = uniforms(purpose_key(self.simulation.seed, purpose), round_index, keys)
-        if wanted >= len(among):
-            return among
-        return np.sort(among[np.argpartition(draws, wanted - 1)[:wanted]]) if wanted else among[:0]
+        return among[chosen(self.simulation.seed, purpose, round_index, keys, wanted)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fedsim.protocol.operation import Content, ForwardToCut, Operation
+from fedsim.protocol.operation import Content, ForwardToCut, Loss, Operation
 from fedsim.protocol.payload import Payload
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "cuts_model",
     "has_exclusive_steps",
     "leaf_steps",
+    "loss_steps",
     "step_labels",
 ]
 
@@ -171,6 +172,17 @@ def contents(segments: tuple[Segment, ...]) -> frozenset[Content]:
         if not isinstance(segment, Gather)
         for _, step in leaf_steps(segment.steps)
         if isinstance(step, Transfer) and step.payload.tensors
+    )
+
+
+def loss_steps(protocol: Protocol, loss: Loss) -> frozenset[str]:
+    """Steps of a round that leave a value of a loss behind."""
+    return frozenset(
+        step.label
+        for segment in protocol.round
+        if not isinstance(segment, Gather)
+        for _, step in leaf_steps(segment.steps)
+        if isinstance(step, Compute) and step.operation.facts.loss is loss
     )
 
 

@@ -17,6 +17,7 @@ from fedsim.protocol.operation import (
     ForwardToCut,
     InferLogits,
     Operation,
+    Part,
     PrivacyOperation,
     ProcessKnowledge,
     Replace,
@@ -25,11 +26,12 @@ from fedsim.protocol.operation import (
 )
 from fedsim.runtime.cut_exchange import activation_message, unpack_tokens
 from fedsim.runtime.knowledge import KnowledgeBuffer
+from fedsim.runtime.state import StateRegistry, TrainerState
 from fedsim.runtime.text_batch import TextBatch, TextSource, received_text
 from fedsim.runtime.trainer import CutForward, Trainer
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["Client"]
+__all__ = ["Client", "client_part"]
 
 
 @dataclass
@@ -116,6 +118,10 @@ class Client:
                 raise ProtocolError(f"{type(operation).__name__} is no client's operation.")
             case _:
                 assert_never(operation)
+
+    def enter_state(self, registry: StateRegistry) -> None:
+        """Enter all that later rounds depend on."""
+        registry.enter(f"client/{self.client_id}", TrainerState(self.trainer))
 
     @property
     def knowledge(self) -> KnowledgeBuffer:
@@ -210,6 +216,21 @@ class Client:
         """Activations at the cut that were computed elsewhere, to be sent."""
         self._activations, self._batch = activations, batch
 
+    def take_gradients(self) -> tuple[Tensor, TextBatch]:
+        """Gradients at the cut that were received, and the batch that they are of.
+
+        Raises
+        ------
+        ProtocolError
+            If there are none.
+        """
+        if self._batch is None or self._gradients is None:
+            raise ProtocolError(f"client {self.client_id}: backward without forward or gradients.")
+        found = self._gradients, self._batch
+        self._saw(self._batch)
+        self.end_batch()
+        return found
+
     def end_batch(self) -> None:
         """Forget what a batch across the cut left behind."""
         self._forward = self._gradients = None
@@ -225,9 +246,17 @@ class Client:
         self.tokens_seen += batch.num_positions
 
     def _backward(self, is_update: bool) -> None:
-        if self._forward is None or self._batch is None or self._gradients is None:
+        forward = self._forward
+        gradients, batch = self.take_gradients()
+        if forward is None:
             raise ProtocolError(f"client {self.client_id}: backward without forward or gradients.")
-        gradients = unpack_tokens(self._gradients, self._batch)
-        self.trainer.backward_from_cut(self._forward, gradients, is_update=is_update)
-        self._saw(self._batch)
-        self.end_batch()
+        self.trainer.backward_from_cut(
+            forward, unpack_tokens(gradients, batch), is_update=is_update
+        )
+
+
+def client_part(plan: ClientPlan) -> Part:
+    """What of the model a client holds."""
+    if plan.cut is None:
+        return Part.whole(plan.training.model.num_layers)
+    return Part.below(plan.cut.position)

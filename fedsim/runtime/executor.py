@@ -83,24 +83,45 @@ class Executor:
         """
         for protocol in protocols.values():
             _check_executable(protocol)
-        self._run(SETUP_ROUND, {cid: p.setup for cid, p in protocols.items()})
+        first = next(iter(protocols.values()))
+        self._run(SETUP_ROUND, {cid: p.setup for cid, p in protocols.items()}, first.setup)
 
-    def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
+    def run_round(
+        self,
+        round_index: int,
+        protocols: Mapping[str, Protocol],
+        server_protocol: Protocol | None = None,
+    ) -> None:
         """One round. All protocols come from one framework and differ by their plans only.
+
+        Parameters
+        ----------
+        round_index : int
+        protocols : mapping of str to Protocol
+            By client.
+        server_protocol : Protocol, optional
+            What the server does once is this one's; by default the first client's.
 
         Raises
         ------
         ProtocolError
-            As for :meth:`run_setup`.
+            As for :meth:`run_setup`; or if protocols do not have the same segments.
         """
-        for protocol in protocols.values():
+        own = next(iter(protocols.values())) if server_protocol is None else server_protocol
+        for protocol in (*protocols.values(), own):
             _check_executable(protocol)
+            _check_alike(protocol, own)
         self.server.begin_round()
-        self._run(round_index, {cid: p.round for cid, p in protocols.items()})
+        self._run(round_index, {cid: p.round for cid, p in protocols.items()}, own.round)
 
-    def _run(self, round_index: int, programs: Mapping[str, tuple[Segment, ...]]) -> None:
+    def _run(
+        self,
+        round_index: int,
+        programs: Mapping[str, tuple[Segment, ...]],
+        own: tuple[Segment, ...],
+    ) -> None:
         order = _turns(self.seed, round_index, tuple(programs))
-        for index, segment in enumerate(next(iter(programs.values()))):
+        for index, segment in enumerate(own):
             if isinstance(segment, Gather):
                 if self.on_gather is not None:
                     self.on_gather(segment.label)
@@ -108,11 +129,11 @@ class Executor:
             if isinstance(segment, Once):
                 self._once(round_index, index, segment.steps)
                 continue
-            own = {client_id: programs[client_id][index] for client_id in order}
+            segments = {client_id: programs[client_id][index] for client_id in order}
             self._each(
                 round_index,
                 index,
-                {cid: each.steps for cid, each in own.items() if isinstance(each, Each)},
+                {cid: each.steps for cid, each in segments.items() if isinstance(each, Each)},
             )
 
     def _each(self, round_index: int, index: int, programs: Mapping[str, tuple[Step, ...]]) -> None:
@@ -228,3 +249,13 @@ def _check_executable(protocol: Protocol) -> None:
                     "differential privacy, which a real run does not do: it would send in the "
                     "clear. Run the framework without privacy, or count it."
                 )
+
+
+def _check_alike(protocol: Protocol, own: Protocol) -> None:
+    """Clients wait for each other behind the same segments, or they wait for ever."""
+    if [type(segment) for segment in protocol.round] != [type(segment) for segment in own.round]:
+        raise ProtocolError(
+            f"protocol '{protocol.name}': one client's round has {len(protocol.round)} segments "
+            f"and another's {len(own.round)} (one trains nothing below its cut, say); plans may "
+            "differ in sizes, not in what happens."
+        )

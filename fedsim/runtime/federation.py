@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fedsim.draws import participants, visiting_order
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, SETUP_ROUND
-from fedsim.protocol.operation import Part
-from fedsim.protocol.step import Protocol, cuts_model
+from fedsim.planning import ClientFacts, Schedule
+from fedsim.protocol.operation import Loss, Part
+from fedsim.protocol.step import Protocol, cuts_model, loss_steps
 from fedsim.runtime.build_model import Weights, build_model
 from fedsim.runtime.channel import InProcessChannel
-from fedsim.runtime.client import Client
+from fedsim.runtime.client import Client, client_part
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.executor import Executor
 from fedsim.runtime.keyed_dropout import MaskStream
+from fedsim.runtime.losses import LossBook
 from fedsim.runtime.options import RunOptions
+from fedsim.runtime.round_plans import RoundPlans
 from fedsim.runtime.server import Server
+from fedsim.runtime.staged_model import StagedModel
+from fedsim.runtime.state import StateRegistry
 from fedsim.runtime.text_batch import TextSource
 from fedsim.runtime.trainer import Trainer
-from fedsim.spec.batch import Padding, TextLengths
-from fedsim.spec.plan import ClientPlan, Cut, ServerVariant, TrainingSpec
+from fedsim.spec.plan import ClientPlan, TrainingSpec
 
-__all__ = ["Federation", "FederationData", "RoundSettings", "build_federation"]
+__all__ = ["Federation", "FederationData", "build_federation"]
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,6 @@ class FederationData:
     pad_token_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoundSettings:
-    """How a round is built; see :class:`fedsim.spec.plan.ClientPlan` for the words."""
-
-    batch_size: int = 16
-    accumulation_steps: int = 1
-    local_epochs: int = 1
-    distillation_epochs: int = 1
-    padding: Padding = "max_tokens"
-    cut: Cut | None = None
-    server_variant: ServerVariant = "v1"
-    shares_head: bool = True
-
-
 @dataclass(frozen=True)
 class Federation:
     """A federation that can be run.
@@ -70,18 +59,36 @@ class Federation:
     ----------
     framework : callable
         Plan to protocol.
+    round_plans : RoundPlans
+        Who does what in which round.
+    options : RunOptions
+    data : FederationData
+    server : Server
+    clients : dict of str to Client
+    state : StateRegistry
+        All that a later round depends on.
     masks : tuple of MaskStream
         Of whoever draws LoRA dropout by name; empty where torch's generator does.
     """
 
     framework: Callable[[ClientPlan], Protocol]
-    training: TrainingSpec
-    settings: RoundSettings
+    round_plans: RoundPlans
     options: RunOptions
     data: FederationData
     server: Server
     clients: dict[str, Client]
+    state: StateRegistry
     masks: tuple[MaskStream, ...] = ()
+
+    @property
+    def training(self) -> TrainingSpec:
+        """What the global model is."""
+        return self.server.plan.training
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether clients hold a part of the model and the server another."""
+        return any(client.plan.cut is not None for client in self.clients.values())
 
     def executor(
         self,
@@ -107,29 +114,31 @@ class Federation:
         )
 
     def plan(self, client_id: str, round_index: int) -> ClientPlan:
-        """A client's plan in a round: its texts in the order in which it will visit them."""
-        return _plan(
-            self.training,
-            self.settings,
-            self.data,
-            [
-                [int(self.data.clients[client_id].lengths[row]) for row in epoch]
-                for epoch in self._orders(client_id, round_index)
-            ],
-        )
+        """A client's plan in a round: its texts in the order in which it will visit them.
+
+        Raises
+        ------
+        ScenarioError
+            If the client takes no part in the round.
+        """
+        found = self.round_plans.plans(round_index).get(client_id)
+        if found is None:
+            raise ScenarioError(f"round {round_index}: {client_id} takes no part in it.")
+        return found
 
     def participants(self, round_index: int) -> tuple[str, ...]:
-        """Who does not drop out of a round."""
-        return participants(
-            self.options.seed, round_index, tuple(self.clients), self.options.dropout_probability
-        )
+        """Who takes part in a round."""
+        return self.round_plans.participants(round_index)
 
     def protocols(self, round_index: int) -> dict[str, Protocol]:
         """The protocol of a round of everybody who takes part; all of them in the set-up."""
-        present: Iterable[str] = self.clients
-        if round_index != SETUP_ROUND:
-            present = self.participants(round_index)
-        return {cid: self.framework(self.plan(cid, max(1, round_index))) for cid in present}
+        return {
+            cid: self.framework(plan) for cid, plan in self.round_plans.plans(round_index).items()
+        }
+
+    def server_protocol(self, round_index: int) -> Protocol:
+        """What the server does once in a round: the protocol of a plan of its own."""
+        return self.framework(self.round_plans.server_plan(round_index))
 
     def run_setup(self, executor: Executor) -> None:
         """Run the set-up."""
@@ -139,29 +148,40 @@ class Federation:
         """Run one round."""
         for stream in self.masks:
             stream.begin_round(round_index)
-        protocols = self.protocols(round_index)
-        for client_id in protocols:
-            client = self.clients[client_id]
-            order = [row for epoch in self._orders(client_id, round_index) for row in epoch]
-            client.begin_round(self.plan(client_id, round_index), order)
-        executor.run_round(round_index, protocols)
+        planned = self.round_plans.of_round(round_index)
+        protocols = {cid: self.framework(one.plan) for cid, one in planned.items()}
+        for client_id, one in planned.items():
+            self.clients[client_id].begin_round(one.plan, list(one.order))
+        self.server.take_plans(
+            self.round_plans.server_plan(round_index), {cid: p.plan for cid, p in planned.items()}
+        )
+        if not self.round_plans.needs_losses:
+            executor.run_round(round_index, protocols, self.server_protocol(round_index))
+        else:
+            self._run_noting_loss(executor, round_index, protocols)
         for client_id in protocols:
             self.clients[client_id].end_round()
 
-    def _orders(self, client_id: str, round_index: int) -> list[list[int]]:
-        num_samples = self.data.clients[client_id].num_rows
-        return [
-            visiting_order(self.options.seed, round_index, client_id, epoch, num_samples).tolist()
-            for epoch in range(self.settings.local_epochs)
-        ]
+    def _run_noting_loss(
+        self, executor: Executor, round_index: int, protocols: Mapping[str, Protocol]
+    ) -> None:
+        """Run one round and keep its mean training loss for the schedules of later ones."""
+        book = executor.losses
+        own = executor.losses = LossBook() if book is None else book
+        executor.run_round(round_index, protocols, self.server_protocol(round_index))
+        executor.losses = book
+        steps = loss_steps(next(iter(protocols.values())), Loss.TRAINING)
+        self.round_plans.note_loss(round_index, own.mean(steps))
 
 
 def build_federation(
     framework: Callable[[ClientPlan], Protocol],
-    training: TrainingSpec,
-    settings: RoundSettings,
+    plans: Mapping[str, ClientPlan],
     data: FederationData,
     *,
+    server_plan: ClientPlan | None = None,
+    schedules: Sequence[Schedule] = (),
+    facts: ClientFacts | None = None,
     options: RunOptions | None = None,
     weights: Weights,
     weights_source: str | Path | None = None,
@@ -171,11 +191,23 @@ def build_federation(
 ) -> Federation:
     """Build models and parties.
 
-    All clients start from the server's weights, head and adapters; the frozen base is shared in
-    memory, which changes no result.
+    All clients start from the server's weights and head, and from its adapters where theirs are of
+    its shape; the frozen base is shared in memory, which changes no result.
 
     Parameters
     ----------
+    framework : callable
+        Plan to protocol.
+    plans : mapping of str to ClientPlan
+        Each client's, without schedules. Their texts say how many there are and how they are
+        padded; lengths and order are those of the data.
+    data : FederationData
+    server_plan : ClientPlan, optional
+        What the server's own work follows; by default the first client's.
+    schedules : sequence of Schedule
+        Which plan whom a round finds with.
+    facts : ClientFacts, optional
+        What schedules may know of the clients, in the order of ``plans``.
     draws_masks_by_name : bool
         LoRA dropout masks by (seed, round, client, batch, sample, layer, token): the ones that a
         cohort has, whoever is computed together. See :mod:`fedsim.runtime.keyed_dropout`. The
@@ -185,39 +217,25 @@ def build_federation(
     Raises
     ------
     ScenarioError
-        If the data does not fit the model.
+        If the data does not fit the model, or clients the framework.
     """
     options = options or RunOptions()
-    _check(training, data)
-    device = device or torch.device("cpu")
-    model = build_model(
-        training,
-        weights=weights,
-        pad_token_id=data.pad_token_id,
-        seed=options.seed,
-        device=device,
-        source=weights_source,
-        attention=attention,
+    plans = {cid: _cut_where_it_is(framework, plan) for cid, plan in plans.items()}
+    first = next(iter(plans.values()))
+    server_plan = first if server_plan is None else _cut_where_it_is(framework, server_plan)
+    _check(plans, data)
+    models = _Models(
+        server_plan.training,
+        lambda training: build_model(
+            training,
+            weights=weights,
+            pad_token_id=data.pad_token_id,
+            seed=options.seed,
+            device=device or torch.device("cpu"),
+            source=weights_source,
+            attention=attention,
+        ),
     )
-    public = None
-    if data.public is not None:
-        unlabeled = replace(data.public, labels=data.public.labels[:0])
-        public = TextSource(unlabeled, settings.padding, data.pad_token_id)
-    lengths = {cid: [[0] * rows.num_rows] for cid, rows in data.clients.items()}
-
-    def plans_of(settings: RoundSettings) -> dict[str, ClientPlan]:
-        return {
-            cid: _plan(training, settings, data, [[1] * len(epochs[0])] * settings.local_epochs)
-            for cid, epochs in lengths.items()
-        }
-
-    plans = plans_of(settings)
-    if settings.cut is not None and not cuts_model(framework(next(iter(plans.values()))).round):
-        # What is cut is the protocol's to say: a plan may have a cut that its framework ignores.
-        settings = replace(settings, cut=None)
-        plans = plans_of(settings)
-    whole = Part.whole(training.model.num_layers)
-    client_part = whole if settings.cut is None else Part.below(settings.cut.position)
     streams: list[MaskStream] = []
 
     def masks(party: str) -> MaskStream | None:
@@ -226,24 +244,72 @@ def build_federation(
         streams.append(MaskStream(options.seed, party))
         return streams[-1]
 
+    def public(plan: ClientPlan) -> TextSource | None:
+        return None if data.public is None else _public(data.public, plan, data.pad_token_id)
+
+    whole = Part.whole(server_plan.training.model.num_layers)
     server = Server(
-        Trainer(model, whole, options, masks(SERVER)),
-        next(iter(plans.values())),
-        {cid: _weight(training, rows) for cid, rows in data.clients.items()},
-        public,
+        Trainer(models.of(server_plan.training), whole, options, masks(SERVER)),
+        server_plan,
+        plans,
+        {cid: _weight(plans[cid].training, rows) for cid, rows in data.clients.items()},
+        public(server_plan),
         masks,
+        models.of,
     )
     clients = {
         cid: Client(
             cid,
-            Trainer(model.clone(), client_part, options, masks(cid)),
-            TextSource(rows, settings.padding, data.pad_token_id),
-            plans[cid],
-            public,
+            Trainer(models.of(plan.training).clone(), client_part(plan), options, masks(cid)),
+            TextSource(data.clients[cid], plan.train_epochs[0].padding, data.pad_token_id),
+            plan,
+            public(plan),
         )
-        for cid, rows in data.clients.items()
+        for cid, plan in plans.items()
     }
-    return Federation(framework, training, settings, options, data, server, clients, tuple(streams))
+    round_plans = RoundPlans(
+        plans, server_plan, data.clients, data.public, options, tuple(schedules), facts
+    )
+    state = _state(server, clients, round_plans)
+    return Federation(framework, round_plans, options, data, server, clients, state, tuple(streams))
+
+
+class _Models:
+    """The model of each training at its start: one frozen base for all of them."""
+
+    def __init__(self, first: TrainingSpec, build: Callable[[TrainingSpec], StagedModel]) -> None:
+        self._build = build
+        self._base = build(first)
+        self._known = {first: self._base}
+
+    def of(self, training: TrainingSpec) -> StagedModel:
+        """The model of a training; the same one each time."""
+        if training not in self._known:
+            model = self._build(training)
+            model.share_frozen(self._base)
+            self._known[training] = model
+        return self._known[training]
+
+
+def _state(server: Server, clients: Mapping[str, Client], plans: RoundPlans) -> StateRegistry:
+    registry = StateRegistry()
+    registry.enter("plans", plans)
+    server.enter_state(registry)
+    for client_id in sorted(clients):
+        clients[client_id].enter_state(registry)
+    return registry
+
+
+def _cut_where_it_is(framework: Callable[[ClientPlan], Protocol], plan: ClientPlan) -> ClientPlan:
+    # What is cut is the protocol's to say: a plan may have a cut that its framework ignores.
+    if plan.cut is None or cuts_model(framework(plan).round):
+        return plan
+    return replace(plan, cut=None)
+
+
+def _public(rows: EncodedDataset, plan: ClientPlan, pad_token_id: int) -> TextSource:
+    text = plan.public_text or plan.train_epochs[0]
+    return TextSource(replace(rows, labels=rows.labels[:0]), text.padding, pad_token_id)
 
 
 def _weight(training: TrainingSpec, rows: EncodedDataset) -> float:
@@ -257,34 +323,14 @@ def _weight(training: TrainingSpec, rows: EncodedDataset) -> float:
     return float(max(1, int((rows.lengths - 1).sum())))
 
 
-def _plan(
-    training: TrainingSpec,
-    settings: RoundSettings,
-    data: FederationData,
-    epochs: list[list[int]],
-) -> ClientPlan:
-    max_tokens = next(iter(data.clients.values())).max_tokens
-    public_text = None
-    if data.public is not None:
-        lengths = tuple(int(n) for n in data.public.lengths)
-        public_text = TextLengths(len(lengths), max_tokens, settings.padding, lengths)
-    return ClientPlan(
-        training=training,
-        train_epochs=tuple(
-            TextLengths(len(epoch), max_tokens, settings.padding, tuple(epoch)) for epoch in epochs
-        ),
-        public_text=public_text,
-        batch_size=settings.batch_size,
-        accumulation_steps=settings.accumulation_steps,
-        distillation_epochs=settings.distillation_epochs,
-        cut=settings.cut,
-        server_variant=settings.server_variant,
-        shares_head=settings.shares_head,
-    )
-
-
-def _check(training: TrainingSpec, data: FederationData) -> None:
+def _check(plans: Mapping[str, ClientPlan], data: FederationData) -> None:
+    if set(plans) != set(data.clients):
+        raise ScenarioError(
+            f"{len(plans)} clients have plans and {len(data.clients)} have data; give each of them "
+            "both, under one name."
+        )
     for client_id, rows in data.clients.items():
+        training = plans[client_id].training
         if rows.vocab_size > training.model.vocab_size:
             raise ScenarioError(
                 f"{client_id}: the tokenizer has {rows.vocab_size:,} tokens and model "

@@ -177,6 +177,13 @@ class StagedModel:
             for name, tensor in tensors.items():
                 own[name].copy_(tensor)
 
+    def share_frozen(self, other: StagedModel) -> None:
+        """Use another model's frozen weights as one's own, which are equal, and hold them once."""
+        whole = Part.whole(self.training.model.num_layers)
+        own, theirs = self.frozen(whole), other.frozen(whole)
+        for name in own.keys() & theirs.keys():
+            own[name].data = theirs[name].data
+
     def head_names(self) -> frozenset[str]:
         """Names of the classification head's trained parameters; a language model's has none.
 

@@ -232,7 +232,8 @@ class Trainer:
             parameter, _, word = name.rpartition("/")
             # Adam counts its steps on the CPU, wherever the parameters are.
             place = "cpu" if word == "step" else own[parameter].device
-            self._optimizer.state[own[parameter]][word] = tensor.to(place)
+            # A copy: the optimizer writes into its state, and the given one is the caller's.
+            self._optimizer.state[own[parameter]][word] = tensor.to(place, copy=True)
 
     # --- private -----------------------------------------------------------------------------
 

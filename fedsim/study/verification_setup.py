@@ -21,11 +21,11 @@ from fedsim.runtime.data import (
     word_tokenizer,
 )
 from fedsim.runtime.device import torch_device
-from fedsim.runtime.federation import Federation, FederationData, RoundSettings, build_federation
+from fedsim.runtime.federation import Federation, FederationData, build_federation
 from fedsim.runtime.options import RunOptions
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
-from fedsim.spec.plan import Cut, Numerics, TrainingSpec
+from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 from fedsim.study.verification_request import VerificationRequest
 
@@ -50,7 +50,7 @@ class VerificationSetup:
 
     training: TrainingSpec
     data: FederationData
-    settings: RoundSettings
+    request: VerificationRequest
     cut: Cut
     options: RunOptions
     weights: str
@@ -91,11 +91,6 @@ class VerificationSetup:
             layer = max(1, model.num_layers // 3)
         cut = Cut(layer, request.half_block)
         cut.check(model)
-        settings = RoundSettings(
-            batch_size=request.batch_size,
-            padding=request.padding,  # type: ignore[arg-type]
-            server_variant=request.server_variant,  # type: ignore[arg-type]
-        )
         title = (
             f"{model.name} ({model.num_layers} blocks x {model.hidden_size}), {weights} weights, "
             f"{request.head} head, {request.data_source} texts ({tokenizer_name} tokens), "
@@ -108,7 +103,7 @@ class VerificationSetup:
         return cls(
             training,
             data,
-            settings,
+            request,
             cut,
             RunOptions(seed=request.seed),
             weights,
@@ -125,8 +120,7 @@ class VerificationSetup:
         def build() -> Federation:
             return build_federation(
                 framework,
-                self.training,
-                replace(self.settings, cut=self.cut if framework.may_read("split") else None),
+                {cid: self._plan(framework, rows) for cid, rows in self.data.clients.items()},
                 replace(self.data, public=public),
                 options=self.options,
                 weights=self.weights,  # type: ignore[arg-type]
@@ -135,6 +129,16 @@ class VerificationSetup:
             )
 
         return build
+
+    def _plan(self, framework: Framework, rows: EncodedDataset) -> ClientPlan:
+        request = self.request
+        return ClientPlan(
+            training=self.training,
+            train_epochs=(rows.text(request.padding),),  # type: ignore[arg-type]
+            batch_size=request.batch_size,
+            cut=self.cut if framework.may_read("split") else None,
+            server_variant=request.server_variant,  # type: ignore[arg-type]
+        )
 
 
 def _targets(request: VerificationRequest, model: ModelSpec) -> tuple[str, ...]:

@@ -10,17 +10,14 @@ from statistics import median
 from typing import Final
 
 from fedsim.agreement import StepCheck, Verification, differences
-from fedsim.analytic import (
-    client_peak_bytes,
-    count_client,
-    count_server,
-    server_peak_bytes,
-)
+from fedsim.analytic import client_peak_bytes, server_peak_bytes
 from fedsim.cost.duration import operation_regime, operation_seconds
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow
-from fedsim.protocol.step import Compute, Gather, Once, leaf_steps, step_labels
+from fedsim.protocol.step import Compute, Each, Once, Step, leaf_steps, step_labels
 from fedsim.runtime.federation import Federation
 from fedsim.spec.device import DeviceSpec
+from fedsim.spec.plan import ClientPlan
+from fedsim.training.predicted import predicted_round
 
 __all__ = ["predicted_ledger", "verify"]
 
@@ -82,15 +79,10 @@ def verify(
 
 def predicted_ledger(federation: Federation, num_rounds: int) -> Ledger:
     """What the formulas say about a federation's set-up and first rounds."""
-    ledger, training = Ledger(), federation.training
-    protocols = federation.protocols(SETUP_ROUND)
-    for client_id, protocol in protocols.items():
-        count_client(ledger, SETUP_ROUND, client_id, protocol.setup, training)
-    for round_index in range(1, num_rounds + 1):
-        protocols = federation.protocols(round_index)
-        for client_id, protocol in protocols.items():
-            count_client(ledger, round_index, client_id, protocol.round, training)
-        count_server(ledger, round_index, next(iter(protocols.values())).round, training)
+    ledger = Ledger()
+    for round_index in range(SETUP_ROUND, num_rounds + 1):
+        for key, row in predicted_round(federation, round_index).rows.items():
+            ledger.add(key, row)
     return ledger
 
 
@@ -123,23 +115,32 @@ def _predicted_seconds(
 ) -> dict[str, tuple[float, float, float]]:
     """Each step's seconds, and both ends of their 95 % interval."""
     sums: dict[str, tuple[float, float, float]] = {}
-    protocols = federation.protocols(SETUP_ROUND)
-    for index, protocol in enumerate(protocols.values()):
-        for segment in protocol.round:
-            if isinstance(segment, Gather) or (isinstance(segment, Once) and index > 0):
-                continue
-            for times, step in leaf_steps(segment.steps):
-                if isinstance(step, Compute):
-                    one = times * operation_seconds(
-                        step.operation, federation.training, device, len(protocols)
-                    )
-                    low, high = device.ratios_95(operation_regime(step.operation))
-                    before = sums.get(step.label, (0.0, 0.0, 0.0))
-                    # Whatever is wrong about a device is wrong for all clients alike.
-                    added = zip(before, (one, one * low, one * high), strict=True)
-                    first, second, third = (old + new for old, new in added)
-                    sums[step.label] = first, second, third
+    plans = federation.round_plans.plans(SETUP_ROUND)
+    own = federation.round_plans.server_plan(SETUP_ROUND)
+    work = [(plan, Each) for plan in plans.values()] + [(own, Once)]
+    for plan, kind in work:
+        for segment in federation.framework(plan).round:
+            if isinstance(segment, kind):
+                _add_seconds(sums, segment.steps, plan, device, len(plans))
     return sums
+
+
+def _add_seconds(
+    sums: dict[str, tuple[float, float, float]],
+    steps: tuple[Step, ...],
+    plan: ClientPlan,
+    device: DeviceSpec,
+    num_clients: int,
+) -> None:
+    for times, step in leaf_steps(steps):
+        if isinstance(step, Compute):
+            one = times * operation_seconds(step.operation, plan.training, device, num_clients)
+            low, high = device.ratios_95(operation_regime(step.operation))
+            before = sums.get(step.label, (0.0, 0.0, 0.0))
+            # Whatever is wrong about a device is wrong for all clients alike.
+            added = zip(before, (one, one * low, one * high), strict=True)
+            first, second, third = (old + new for old, new in added)
+            sums[step.label] = first, second, third
 
 
 def _step_order(federation: Federation) -> tuple[str, ...]:
@@ -169,13 +170,15 @@ def _step_checks(
 
 
 def _predicted_memory(federation: Federation) -> dict[str, int]:
-    protocols = federation.protocols(SETUP_ROUND)
-    plans = {client_id: federation.plan(client_id, 1) for client_id in protocols}
-    first = next(iter(protocols))
+    plans = federation.round_plans.plans(1)
+    protocols = {client_id: federation.framework(plan) for client_id, plan in plans.items()}
+    own = federation.round_plans.server_plan(1)
     return {
         "client": max(client_peak_bytes(protocols[cid], plans[cid]) for cid in protocols),
         SERVER: server_peak_bytes(
-            protocols[first], plans[first], [(protocols[cid], plans[cid], 1) for cid in protocols]
+            federation.framework(own),
+            own,
+            [(protocols[cid], plans[cid], 1) for cid in protocols],
         ),
     }
 

@@ -178,12 +178,12 @@ def _device(profile: Profile, setup: TrainingSetup) -> DeviceSpec:
 
 def _plan(setup: TrainingSetup, sample: TextSample, factor: float) -> ClientPlan:
     file = setup.document.file
-    settings, workload = setup.settings(), file.workload
+    workload = file.workload
 
     def texts(number: int) -> TextLengths:
         counted = max(1, round(number / factor))
         lengths = tuple(int(n) for n in np.resize(sample.lengths, counted))
-        return TextLengths(counted, workload.max_tokens, settings.padding, lengths)
+        return TextLengths(counted, workload.max_tokens, workload.padding, lengths)
 
     is_public = setup.document.framework.may_read("workload.public_samples") and (
         workload.public_samples is not None
@@ -191,16 +191,10 @@ def _plan(setup: TrainingSetup, sample: TextSample, factor: float) -> ClientPlan
     training = setup.tried("[lora]", lambda: setup.training(sample.num_labels))
     return setup.tried(
         "[workload]",
-        lambda: ClientPlan(
-            training=training,
-            train_epochs=(texts(workload.samples_per_client),) * settings.local_epochs,
-            public_text=texts(workload.public_samples or 1) if is_public else None,
-            batch_size=settings.batch_size,
-            accumulation_steps=settings.accumulation_steps,
-            distillation_epochs=settings.distillation_epochs,
-            cut=settings.cut,
-            server_variant=settings.server_variant,
-            shares_head=settings.shares_head,
+        lambda: setup.plan(
+            training,
+            texts(workload.samples_per_client),
+            texts(workload.public_samples or 1) if is_public else None,
         ),
     )
 

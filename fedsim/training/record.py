@@ -8,14 +8,14 @@ from statistics import fmean
 from typing import Any, Final
 
 from fedsim.agreement import check_agreement
-from fedsim.analytic import count_client, count_server
 from fedsim.cost.step_row import step_row
 from fedsim.errors import AgreementError
-from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, LedgerRow, RowKey
+from fedsim.ledger import SERVER, Ledger, LedgerRow, RowKey
 from fedsim.protocol.operation import InferLogits, Loss, Part
-from fedsim.protocol.step import Compute, Gather, Protocol, Site, leaf_steps
+from fedsim.protocol.step import Compute, Protocol, Site, loss_steps
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import Evaluation, Evaluator, RoundOutcome
+from fedsim.training.predicted import predicted_round
 
 __all__ = [
     "EVALUATION",
@@ -41,14 +41,7 @@ class LossSteps:
     @classmethod
     def of(cls, protocol: Protocol) -> LossSteps:
         """The steps of a protocol's round."""
-        found: dict[Loss, set[str]] = {loss: set() for loss in Loss}
-        for segment in protocol.round:
-            if isinstance(segment, Gather):
-                continue
-            for _, step in leaf_steps(segment.steps):
-                if isinstance(step, Compute) and step.operation.facts.loss is not None:
-                    found[step.operation.facts.loss].add(step.label)
-        return cls(frozenset(found[Loss.TRAINING]), frozenset(found[Loss.DISTILLATION]))
+        return cls(loss_steps(protocol, Loss.TRAINING), loss_steps(protocol, Loss.DISTILLATION))
 
 
 @dataclass(frozen=True)
@@ -71,14 +64,7 @@ def checked_ledger(
     AgreementError
         If the run and the formulas disagree in anything that was counted.
     """
-    predicted = Ledger()
-    protocols = federation.protocols(round_index)
-    for client_id, protocol in protocols.items():
-        steps = protocol.setup if round_index == SETUP_ROUND else protocol.round
-        count_client(predicted, round_index, client_id, steps, federation.training)
-    if round_index != SETUP_ROUND:
-        first = next(iter(protocols.values()))
-        count_server(predicted, round_index, first.round, federation.training)
+    predicted = predicted_round(federation, round_index)
     found = Ledger({key: replace(row) for key, row in outcome.ledger.rows.items()})
     if not counts_flop:
         for key, row in found.rows.items():

@@ -26,13 +26,14 @@ from fedsim.runtime.data import (
     word_tokenizer,
 )
 from fedsim.runtime.device import available_device
-from fedsim.runtime.federation import Federation, FederationData, RoundSettings, build_federation
+from fedsim.runtime.federation import Federation, FederationData, build_federation
 from fedsim.runtime.options import FedAdamOptions, RunOptions
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.scenario.file.mistake import Mistake, refusal
+from fedsim.spec.batch import TextLengths
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.model_config import resolve_model
-from fedsim.spec.plan import Cut, Numerics, TrainingSpec
+from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
 from fedsim.spec.tuning import FullTuning, LoraTuning
 from fedsim.training.file import TrainingDocument
 from fedsim.training.translate import mistakes_of
@@ -113,8 +114,10 @@ class TrainingSetup:
             "[workload]" if file.train.weights == "random" else "[train] weights_from",
             lambda: build_federation(
                 framework,
-                training,
-                self.settings(),
+                {
+                    cid: self.plan(training, rows.text(file.workload.padding))
+                    for cid, rows in data.clients.items()
+                },
                 # Set apart for all frameworks, so that they train on the same rows.
                 data if reads_public else replace(data, public=None),
                 options=self._options(seed),
@@ -206,16 +209,19 @@ class TrainingSetup:
         cut.check(self.model)
         return cut
 
-    def settings(self) -> RoundSettings:
-        """What the file says of a round."""
+    def plan(
+        self, training: TrainingSpec, private: TextLengths, public: TextLengths | None = None
+    ) -> ClientPlan:
+        """A client's plan, with its texts."""
         file = self.document.file
         workload = file.workload
-        return RoundSettings(
+        return ClientPlan(
+            training=training,
+            train_epochs=(private,) * workload.local_epochs,
+            public_text=public,
             batch_size=workload.batch_size,
             accumulation_steps=workload.accumulation_steps,
-            local_epochs=workload.local_epochs,
             distillation_epochs=workload.distillation_epochs,
-            padding=workload.padding,
             cut=self._cut(),
             server_variant=file.split.server_variant,
             shares_head=file.lora.shares_head if file.lora is not None else True,

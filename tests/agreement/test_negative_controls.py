@@ -27,13 +27,13 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.payload import Payload, TensorSpec
 from fedsim.runtime import client as client_module
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.server import Server
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import Cut, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 from fedsim.study.verify import verify
-from tiny import tiny_federation, tiny_training
+from tiny import RoundSettings, tiny_federation, tiny_training
 
 FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 
@@ -229,7 +229,7 @@ def test_a_gradient_that_nobody_waits_for_is_named(monkeypatch: pytest.MonkeyPat
         )
 
     assert verify(tiny_frozen_client, "split_fedllm", timed_rounds=0).agrees
-    monkeypatch.setattr(Server, "_client_trains", property(lambda self: True))
+    monkeypatch.setattr(Server, "client_trains", lambda self, client_id: True)
 
     found = verify(tiny_frozen_client, "split_fedllm", timed_rounds=0).found
 

@@ -38,7 +38,7 @@ from fedsim.runtime.cohort.network import Stream
 from fedsim.runtime.cohort.objective import target_rows, training_losses
 from fedsim.runtime.cohort.packing import pack
 from fedsim.runtime.data import EncodedDataset
-from fedsim.runtime.federation import FederationData, RoundSettings, build_federation
+from fedsim.runtime.federation import FederationData, build_federation
 from fedsim.runtime.meter import synchronize
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.staged_model import StagedModel
@@ -46,7 +46,7 @@ from fedsim.runtime.text_batch import TextBatch, TextSource
 from fedsim.runtime.training import round_runner
 from fedsim.spec.model import HeadSpec
 from fedsim.spec.model_catalogue import model
-from fedsim.spec.plan import TrainingSpec
+from fedsim.spec.plan import ClientPlan, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 
 #: ``FEDSIM_BENCH_DEVICE=cuda make bench`` measures a GPU.
@@ -266,8 +266,10 @@ def test_overhead_over_bare_passes(name: str, num_steps: int) -> None:
     data = {f"client-{seed}": rows(spec, BATCH * num_steps, seed) for seed in range(NUM_CLIENTS)}
     federation = build_federation(
         FRAMEWORKS["fedllm"],
-        spec,
-        RoundSettings(batch_size=BATCH, padding="none"),
+        {
+            cid: ClientPlan(spec, train_epochs=(own.text("none"),), batch_size=BATCH)
+            for cid, own in data.items()
+        },
         FederationData(data, None, PAD),
         options=OPTIONS,
         weights="random",

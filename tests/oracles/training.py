@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.training import Mode, round_runner
 from fedsim.spec.batch import Padding
@@ -21,7 +21,7 @@ from oracles.hf_trainer import (
     trained_by_trainer,
     trained_tensors,
 )
-from tiny import tiny_federation, tiny_training
+from tiny import RoundSettings, tiny_federation, tiny_training
 
 __all__ = ["NUM_ROUNDS", "Difference", "average_difference", "training_difference"]
 

@@ -16,12 +16,12 @@ from fedsim.agreement import check_agreement
 from fedsim.errors import ScenarioError
 from fedsim.runtime.cohort import CohortExecutor
 from fedsim.runtime.data import EncodedDataset
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.options import FedAdamOptions, RunOptions
 from fedsim.runtime.training import FederatedRounds, Mode, RoundOutcome, RoundRunner, round_runner
 from fedsim.spec.plan import Cut, Numerics
 from fedsim.spec.tuning import LoraTuning
-from tiny import LANGUAGE_MODEL, models_of, tiny_federation, tiny_training
+from tiny import LANGUAGE_MODEL, RoundSettings, models_of, tiny_federation, tiny_training
 
 FRAMEWORKS = ("fedllm", "kd_fedllm", "split_fedllm")
 #: In 64-bit floats. What is sent is rounded to 32 bits, and a value at the edge of a step may go
@@ -64,7 +64,7 @@ def federation(
         options=options or RunOptions(learning_rate=0.05),
         draws_masks_by_name=True,
     )
-    if found.settings.cut is None:
+    if not found.is_cut:
         for model in models_of(found):
             model.module.to(torch.float64)
     return found
@@ -312,6 +312,8 @@ def test_the_average_of_equal_clients_is_any_one_s(framework: str) -> None:
     found = federation(framework, training=PLAIN, settings={"batch_size": 20})
     texts = found.data.clients["client-2"]
     found.data.clients.update(dict.fromkeys(found.data.clients, texts))
+    plans = found.round_plans
+    plans.base = dict.fromkeys(plans.base, plans.base["client-2"])
     for client in found.clients.values():
         client.private = replace(client.private, data=texts)
     outcome = one_round(found)

@@ -1,6 +1,6 @@
 """Split-FedLLM's update (V1) in one pass: what crosses the cut is what two parties would send."""
 
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cohorts import RATE, WHOLE, Pair, batches_of_step, largest_distance, pair
 from fedsim.protocol.operation import Part
-from fedsim.runtime.cohort import CutTap
 from fedsim.runtime.cut_exchange import pack_tokens, unpack_tokens
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.tuning import LoraTuning
@@ -47,25 +46,40 @@ class Halves:
         return {**self.below.adapters(with_head=True), **self.above.adapters(with_head=True)}
 
 
-def exchange(found: Pair, position: int, dtype: torch.dtype) -> float:
+def crossed(
+    found: Pair, batches: Sequence[Any], positions: Sequence[int], dtype: torch.dtype
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """One step of the cohort across its cuts; what was sent up and down, by slot."""
+    own = found.cohort.forward_to_cut(batches, positions)
+    up = [None if sent is None else sent.to(dtype) for sent in own]
+    received = [None if sent is None else sent.to(torch.float64) for sent in up]
+    gradients = found.cohort.train_above_cut(received, batches, positions, is_update=True)
+    down = [None if sent is None else sent.to(dtype) for sent in gradients]
+    back = [None if sent is None else sent.to(torch.float64) for sent in down]
+    found.cohort.backward_from_cut(back, is_update=True)
+    found.cohort.forget_forward(range(len(batches)))
+    return up, down
+
+
+def exchange(found: Pair, position: int | Sequence[int], dtype: torch.dtype) -> float:
     """Two steps both ways: the parameters' distance, after a look at what was exchanged."""
-    halves = [Halves(trainer, position, dtype) for trainer in found.alone]
+    positions = [position] * len(found.alone) if isinstance(position, int) else position
+    halves = [
+        Halves(trainer, own, dtype) for trainer, own in zip(found.alone, positions, strict=True)
+    ]
     is_labeled = found.cohort.network.is_classifier
     for step in range(2):
         batches = batches_of_step(step, padding="none", is_labeled=is_labeled)
-        seen: dict[str, dict[int, Tensor]] = defaultdict(dict)
-        cut = CutTap(position, dtype, seen["up"].__setitem__, seen["down"].__setitem__)
-        found.cohort.train(batches, is_update=True, cut=cut)
+        sent, returned = crossed(found, batches, positions, dtype)
         for slot, batch in enumerate(batches):
             if batch is None:
-                assert slot not in seen["up"]
+                assert sent[slot] is None
                 continue
             up, down = halves[slot].train(batch)
-            assert seen["up"][slot].dtype == dtype
-            torch.testing.assert_close(seen["up"][slot], up, rtol=0, atol=1e-6)
-            assert (down is None) == (slot not in seen["down"])
+            torch.testing.assert_close(sent[slot], up, rtol=0, atol=1e-6)
+            assert (down is None) == (returned[slot] is None)
             if down is not None:
-                torch.testing.assert_close(seen["down"][slot], down, rtol=0, atol=1e-6)
+                torch.testing.assert_close(returned[slot], down, rtol=0, atol=1e-6)
     return max(
         largest_distance(found.cohort.adapters(slot, with_head=True), half.parameters())
         for slot, half in enumerate(halves)
@@ -76,6 +90,14 @@ def exchange(found: Pair, position: int, dtype: torch.dtype) -> float:
 def test_the_update_is_that_of_two_parties(position: int) -> None:
     """At every cut and half cut, and so are activations and gradients."""
     assert exchange(pair(), position, torch.float64) <= EXACT
+
+
+def test_every_client_has_a_cut_of_its_own() -> None:
+    """And two that are cut alike still pass together."""
+    found = pair()
+    positions = [1, 4, *[4] * (len(found.alone) - 2)]
+
+    assert exchange(found, positions, torch.float64) <= EXACT
 
 
 @pytest.mark.parametrize("position", [2, 5])
@@ -90,8 +112,7 @@ def test_rounding_is_seen() -> None:
     """A cut that rounded nothing would end elsewhere."""
     found = pair(tiny_training(optimizer="sgd"))
     batches = batches_of_step(0)
-    cut = CutTap(2, torch.bfloat16)
-    found.cohort.train(batches, is_update=True, cut=cut)
+    crossed(found, batches, [2] * len(batches), torch.bfloat16)
     for trainer, batch in zip(found.alone, batches, strict=True):
         assert batch is not None
         trainer.train(batch, is_update=True)

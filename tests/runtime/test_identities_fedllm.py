@@ -5,7 +5,6 @@ import pytest
 pytest.importorskip("torch")
 
 from fedsim.protocol.operation import Content
-from fedsim.runtime.federation import RoundSettings
 from fedsim.spec.plan import Numerics
 from identities import (
     LENGTHS,
@@ -20,7 +19,7 @@ from identities import (
     parameters,
     run,
 )
-from tiny import LANGUAGE_MODEL, tiny_federation, tiny_training
+from tiny import LANGUAGE_MODEL, RoundSettings, tiny_federation, tiny_training
 
 HEAD = "base_model.model.score.weight"
 NUM_TEXTS = {name: float(len(lengths)) for name, lengths in LENGTHS.items()}

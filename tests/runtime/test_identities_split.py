@@ -36,7 +36,7 @@ from split_identities import (
     split_gradient_difference,
     split_round_difference,
 )
-from tiny import CPU, LANGUAGE_MODEL, tiny_federation, tiny_training
+from tiny import CPU, LANGUAGE_MODEL, settings_of, tiny_federation, tiny_training
 
 FAMILIES = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma")
 POSITIONS = range(1, 2 * NUM_LAYERS)
@@ -153,7 +153,7 @@ def test_a_cut_moves_flops_and_makes_none(position: int, padding: Padding) -> No
     """S6: client and server together do FedLLM's FLOPs, counted by torch in real rounds."""
     training = tiny_training()
     split = split_federation(training, cut_at(position), padding=padding)
-    settings = replace(split.settings, cut=None)
+    settings = replace(settings_of(split), cut=None)
     whole = tiny_federation("fedllm", training, settings, clients=LENGTHS, options=RATE)
     parts = run(split, counts_flop=True).ledger.total()
     all_in_one = run(whole, counts_flop=True).ledger.total()

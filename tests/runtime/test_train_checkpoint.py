@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from fedsim.errors import ScenarioError, TrainingError
 from fedsim.protocol.operation import Part
-from fedsim.runtime.federation import FederationData, RoundSettings
+from fedsim.runtime.federation import FederationData
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.training import (
     Checkpoints,
@@ -29,6 +29,7 @@ from fedsim.spec.plan import Cut
 from tiny import (
     LANGUAGE_MODEL,
     PAD,
+    RoundSettings,
     tiny_federation,
     tiny_model,
     tiny_rows,

@@ -10,14 +10,14 @@ import torch
 
 from fedsim.errors import ScenarioError, TrainingError
 from fedsim.protocol.operation import Part
-from fedsim.runtime.federation import Federation, RoundSettings
+from fedsim.runtime.federation import Federation
 from fedsim.runtime.losses import LossBook
 from fedsim.runtime.noise import begin_noise
 from fedsim.runtime.options import FedAdamOptions, RunOptions
 from fedsim.runtime.server_optimizer import FedAdam
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import Cut
-from tiny import tiny_batch, tiny_federation, tiny_model, tiny_training
+from tiny import RoundSettings, tiny_batch, tiny_federation, tiny_model, tiny_training
 
 CLIENTS = {"client-0": (5, 7, 3, 6), "client-1": (4, 4, 8)}
 ADAPTIVE = FedAdamOptions(learning_rate=0.5, beta1=0.9, beta2=0.75, tau=0.25)

@@ -307,7 +307,7 @@ def _their_losses(federation: Federation, folder: Path, num_rounds: int) -> list
     source = federation.clients["clients"].private
     batches = []
     for round_index in range(1, num_rounds + 1):
-        for epoch in range(federation.settings.local_epochs):
+        for epoch in range(len(federation.round_plans.base["clients"].train_epochs)):
             order = visiting_order(options.seed, round_index, "clients", epoch, rows.num_rows)
             for start in range(0, rows.num_rows, 4):
                 batch = source.batch(order[start : start + 4].tolist(), CPU)

@@ -34,9 +34,11 @@ def test_a_missing_batch_is_an_error(framework) -> None:
         return without_last_batch(framework(plan))
 
     data = setup.data if framework is kd_fedllm else replace(setup.data, public=None)
-    federation = build_federation(
-        short, setup.training, setup.settings, data, weights="random", options=setup.options
-    )
+    plans = {
+        cid: ClientPlan(setup.training, train_epochs=(rows.text("max_tokens"),), batch_size=4)
+        for cid, rows in data.clients.items()
+    }
+    federation = build_federation(short, plans, data, weights="random", options=setup.options)
     executor = federation.executor(counts_flop=False)
     federation.run_setup(executor)
     with pytest.raises(ProtocolError, match=r"unused|left"):

@@ -41,7 +41,7 @@ NOT_USERS = {
     "spec/device_catalogue.py": "fedsim's own data",
     "spec/link_catalogue.py": "fedsim's own data",
     "spec/model_catalogue.py": "fedsim's own data",
-    "scenario/text_length.py": "fedsim's own data",
+    "scenario/file/text_length.py": "fedsim's own data",
     "learning/baseline.py": "fedsim's own data",
     "cli/streams.py": "a stream that nobody reads",
 }

@@ -2,7 +2,6 @@
 
 from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
-from fedsim.runtime.cohort.cut_tap import CutTap
 from fedsim.runtime.cohort.evaluation import SetScore, evaluate_sets
 from fedsim.runtime.cohort.executor import CohortExecutor
 from fedsim.runtime.cohort.network import CohortNetwork
@@ -12,7 +11,6 @@ __all__ = [
     "CohortExecutor",
     "CohortNetwork",
     "CohortTrainer",
-    "CutTap",
     "SetScore",
     "evaluate_sets",
 ]

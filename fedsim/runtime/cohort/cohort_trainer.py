@@ -6,15 +6,15 @@ to the order in which floating-point numbers are added; tests hold every operati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from fedsim.errors import ProtocolError
 from fedsim.runtime.cohort.adapted_linear import ClientRows
 from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.client import CohortClient, check_clients
-from fedsim.runtime.cohort.cut_tap import CutTap
 from fedsim.runtime.cohort.network import CohortNetwork, MaskKeys, Stream
 from fedsim.runtime.cohort.objective import (
     TargetRows,
@@ -75,6 +75,8 @@ class CohortTrainer:
         self.tokens_at_once = tokens_at_once
         self.bank = AdapterBank(network.model, [client.tuning for client in clients])
         self.bank.load_model(network.model)
+        self._waiting: list[Stream] = []
+        self._mask_words: dict[int, int] = {}
         self._streams = [MaskStream(c.options.seed, c.client_id) for c in clients]
         #: ``(K,)``: loss of each client's last batch.
         self.last_losses = torch.full((len(clients),), torch.nan, device=network.model.device)
@@ -104,7 +106,6 @@ class CohortTrainer:
         batches: Sequence[TextBatch | None],
         *,
         is_update: bool | Sequence[bool],
-        cut: CutTap | None = None,
     ) -> None:
         """Forward, cross entropy and backward of each client's batch, and its update.
 
@@ -114,14 +115,12 @@ class CohortTrainer:
             By slot; a client without a batch is left untouched.
         is_update : bool or sequence of bool
             Whether gradients that were added up since the last update are used, for all or by slot.
-        cut : CutTap, optional
-            Split-FedLLM's cut.
         """
 
         def losses(logits: Tensor, targets: TargetRows) -> Tensor:
             return training_losses(logits, targets)
 
-        self._step(batches, losses, is_training_loss=True, is_update=is_update, cut=cut)
+        self._step(batches, losses, is_training_loss=True, is_update=is_update)
 
     def distill(
         self,
@@ -151,7 +150,123 @@ class CohortTrainer:
         def losses(logits: Tensor, targets: TargetRows) -> Tensor:
             return distillation_losses(logits, targets, by_slot, options)
 
-        self._step(batches, losses, is_training_loss=False, is_update=is_update, cut=None)
+        self._step(batches, losses, is_training_loss=False, is_update=is_update)
+
+    def forward_to_cut(
+        self, batches: Sequence[TextBatch | None], positions: Sequence[int]
+    ) -> list[Tensor | None]:
+        """Run each client's part below its cut, and keep the graph for the way back.
+
+        Parameters
+        ----------
+        batches : sequence of TextBatch or None
+            By slot.
+        positions : sequence of int
+            By slot: half-blocks below the cut.
+
+        Returns
+        -------
+        list of Tensor or None
+            Activations by slot, ``(tokens, d)``, samples one after the other.
+        """
+        found: list[Tensor | None] = [None] * len(self.clients)
+        slots = self._active(batches)
+        self._mask_words.update({slot: self._streams[slot].next_key() for slot in slots})
+        for own, position in self._by_cut(batches, positions):
+            keys = {slot: self._mask_words[slot] for slot in own}
+            with torch.set_grad_enabled(self.trains_below(position)):
+                stream = self._stream(batches, own, is_training=True, keys=keys, stop=position)
+            self._waiting.append(stream)
+            for segment in stream.batch.tokens:
+                found[segment.slot] = stream.hidden.detach()[segment.start : segment.stop]
+        return found
+
+    def train_above_cut(
+        self,
+        activations: Sequence[Tensor | None],
+        batches: Sequence[TextBatch | None],
+        positions: Sequence[int],
+        *,
+        is_update: bool | Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Finish the forward pass above each client's cut, go back to it.
+
+        A client that trains below its cut is updated with :meth:`backward_from_cut`: both sides of
+        the cut are one row of numbers, and what their optimizers do is done to each number alone.
+
+        Parameters
+        ----------
+        activations : sequence of Tensor or None
+            By slot, as received.
+        batches : sequence of TextBatch or None
+            By slot; labels and lengths are read.
+        positions, is_update
+            As in :meth:`forward_to_cut` and :meth:`train`.
+
+        Returns
+        -------
+        list of Tensor or None
+            Gradients of the activations by slot; None where a client trains nothing below its cut.
+        """
+        gradients: list[Tensor | None] = [None] * len(self.clients)
+        updated = []
+        for own, position in self._by_cut(batches, positions):
+            packed = pack([(slot, b) for slot in own for b in [batches[slot]] if b is not None])
+            wants_gradient = self.trains_below(position)
+            hidden = torch.cat([t for slot in own for t in [activations[slot]] if t is not None])
+            leaf = hidden.detach().to(self.bank.values.dtype).requires_grad_(wants_gradient)
+            stream = self._above(leaf, packed, position)
+            targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=True)
+            found = training_losses(self.network.logits(stream, self.bank, targets.wanted), targets)
+            torch.autograd.backward(found.sum())
+            self._note_losses(found, targets)
+            if not wants_gradient:
+                updated.extend(own)
+            elif leaf.grad is not None:
+                for segment in packed.tokens:
+                    gradients[segment.slot] = leaf.grad[segment.start : segment.stop]
+        self._optimizer.step(updated, is_update)
+        return gradients
+
+    def backward_from_cut(
+        self, gradients: Sequence[Tensor | None], *, is_update: bool | Sequence[bool]
+    ) -> None:
+        """Go back from the cut with received gradients, and update both of its sides.
+
+        Raises
+        ------
+        ProtocolError
+            If a client that went forward with others got no gradients.
+        """
+        trained = []
+        for stream in self._waiting:
+            slots = stream.batch.slots
+            own = [gradients[slot] for slot in slots]
+            if all(gradient is None for gradient in own):
+                continue
+            parts = [gradient for gradient in own if gradient is not None]
+            if len(parts) < len(own):
+                raise ProtocolError(
+                    "clients of a cohort that crossed the cut together did not all get gradients; "
+                    "run this protocol in sequential mode."
+                )
+            torch.autograd.backward(stream.hidden, torch.cat(parts).to(stream.hidden.dtype))
+            trained.extend(slots)
+        self._waiting = [s for s in self._waiting if not set(s.batch.slots) & set(trained)]
+        self._optimizer.step(trained, is_update)
+
+    def trains_below(self, position: int) -> bool:
+        """Whether there are adapters below a cut, in half-blocks; the head is above any."""
+        halves = {
+            linear.path: ("attention", "mlp").index(linear.half)
+            for linear in self.network.spec.linears
+        }
+        return any(2 * index + halves[path] < position for index, path in self.bank.factors)
+
+    def forget_forward(self, slots: Iterable[int]) -> None:
+        """Forget forward passes of some clients that nothing will go back through."""
+        gone = set(slots)
+        self._waiting = [s for s in self._waiting if not gone & set(s.batch.slots)]
 
     def infer(self, batches: Batches) -> list[Tensor | None]:
         """Logits without dropout or gradients, by slot.
@@ -199,20 +314,39 @@ class CohortTrainer:
         *,
         is_training_loss: bool,
         is_update: bool | Sequence[bool],
-        cut: CutTap | None,
     ) -> None:
         trained = []
         keys = {slot: self._streams[slot].next_key() for slot in self._active(batches)}
         for slots in self._chunks(batches):
-            stream = self._stream(batches, slots, is_training=True, keys=keys, cut=cut)
+            stream = self._stream(batches, slots, is_training=True, keys=keys)
             targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=is_training_loss)
             found = losses(self.network.logits(stream, self.bank, targets.wanted), targets)
             torch.autograd.backward(found.sum())
-            for segment in targets.segments:
-                own = found.detach()[segment.start : segment.stop]
-                self.last_losses[segment.slot] = own.sum()
+            self._note_losses(found, targets)
             trained.extend(slots)
         self._optimizer.step(trained, is_update)
+
+    def _note_losses(self, found: Tensor, targets: TargetRows) -> None:
+        for segment in targets.segments:
+            own = found.detach()[segment.start : segment.stop]
+            self.last_losses[segment.slot] = own.sum()
+
+    def _by_cut(
+        self, batches: Sequence[TextBatch | None], positions: Sequence[int]
+    ) -> Iterator[tuple[list[int], int]]:
+        """Slots that go through the network together, all cut at one place."""
+        for position in sorted({positions[slot] for slot in self._active(batches)}):
+            own = [
+                batch if positions[slot] == position else None for slot, batch in enumerate(batches)
+            ]
+            for slots in self._chunks(own):
+                yield slots, position
+
+    def _above(self, hidden: Tensor, packed: PackedBatch, position: int) -> Stream:
+        """Received activations behind the last block."""
+        keys = {slot: self._mask_words[slot] for slot in packed.slots}
+        rows, masks = self._client_rows(packed, True), self._mask_keys(packed, keys)
+        return self.network.run(Stream(hidden, packed, rows, masks), self.bank, start=position)
 
     def _active(self, batches: Batches) -> list[int]:
         if isinstance(batches, TextBatch):
@@ -245,16 +379,16 @@ class CohortTrainer:
         *,
         is_training: bool,
         keys: Mapping[int, int] | None = None,
-        cut: CutTap | None = None,
+        stop: int | None = None,
     ) -> Stream:
-        """Some clients' batches behind the last block."""
+        """Some clients' batches behind the last block, or behind half-block ``stop``."""
         network, bank = self.network, self.bank
         start = 0
         if isinstance(batches, TextBatch):
             # Everybody reads the same text, and is the same up to the lowest adapter.
             one = pack([(slots[0], batches)])
             packed = one.for_slots(slots)
-            start = bank.lowest or 0
+            start = 2 * (bank.lowest or 0)
             shared = Stream(network.embed(one), one, self._client_rows(one, False), None)
             shared = network.run(shared, bank, stop=start)
             hidden = shared.hidden.repeat(len(slots), 1)
@@ -263,7 +397,7 @@ class CohortTrainer:
             hidden = network.embed(packed)
         masks = self._mask_keys(packed, keys) if is_training and keys else None
         rows = self._client_rows(packed, is_training)
-        return network.run(Stream(hidden, packed, rows, masks), bank, start=start, cut=cut)
+        return network.run(Stream(hidden, packed, rows, masks), bank, start=start, stop=stop)
 
     def _client_rows(self, packed: PackedBatch, is_training: bool) -> ClientRows:
         scalings = [

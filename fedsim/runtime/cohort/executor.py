@@ -20,25 +20,38 @@ import torch
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, LedgerRow, RowKey
 from fedsim.protocol.operation import (
+    BackwardFromCut,
     Content,
     Distill,
     ForwardToCut,
     InferLogits,
     Train,
+    TrainAboveCut,
 )
-from fedsim.protocol.step import Compute, Direction, Protocol, Repeat, Step, Transfer
+from fedsim.protocol.step import (
+    Compute,
+    Direction,
+    Protocol,
+    Repeat,
+    Step,
+    Transfer,
+    leaf_steps,
+)
 from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
-from fedsim.runtime.cohort.cut_batch import CutBatch, Steps, Turn
 from fedsim.runtime.cohort.network import CohortNetwork
 from fedsim.runtime.executor import Executor
 from fedsim.runtime.meter import metered
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
+from fedsim.spec.plan import ClientPlan
+from fedsim.spec.tuning import LoraTuning
 
 __all__ = ["CohortExecutor"]
 
 _T = TypeVar("_T")
+Steps = deque[Compute | Transfer]
+Turn = Mapping[str, Compute]
 
 
 @dataclass
@@ -69,11 +82,19 @@ class CohortExecutor(Executor):
         network = CohortNetwork(trainer.model)
         assert training.lora is not None
         self.slots = {client_id: slot for slot, client_id in enumerate(sorted(self.clients))}
-        members = [CohortClient(client_id, training.lora, options) for client_id in self.slots]
+        members = [
+            CohortClient(client_id, _lora(self.clients[client_id].plan), options)
+            for client_id in self.slots
+        ]
         self.cohort = CohortTrainer(network, members, tokens_at_once=self.tokens_at_once)
         self._global = CohortTrainer(network, [CohortClient(SERVER, training.lora, options)])
 
-    def run_round(self, round_index: int, protocols: Mapping[str, Protocol]) -> None:
+    def run_round(
+        self,
+        round_index: int,
+        protocols: Mapping[str, Protocol],
+        server_protocol: Protocol | None = None,
+    ) -> None:
         """One round; see :meth:`Executor.run_round`."""
         for client_id in self.clients:
             self._fetch(client_id, with_optimizer=True)
@@ -82,7 +103,7 @@ class CohortExecutor(Executor):
         for cohort in (self.cohort, self._global):
             cohort.begin_round(round_index)
         self.cohort.set_anchor()
-        super().run_round(round_index, protocols)
+        super().run_round(round_index, protocols, server_protocol)
         if self.server.trainer.options.optimizer_state == "keep":
             self._return_optimizers()
 
@@ -94,18 +115,19 @@ class CohortExecutor(Executor):
         index: int,  # noqa: ARG002 - names torch's noise, of which a cohort has none
         programs: Mapping[str, tuple[Step, ...]],
     ) -> None:
-        left = {client_id: deque(_unrolled(steps)) for client_id, steps in programs.items()}
-        for client_id in left:
-            self._fetch(client_id)
-        while any(left.values()):
-            for client_id, steps in left.items():
-                while steps and isinstance(steps[0], Transfer):
-                    self.send(round_index, client_id, steps.popleft())
-            turn = _next_turn(left)
-            if turn:
-                self._take_turn(round_index, turn, left)
-        for client_id in left:
-            self._return(client_id)
+        for group in self._groups(programs):
+            left = {client_id: deque(_unrolled(programs[client_id])) for client_id in group}
+            for client_id in left:
+                self._fetch(client_id)
+            while any(left.values()):
+                for client_id, steps in left.items():
+                    while steps and isinstance(steps[0], Transfer):
+                        self.send(round_index, client_id, steps.popleft())
+                turn = _next_turn(left)
+                if turn:
+                    self._take_turn(round_index, turn)
+            for client_id in left:
+                self._return(client_id)
 
     def _once(
         self,
@@ -138,7 +160,7 @@ class CohortExecutor(Executor):
 
     # --- passes ------------------------------------------------------------------------------
 
-    def _take_turn(self, round_index: int, turn: Turn, left: Mapping[str, Steps]) -> None:
+    def _take_turn(self, round_index: int, turn: Turn) -> None:
         """One step of every client whose next one is of this kind."""
         match next(iter(turn.values())).operation:
             case Train():
@@ -148,26 +170,78 @@ class CohortExecutor(Executor):
             case InferLogits():
                 self._infer(round_index, turn)
             case ForwardToCut():
-                for group in self._groups(turn):
-                    CutBatch(self, round_index, group, left).run()
+                self._forward_to_cut(round_index, turn)
+            case TrainAboveCut():
+                self._train_above_cut(round_index, turn)
+            case BackwardFromCut():
+                self._backward_from_cut(round_index, turn)
             case _:
                 for client_id, step in turn.items():
                     self._steps(round_index, client_id, (step,))
 
-    def _groups(self, turn: Turn) -> Iterator[Turn]:
-        """Clients that cross a cut together."""
-        group: dict[str, Compute] = {}
+    def _groups(self, programs: Mapping[str, tuple[Step, ...]]) -> Iterator[list[str]]:
+        """Clients that take their turns together: all, or as many as may wait behind a cut."""
+        group: list[str] = []
         num_tokens = 0
-        for client_id, step in turn.items():
-            assert isinstance(step.operation, ForwardToCut)
-            own = step.operation.batch.num_tokens
+        for client_id, steps in programs.items():
+            own = _tokens_behind_cut(steps)
             if group and num_tokens + own > self.tokens_at_once:
                 yield group
-                group, num_tokens = {}, 0
-            group[client_id] = step
+                group, num_tokens = [], 0
+            group.append(client_id)
             num_tokens += own
         if group:
             yield group
+
+    def _forward_to_cut(self, round_index: int, turn: Turn) -> None:
+        batches = {
+            client_id: self.clients[client_id].next_batch(step.operation.batch.num_samples)
+            for client_id, step in turn.items()
+            if isinstance(step.operation, ForwardToCut)
+        }
+        with metered(self.device) as reading:
+            found = self.cohort.forward_to_cut(self.by_slot(batches), self._cuts())
+        for client_id, batch in batches.items():
+            activations = found[self.slots[client_id]]
+            assert activations is not None
+            self.clients[client_id].show_activations(activations, batch)
+        self.book(round_index, turn, batches, reading.seconds)
+
+    def _train_above_cut(self, round_index: int, turn: Turn) -> None:
+        activations, batches = {}, {}
+        for client_id, step in turn.items():
+            assert isinstance(step.operation, TrainAboveCut)
+            received, batch = self.server.take_activations(client_id, step.operation)
+            activations[client_id], batches[client_id] = received, batch
+        with metered(self.device) as reading:
+            found = self.cohort.train_above_cut(
+                self.by_slot(activations),
+                self.by_slot(batches),
+                self._cuts(),
+                is_update=self.updates(turn),
+            )
+        for client_id in turn:
+            gradients = found[self.slots[client_id]]
+            if gradients is None:
+                self.cohort.forget_forward([self.slots[client_id]])
+                self.clients[client_id].end_batch()
+            else:
+                self.server.show_gradients(client_id, gradients)
+        self.book(round_index, turn, batches, reading.seconds)
+        self.note_losses(round_index, turn, batches, self.cohort)
+
+    def _backward_from_cut(self, round_index: int, turn: Turn) -> None:
+        received = {client_id: self.clients[client_id].take_gradients() for client_id in turn}
+        gradients = {client_id: own for client_id, (own, _) in received.items()}
+        batches = {client_id: batch for client_id, (_, batch) in received.items()}
+        with metered(self.device) as reading:
+            self.cohort.backward_from_cut(self.by_slot(gradients), is_update=self.updates(turn))
+        self.book(round_index, turn, batches, reading.seconds)
+
+    def _cuts(self) -> list[int]:
+        """By place in the cohort, half-blocks below the client's cut."""
+        cuts = [self.clients[client_id].plan.cut for client_id in self.slots]
+        return [0 if cut is None else cut.position for cut in cuts]
 
     def _train(self, round_index: int, turn: Turn) -> None:
         batches = {
@@ -334,16 +408,17 @@ class CohortExecutor(Executor):
         self.server.trainer.load_optimizer(self._global.optimizer_tensors(0))
 
     def _check(self) -> None:
-        plan = next(iter(self.clients.values())).plan
+        plans = [client.plan for client in self.clients.values()]
         wrong = []
         if self.counts_flop:
             wrong.append("counts FLOP (a pass computes less than its steps count)")
         if self.tracks_memory:
             wrong.append("tracks memory (it is shared by all)")
-        if plan.cut is not None and plan.server_variant == "v2":
+        if any(plan.cut is not None and plan.server_variant == "v2" for plan in plans):
             wrong.append("server_variant = 'v2' (clients take turns at one server-side model)")
-        if plan.train_epochs[0].padding != "none":
-            wrong.append(f"padding = '{plan.train_epochs[0].padding}' (allowed: 'none')")
+        for padding in sorted({text.padding for plan in plans for text in plan.train_epochs}):
+            if padding != "none":
+                wrong.append(f"padding = '{padding}' (allowed: 'none')")
         if wrong:
             raise ScenarioError(
                 f"cohort mode does not go with {'; '.join(wrong)}. Change that, or train one "
@@ -372,3 +447,25 @@ def _unrolled(steps: Sequence[Step]) -> Iterator[Compute | Transfer]:
                 yield from _unrolled(step.steps)
         else:
             yield step
+
+
+def _tokens_behind_cut(steps: Sequence[Step]) -> int:
+    """Tokens of the largest batch that a client keeps a graph of until gradients come back."""
+    return max(
+        (
+            step.operation.batch.num_tokens
+            for _, step in leaf_steps(tuple(steps))
+            if isinstance(step, Compute) and isinstance(step.operation, ForwardToCut)
+        ),
+        default=0,
+    )
+
+
+def _lora(plan: ClientPlan) -> LoraTuning:
+    lora = plan.training.lora
+    if lora is None:
+        raise ScenarioError(
+            "cohort mode does not train with full fine-tuning (clients share the frozen weights). "
+            "Use LoRA, or train one client after the other (sequential mode)."
+        )
+    return lora

@@ -18,7 +18,6 @@ from fedsim.errors import ScenarioError
 from fedsim.runtime.cohort.adapted_linear import ClientRows, adapted_product, head_product
 from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.attention import packed_attention
-from fedsim.runtime.cohort.cut_tap import CutTap, cross_cut
 from fedsim.runtime.cohort.frozen_linear import FrozenLinear
 from fedsim.runtime.cohort.packing import PackedBatch
 from fedsim.runtime.keyed_dropout import keep_mask, layer_key
@@ -119,26 +118,23 @@ class CohortNetwork:
         return hidden.detach()
 
     def run(
-        self,
-        stream: Stream,
-        bank: AdapterBank,
-        *,
-        start: int = 0,
-        stop: int | None = None,
-        cut: CutTap | None = None,
+        self, stream: Stream, bank: AdapterBank, *, start: int = 0, stop: int | None = None
     ) -> Stream:
-        """Run blocks ``start`` to ``stop``."""
-        stop = self.spec.num_layers if stop is None else stop
+        """Run half-blocks ``start`` to ``stop``, counted as :class:`fedsim.protocol.Part` does."""
+        stop = 2 * self.spec.num_layers if stop is None else stop
         rotary = None
         if not self.spec.traits.has_positions:
             rotary = self._rotary(stream)
-        for index in range(start, stop):
-            stream = self._tapped(stream, 2 * index, cut)
-            stream = self._attention_half(index, stream, bank, rotary, cut)
-            stream = self._tapped(stream, 2 * index + 1, cut)
-            if index == self.spec.num_layers - 1 and self.is_classifier and not stream.is_pooled:
-                stream = stream.pooled(stream.hidden[stream.batch.last])
-            stream = self._mlp_half(index, stream, bank)
+        last = 2 * self.spec.num_layers - 1
+        for position in range(start, stop):
+            if position % 2:
+                if position == last and self.is_classifier and not stream.is_pooled:
+                    stream = stream.pooled(stream.hidden[stream.batch.last])
+                stream = self._mlp_half(position // 2, stream, bank)
+            else:
+                # A cut behind the last attention sends every token, as it does for one client.
+                is_pooling = self.is_classifier and position == last - 1 and stop > last
+                stream = self._attention_half(position // 2, stream, bank, rotary, is_pooling)
         return stream
 
     def logits(self, stream: Stream, bank: AdapterBank, wanted: Tensor | None = None) -> Tensor:
@@ -153,19 +149,13 @@ class CohortNetwork:
 
     # --- private -----------------------------------------------------------------------------
 
-    @staticmethod
-    def _tapped(stream: Stream, position: int, cut: CutTap | None) -> Stream:
-        if cut is None or cut.position != position:
-            return stream
-        return replace(stream, hidden=cross_cut(stream.hidden, stream.rows.segments, cut))
-
     def _attention_half(
         self,
         index: int,
         stream: Stream,
         bank: AdapterBank,
         rotary: tuple[Tensor, Tensor] | None,
-        cut: CutTap | None,
+        is_pooling: bool,
     ) -> Stream:
         block = self.model.blocks[index]
         traits = self.spec.traits
@@ -177,12 +167,6 @@ class CohortNetwork:
         else:
             qkv = self._rotated_qkv(index, attention, normed, stream, bank, rotary)
             path = f"{traits.attention}.o_proj"
-        # A cut behind the last attention sends every token, as it does for one client.
-        is_pooling = (
-            self.is_classifier
-            and index == self.spec.num_layers - 1
-            and (cut is None or cut.position != 2 * index + 1)
-        )
         output = packed_attention(
             qkv,
             stream.batch.plan,

@@ -6,6 +6,7 @@ filled up to is a choice of the run and has a price, so the unpadded lengths sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from fedsim.errors import ScenarioError
 from fedsim.runtime.data.text_dataset import TextDataset
 from fedsim.runtime.data.tokenizer import Tokenizer
+from fedsim.spec.batch import Padding, TextLengths
 
 IntArray = npt.NDArray[np.int64]
 
@@ -47,7 +49,7 @@ class EncodedDataset:
         """Number of rows."""
         return len(self.token_ids)
 
-    @property
+    @cached_property
     def lengths(self) -> IntArray:
         """Unpadded length of every row [tokens], shape ``(num_rows,)``."""
         return np.array([len(ids) for ids in self.token_ids], dtype=np.int64)
@@ -56,6 +58,11 @@ class EncodedDataset:
     def spread_labels(self) -> IntArray:
         """Labels to spread rows over clients by: all alike where rows have none."""
         return self.labels if self.labels.size else np.zeros(self.num_rows, dtype=np.int64)
+
+    def text(self, padding: Padding) -> TextLengths:
+        """The rows as a plan has them: their lengths, in their order."""
+        lengths = tuple(int(number) for number in self.lengths)
+        return TextLengths(self.num_rows, self.max_tokens, padding, lengths)
 
     def take(self, indices: Sequence[int] | IntArray) -> "EncodedDataset":
         """The rows of these indices, in their order; the arrays are shared, not copied.

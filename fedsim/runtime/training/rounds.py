@@ -6,7 +6,7 @@ Mode ``sequential`` is the reference: the executing interpreter, one client afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, get_args
 
@@ -18,7 +18,6 @@ from fedsim.runtime.executor import Executor
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.losses import LossBook
 from fedsim.runtime.options import Mode
-from fedsim.runtime.trainer import Trainer
 
 __all__ = [
     "MODES",
@@ -132,43 +131,13 @@ class FederatedRounds:
         return self._outcome()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters of all parties, optimizers' states where they are kept, FedAdam's moments."""
-        found: dict[str, Tensor] = {}
-        for place, trainer in self._trainers():
-            for name, tensor in trainer.adapters(with_head=True).items():
-                found[f"{place}/parameter/{name}"] = tensor
-            if self.federation.options.optimizer_state == "keep":
-                for name, tensor in trainer.optimizer_tensors().items():
-                    found[f"{place}/optimizer/{name}"] = tensor
-        if self.federation.server.fed_adam is not None:
-            for name, tensor in self.federation.server.fed_adam.tensors().items():
-                found[f"fed_adam/{name}"] = tensor
-        return found
+        """The state of all parties: whatever is entered in the federation's registry."""
+        return self.federation.state.tensors()
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take a state again."""
         device = self.federation.server.trainer.model.device
-        for place, trainer in self._trainers():
-            trainer.load(_under(f"{place}/parameter/", tensors))
-            state = _under(f"{place}/optimizer/", tensors)
-            if state:
-                trainer.load_optimizer(state)
-        if self.federation.server.fed_adam is not None:
-            moments = _under("fed_adam/", tensors)
-            self.federation.server.fed_adam.load({n: t.to(device) for n, t in moments.items()})
-
-    def _trainers(self) -> Iterator[tuple[str, Trainer]]:
-        """Every trainer once, with its name in a stored state."""
-        federation = self.federation
-        yield "server", federation.server.trainer
-        known = set()
-        for client_id in sorted(federation.clients):
-            yield f"client/{client_id}", federation.clients[client_id].trainer
-            if federation.settings.cut is not None:
-                above = federation.server.server_side_trainer(client_id)
-                if id(above) not in known:
-                    known.add(id(above))
-                    yield f"above/{client_id}", above
+        self.federation.state.load({name: tensor.to(device) for name, tensor in tensors.items()})
 
     def _begin(self) -> None:
         self.executor.ledger, self.executor.losses = Ledger(), LossBook()
@@ -185,7 +154,7 @@ class FederatedRounds:
 
     def _on_gather(self, _label: str) -> None:
         # Behind this point a cut model's two sides are averaged; an uncut client keeps its own.
-        if self.federation.settings.cut is not None:
+        if self.federation.is_cut:
             self._gathered = {
                 client_id: {name: tensor.clone() for name, tensor in tensors.items()}
                 for client_id, tensors in self._own_parameters().items()
@@ -196,17 +165,9 @@ class FederatedRounds:
         found = {}
         for client_id, client in federation.clients.items():
             tensors = client.trainer.adapters(with_head=True)
-            if federation.settings.cut is not None:
+            if client.plan.cut is not None:
                 above = federation.server.server_side_trainer(client_id)
                 # A tied language-model head is two matrices while cut; the client's goes first.
                 tensors = {**above.adapters(with_head=True), **tensors}
             found[client_id] = tensors
         return found
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
