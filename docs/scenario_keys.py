@@ -39,6 +39,7 @@ _HEADINGS: Final = {
     "DataTable": "[data]",
     "DatasetTable": "[data] dataset",
     "TrainTable": "[train]",
+    "ScheduleTable": "[[schedule]]",
     "CaseTable": "[[case]]",
 }
 

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedsim.fleet import Simulation, prepare
-from fedsim.planning import ByRound, ClientFacts, Need, Schedule, View
+from fedsim.planning import (
+    ByRound,
+    ClientFacts,
+    Need,
+    ParticipationByRound,
+    PolicySchedule,
+    Schedule,
+    View,
+)
 from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.privacy import with_privacy
 from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
@@ -126,6 +134,8 @@ def simulations(
         classes, draw(_server()), plan, num_rounds=draw(st.integers(1, 4)), schedules=schedules
     )
     policy = draw(_policy(mode, federation.num_clients))
+    if not hides and mode == "synchronous":
+        policy = replace(policy, schedules=draw(_participation(federation.num_clients)))
     seed = draw(st.integers(0, 5))
     framework = FRAMEWORKS[name]
     if hides:
@@ -246,6 +256,16 @@ class LongAway:
 
 
 @st.composite
+def _participation(draw: st.DrawFn, num_clients: int) -> tuple[PolicySchedule, ...]:
+    """How many a round asks; as it is in half of all cases."""
+    if draw(st.booleans()):
+        return ()
+    rounds = sorted(draw(st.sets(st.integers(1, 4), min_size=1, max_size=3)))
+    values = tuple(draw(st.integers(1, num_clients + 1)) for _ in rounds)
+    return (ParticipationByRound(tuple(rounds), values),)
+
+
+@st.composite
 def _schedules(draw: st.DrawFn) -> tuple[Schedule, ...]:
     """None as often as not."""
     found: list[Schedule] = []
@@ -257,7 +277,8 @@ def _schedules(draw: st.DrawFn) -> tuple[Schedule, ...]:
         if draw(st.integers(0, 3)) == 0:
             rounds = draw(st.sets(st.integers(1, 4), min_size=1, max_size=3))
             own = tuple(draw(values) for _ in rounds)
-            found.append(ByRound(field, tuple(sorted(rounds)), own))
+            classes = draw(st.sampled_from([None, None, ("0",)]))
+            found.append(ByRound(field, tuple(sorted(rounds)), own, classes))
     if draw(st.integers(0, 3)) == 0:
         found.append(FewerForSome(draw(st.integers(1, 3)), 2e4))
     if draw(st.integers(0, 3)) == 0:

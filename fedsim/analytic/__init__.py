@@ -1,13 +1,16 @@
 """The closed-form interpreter."""
 
 from fedsim.analytic.count import count_client, count_server
-from fedsim.analytic.evaluate import AnalyticResult, ClassCost, evaluate, timed
+from fedsim.analytic.evaluate import AnalyticResult, ClassCost, PeriodCost, evaluate, timed
 from fedsim.analytic.peak_memory import client_peak_bytes, server_peak_bytes
+from fedsim.analytic.periods import Period, periods, scheduled_needs
 from fedsim.analytic.round_time import RoundTime, Seconds, Timing
 
 __all__ = [
     "AnalyticResult",
     "ClassCost",
+    "Period",
+    "PeriodCost",
     "RoundTime",
     "Seconds",
     "Timing",
@@ -15,6 +18,8 @@ __all__ = [
     "count_client",
     "count_server",
     "evaluate",
+    "periods",
+    "scheduled_needs",
     "server_peak_bytes",
     "timed",
 ]

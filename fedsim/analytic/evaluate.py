@@ -8,7 +8,7 @@ the result says which.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from fedsim.analytic.count import count_client, count_server
 from fedsim.analytic.fitting import Suggestion, client_suggestions, server_suggestions
@@ -21,8 +21,9 @@ from fedsim.protocol.step import Protocol
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.plan import ClientPlan
+from fedsim.spec.policy import PolicySpec
 
-__all__ = ["AnalyticResult", "ClassCost", "evaluate", "timed"]
+__all__ = ["AnalyticResult", "ClassCost", "PeriodCost", "evaluate", "timed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +59,52 @@ class ClassCost:
 
 
 @dataclass(frozen=True, slots=True)
+class PeriodCost:
+    """Rounds of equal plans, and what one of them takes.
+
+    Attributes
+    ----------
+    period : Period
+    classes : tuple of ClassCost
+    server_round : LedgerRow
+        What the server does once a round.
+    round_time : RoundTime
+    server_busy_s : float
+        Of the server's accelerators in a round, summed over them [s].
+    server_memory_bytes : int
+    """
+
+    period: Period
+    classes: tuple[ClassCost, ...]
+    server_round: LedgerRow
+    round_time: RoundTime
+    server_busy_s: float
+    server_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnalyticResult:
     """Answer of the analytic interpreter.
 
     Attributes
     ----------
     ledger : Ledger
-        One round and the set-up; ``party`` is a class's name and stands for one client of it.
+        The first round and the set-up; ``party`` is a class's name and stands for one client of
+        it.
     classes : tuple of ClassCost
+        Of the first round, but for peaks of memory, which are the largest of any round.
     server_round : LedgerRow
-        What the server does once a round.
+        What the server does once, in the first round.
     total : LedgerRow
         All clients, the server, all rounds and the set-up.
     round_time : RoundTime
+        In the mean over all rounds.
     server_memory_bytes : int
+        The largest of any round.
     infeasible : str or None
         Why the federation cannot run as planned.
-    server_busy_s : float
-        Of the server's accelerators in a round, summed over them [s].
-    num_periods : int
-        Stretches of rounds with equal plans. With more than one, counts of one round (``ledger``,
-        ``classes``, ``server_round``) are the first round's, seconds are means over all rounds,
-        and peaks of memory the largest of any.
+    periods : tuple of PeriodCost
+        Stretches of rounds with equal plans, at least one: what adds up to all rounds.
     suggestions : tuple of (str, Suggestion)
         What would fit, by who needs it: a class's name or ``server``.
     """
@@ -91,15 +116,14 @@ class AnalyticResult:
     round_time: RoundTime
     server_memory_bytes: int
     infeasible: str | None
-    server_busy_s: float = 0.0
-    num_periods: int = 1
+    periods: tuple[PeriodCost, ...]
     suggestions: tuple[tuple[str, Suggestion], ...] = ()
 
 
 def evaluate(
     federation: FederationSpec,
     framework: Callable[[ClientPlan], Protocol],
-    num_contributions: int | None = None,
+    policy: PolicySpec | None = None,
 ) -> AnalyticResult:
     """Costs of a federation under a framework.
 
@@ -108,8 +132,8 @@ def evaluate(
     federation : FederationSpec
     framework : callable
         Plan to protocol, for example :func:`fedsim.protocol.fedllm.fedllm`.
-    num_contributions : int, optional
-        Clients whose contributions the server holds at once: all by default.
+    policy : PolicySpec, optional
+        Says of how many clients the server holds contributions at once: of all by default.
 
     Raises
     ------
@@ -117,18 +141,15 @@ def evaluate(
         If plans of one round have different segments, or a schedule looks at more than the round's
         number.
     """
-    found = [
-        (each, _evaluate(each.federation, framework, num_contributions))
-        for each in periods(federation)
-    ]
-    return found[0][1] if len(found) == 1 else _over_periods(found)
+    found = [_evaluate(each, framework) for each in periods(federation, policy)]
+    return found[0] if len(found) == 1 else _over_periods(found)
 
 
-def _evaluate(
-    federation: FederationSpec,
-    framework: Callable[[ClientPlan], Protocol],
-    num_contributions: int | None,
-) -> AnalyticResult:
+def _evaluate(period: Period, framework: Callable[[ClientPlan], Protocol]) -> AnalyticResult:
+    federation = period.federation
+    num_contributions = federation.num_clients
+    if period.policy is not None:
+        num_contributions = period.policy.num_asked(federation.num_clients)
     protocols = [framework(c.plan) for c in federation.classes]
     server_protocol = framework(federation.server_plan)
     _check_structure(federation, protocols, server_protocol)
@@ -162,7 +183,16 @@ def _evaluate(
         round_time=seconds.round_time,
         server_memory_bytes=server_memory_bytes,
         infeasible=infeasible,
-        server_busy_s=seconds.server_busy_s,
+        periods=(
+            PeriodCost(
+                period,
+                costs,
+                server_round,
+                seconds.round_time,
+                seconds.server_busy_s,
+                server_memory_bytes,
+            ),
+        ),
         suggestions=()
         if infeasible is None
         else tuple(
@@ -171,13 +201,15 @@ def _evaluate(
                 federation,
                 framework,
                 server_memory_bytes,
-                num_contributions or federation.num_clients,
+                num_contributions,
             )
         ),
     )
 
 
-def timed(federation: FederationSpec, framework: Callable[[ClientPlan], Protocol]) -> Timing:
+def timed(
+    federation: FederationSpec, framework: Callable[[ClientPlan], Protocol]
+) -> list[tuple[int, Timing]]:
     """The seconds of :func:`evaluate` alone, for devices and links that are moved.
 
     Parameters
@@ -185,71 +217,53 @@ def timed(federation: FederationSpec, framework: Callable[[ClientPlan], Protocol
     federation : FederationSpec
     framework : callable
         Plan to protocol.
+
+    Returns
+    -------
+    list of (int, Timing)
+        How many rounds are alike, and one of them.
     """
     found = []
     for each in periods(federation):
         own = each.federation
         protocols = [framework(c.plan) for c in own.classes]
-        found.append((each, timing(own, protocols, framework(own.server_plan))))
-    if len(found) == 1:
-        return found[0][1]
-    return Timing(
-        _mean_round_time([(each.num_rounds, one.round_time) for each, one in found]),
-        tuple(
-            _mean_seconds([(each.num_rounds, one.classes[i]) for each, one in found])
-            for i in range(len(federation.classes))
-        ),
-        _mean([(each.num_rounds, one.server_busy_s) for each, one in found]),
-    )
+        found.append((each.num_rounds, timing(own, protocols, framework(own.server_plan))))
+    return found
 
 
-def _over_periods(found: list[tuple[Period, AnalyticResult]]) -> AnalyticResult:
+def _over_periods(found: list[AnalyticResult]) -> AnalyticResult:
     """One answer for all rounds out of the answers of each period."""
-    first = found[0][1]
+    first = found[0]
     total = LedgerRow()
-    for each, one in found:
+    for one in found:
         total.add(one.total)
         # The set-up comes once, with the plans of the first round.
-        if each.first > 1:
+        if one is not first:
             for cost in one.classes:
                 total.add(_multiplied(cost.setup, -cost.client_class.num_clients))
     classes = tuple(
-        replace(
-            cost,
-            seconds=_mean_seconds([(e.num_rounds, one.classes[i].seconds) for e, one in found]),
-            peak_memory_bytes=max(one.classes[i].peak_memory_bytes for _, one in found),
-            energy_j=None
-            if cost.energy_j is None
-            else _mean([(e.num_rounds, one.classes[i].energy_j or 0.0) for e, one in found]),
-        )
+        replace(cost, peak_memory_bytes=max(one.classes[i].peak_memory_bytes for one in found))
         for i, cost in enumerate(first.classes)
     )
-    wrong = [(each, one) for each, one in found if one.infeasible is not None]
+    parts = tuple(part for one in found for part in one.periods)
+    wrong = [one for one in found if one.infeasible is not None]
     return replace(
         first,
         classes=classes,
         total=total,
-        round_time=_mean_round_time([(each.num_rounds, one.round_time) for each, one in found]),
-        server_memory_bytes=max(one.server_memory_bytes for _, one in found),
-        infeasible="; ".join(f"from round {e.first} on {one.infeasible}" for e, one in wrong)
+        round_time=_mean_round_time([(p.period.num_rounds, p.round_time) for p in parts]),
+        server_memory_bytes=max(one.server_memory_bytes for one in found),
+        infeasible="; ".join(
+            f"from round {one.periods[0].period.first} on {one.infeasible}" for one in wrong
+        )
         or None,
-        server_busy_s=_mean([(each.num_rounds, one.server_busy_s) for each, one in found]),
-        num_periods=len(found),
-        suggestions=wrong[0][1].suggestions if wrong else (),
+        periods=parts,
+        suggestions=wrong[0].suggestions if wrong else (),
     )
 
 
 def _mean(weighted: Sequence[tuple[int, float]]) -> float:
     return sum(n * value for n, value in weighted) / sum(n for n, _ in weighted)
-
-
-def _mean_seconds(weighted: Sequence[tuple[int, Seconds]]) -> Seconds:
-    return Seconds(
-        **{
-            field.name: _mean([(n, getattr(seconds, field.name)) for n, seconds in weighted])
-            for field in fields(Seconds)
-        }
-    )
 
 
 def _mean_round_time(weighted: Sequence[tuple[int, RoundTime]]) -> RoundTime:

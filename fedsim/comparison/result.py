@@ -210,12 +210,17 @@ class Result:
         return sum(table["num_clients"] for table in self.classes)
 
     def per_client(self, quantity: str) -> float:
-        """Mean over clients of one round's quantity; a whole number where all are alike."""
-        return self._mean("per_client_round", quantity)
+        """Mean over clients of one round's quantity; a whole number where all are alike.
+
+        Where plans change by round, in the mean over all rounds too.
+        """
+        return self._over_rounds(
+            [_mean(period["classes"], "per_client_round", quantity) for period in self.periods]
+        ) or _mean(self.classes, "per_client_round", quantity)
 
     def per_client_setup(self, quantity: str) -> float:
         """Mean over clients of a quantity of the set-up."""
-        return self._mean("per_client_setup", quantity)
+        return _mean(self.classes, "per_client_setup", quantity)
 
     @property
     def exchanged_bytes(self) -> float:
@@ -236,12 +241,14 @@ class Result:
 
     @property
     def server_flop(self) -> int:
-        """Of the server in a round, for all clients [FLOP]."""
-        each = sum(
-            table["num_clients"] * table["per_client_round"]["server_flop"]
-            for table in self.classes
-        )
-        return int(each + self.table["server_per_round"]["flop"])
+        """Of the server in a round, for all clients, in the mean over rounds [FLOP]."""
+        rounds = [_server_flop(period) for period in self.periods]
+        return int(self._over_rounds(rounds) or _server_flop(self.table))
+
+    @property
+    def periods(self) -> list[Mapping[str, Any]]:
+        """Stretches of rounds with equal plans; none where all rounds are planned alike."""
+        return list(self.table.get("periods") or ())
 
     @property
     def peak_memory_bytes(self) -> int:
@@ -254,10 +261,25 @@ class Result:
         time: Mapping[str, float] = self.table["round_time_s"] or {}
         return time
 
-    def _mean(self, group: str, quantity: str) -> float:
-        total = sum(table["num_clients"] * table[group][quantity] for table in self.classes)
-        mean, rest = divmod(int(total), self.num_clients)
-        return mean if rest == 0 else float(total / self.num_clients)
+    def _over_rounds(self, values: Sequence[float]) -> float:
+        """The mean of values by period over all rounds; 0 without periods."""
+        lengths = [period["last"] - period["first"] + 1 for period in self.periods]
+        total = sum(n * value for n, value in zip(lengths, values, strict=True))
+        return total / sum(lengths) if lengths else 0.0
+
+
+def _mean(classes: Sequence[Mapping[str, Any]], group: str, quantity: str) -> float:
+    """Over clients."""
+    num_clients = sum(table["num_clients"] for table in classes)
+    total = sum(table["num_clients"] * table[group][quantity] for table in classes)
+    mean, rest = divmod(int(total), num_clients)
+    return mean if rest == 0 else float(total / num_clients)
+
+
+def _server_flop(table: Mapping[str, Any]) -> int:
+    """Of a result or a period."""
+    each = sum(c["num_clients"] * c["per_client_round"]["server_flop"] for c in table["classes"])
+    return int(each + table["server_per_round"]["flop"])
 
 
 def results_of(scenario: Mapping[str, Any]) -> list[Result]:

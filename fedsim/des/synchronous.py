@@ -22,6 +22,7 @@ from fedsim.fleet.rounds import RoundLine, RoundsLog
 from fedsim.fleet.rules import too_few_available
 from fedsim.fleet.selection import Selector
 from fedsim.protocol.step import Each, Gather, Once
+from fedsim.spec.policy import PolicySpec
 
 __all__ = ["SynchronousRounds"]
 
@@ -56,19 +57,21 @@ class SynchronousRounds:
     def run(self) -> Events:
         """All rounds, one after the other."""
         for round_index in range(1, self._world.simulation.federation.num_rounds + 1):
-            asked = yield from self._asked(round_index)
+            policy = self._planner.policy(round_index, self._world.agenda.now)
+            asked = yield from self._asked(round_index, policy)
             now_s = self._world.agenda.now
             self._world.begin_round(self._planner.at(round_index, asked, now_s))
-            yield from _Round(self, self._world, self._selector, round_index, asked).run()
+            yield from _Round(self, self._world, self._selector, policy, round_index, asked).run()
 
     def note_used(self, round_index: int, clients: NDArray[np.int64]) -> None:
         """Remember whose work a round used."""
         self._planner.note_used(round_index, clients)
 
-    def _asked(self, round_index: int) -> Generator[simpy.Event, Any, NDArray[np.int64]]:
+    def _asked(
+        self, round_index: int, policy: PolicySpec
+    ) -> Generator[simpy.Event, Any, NDArray[np.int64]]:
         """Wait until enough clients are there and choose among them."""
-        world, policy = self._world, self._world.simulation.policy
-        agenda = world.agenda
+        world, agenda = self._world, self._world.agenda
         num_asked = policy.num_asked(len(world.clients))
         needed = policy.min_available
         if needed is None:
@@ -90,18 +93,20 @@ class _Round:
         server: SynchronousRounds,
         world: World,
         selector: Selector,
+        policy: PolicySpec,
         round_index: int,
         asked: NDArray[np.int64],
     ) -> None:
         self._server = server
         self._world = world
         self._selector = selector
+        self._policy = policy
         self._round_index = round_index
         now_s = world.agenda.now
         self._line = RoundLine(now_s, now_s, now_s, len(asked))
         self._first = next(i for i, s in enumerate(world.round) if isinstance(s, Each))
         self._draws = RoundDraws(
-            world.simulation, round_index, asked, world.uncontended(self._first)
+            world.whole_run, round_index, asked, world.uncontended(self._first)
         )
         self._members = [(row, world.clients[index]) for row, index in enumerate(asked.tolist())]
 
@@ -127,7 +132,7 @@ class _Round:
         self._server.log.add(line)
 
     def _each(self, segment: int) -> Events:
-        world, policy = self._world, self._world.simulation.policy
+        world, policy = self._world, self._policy
         is_first = segment == self._first
         is_gathered = segment + 1 < len(world.round) and isinstance(
             world.round[segment + 1], Gather

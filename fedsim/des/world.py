@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedsim.des.link import SharedLink
 from fedsim.des.rates import ClassRates
 from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.task import Task, TransferAction, read_task
+from fedsim.fleet.recent import Recent
 from fedsim.fleet.simulation import Simulation
 from fedsim.fleet.trace import TraceEvent
 from fedsim.fleet.uncontended import UncontendedTimes, uncontended_times
@@ -32,6 +34,14 @@ SETUP_SEGMENT: Final = -1
 Visit = tuple[int, int, int, int, int, int, float, float]
 
 
+@dataclass
+class _Known:
+    """What was worked out for one round's plans, by segment."""
+
+    tasks: dict[int, list[Task]] = field(default_factory=dict)
+    uncontended: dict[int, UncontendedTimes] = field(default_factory=dict)
+
+
 class World:
     """One run's shared state.
 
@@ -40,6 +50,11 @@ class World:
     simulation : Simulation
     attendance : Attendance
     keeps_visits, keeps_trace : bool
+
+    Attributes
+    ----------
+    whole_run : Simulation
+        Without what changes by round. What outlives a round holds on to it and not to that round's.
     """
 
     def __init__(
@@ -52,7 +67,7 @@ class World:
     ) -> None:
         federation, population = simulation.federation, simulation.population
         server = federation.server
-        self.simulation = simulation
+        self.whole_run = self.simulation = simulation
         self.attendance = attendance
         self.agenda = Agenda(len(population), attendance.horizon_s)
         self.uplink = SharedLink(self.agenda, server.uplink_bytes_per_s)
@@ -82,9 +97,9 @@ class World:
         ]
         self.round = simulation.server_protocol.round
         self.once_busy_s = 0.0
-        # By plan: rounds that are planned alike are one simulation.
-        self._tasks: dict[tuple[Simulation, int], list[Task]] = {}
-        self._uncontended: dict[tuple[Simulation, int], UncontendedTimes] = {}
+        # By plan: rounds that are planned alike are one simulation, and no more are kept than that
+        # many kinds of rounds.
+        self._known: Recent[Simulation, _Known] = Recent()
 
     def begin_round(self, simulation: Simulation) -> None:
         """Take a round's plans: its protocols, and who has which."""
@@ -98,32 +113,33 @@ class World:
 
     def tasks(self, segment: int) -> list[Task]:
         """What each group's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
-        key = self.simulation, segment
-        if key not in self._tasks:
-            simulation = self.simulation
-            federation, tasks = simulation.federation, []
-            for group, protocol in zip(
-                simulation.population.groups, simulation.protocols, strict=True
-            ):
-                is_setup = segment == SETUP_SEGMENT
-                segments: tuple[Segment, ...] = (
-                    protocol.setup if is_setup else (protocol.round[segment],)
-                )
-                steps = tuple(s for each in segments if isinstance(each, Each) for s in each.steps)
-                client_class = federation.classes[group.class_index]
-                training = group.plan.training
-                device = federation.server.device
-                overlap = self.simulation.policy.overlap
-                tasks.append(read_task(steps, training, client_class, device, overlap=overlap))
-            self._tasks[key] = tasks
-        return self._tasks[key]
+        known = self._known.of(self.simulation, _Known)
+        if segment not in known.tasks:
+            known.tasks[segment] = self._read_tasks(segment)
+        return known.tasks[segment]
+
+    def _read_tasks(self, segment: int) -> list[Task]:
+        simulation = self.simulation
+        federation, tasks = simulation.federation, []
+        for group, protocol in zip(simulation.population.groups, simulation.protocols, strict=True):
+            is_setup = segment == SETUP_SEGMENT
+            segments: tuple[Segment, ...] = (
+                protocol.setup if is_setup else (protocol.round[segment],)
+            )
+            steps = tuple(s for each in segments if isinstance(each, Each) for s in each.steps)
+            client_class = federation.classes[group.class_index]
+            training = group.plan.training
+            device = federation.server.device
+            overlap = simulation.policy.overlap
+            tasks.append(read_task(steps, training, client_class, device, overlap=overlap))
+        return tasks
 
     def uncontended(self, segment: int) -> UncontendedTimes:
         """Seconds of a segment for each client alone."""
-        key = self.simulation, segment
-        if key not in self._uncontended:
-            self._uncontended[key] = uncontended_times(self.simulation, segment)
-        return self._uncontended[key]
+        known = self._known.of(self.simulation, _Known)
+        if segment not in known.uncontended:
+            known.uncontended[segment] = uncontended_times(self.simulation, segment)
+        return known.uncontended[segment]
 
     def client_id(self, index: int) -> str:
         """What a client is called."""

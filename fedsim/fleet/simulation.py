@@ -142,17 +142,7 @@ def prepare(
     ScenarioError
         If plans change by round where there are no common rounds, or by losses.
     """
-    if federation.schedules and policy.mode != "synchronous":
-        raise ScenarioError(
-            f"policy.mode = '{policy.mode}' has no rounds by which plans could change; set "
-            'policy.mode = "synchronous", or leave the schedules out.'
-        )
-    for schedule in federation.schedules:
-        if Need.LOSSES in schedule.needs:
-            raise ScenarioError(
-                f"schedule {schedule!r} looks at losses, and nobody trains in a simulation; run it "
-                "by 'fedsim train', or let it look at something else."
-            )
+    _check_schedules(federation, policy)
     population = draw_population(federation, seed)
     protocols = tuple(framework(group.plan) for group in population.groups)
     server_protocol = framework(federation.server_plan)
@@ -170,3 +160,26 @@ def prepare(
             federation.server.device,
         ),
     )
+
+
+def _check_schedules(federation: FederationSpec, policy: PolicySpec) -> None:
+    """Refuse schedules that look at what no simulation knows, or has no rounds to change by."""
+    needs = [(repr(s), s.needs) for s in federation.schedules]
+    asking = [(repr(s), s.needs) for s in policy.schedules]
+    if (needs or asking) and policy.mode != "synchronous":
+        raise ScenarioError(
+            f"policy.mode = '{policy.mode}' has no rounds by which plans could change; set "
+            'policy.mode = "synchronous", or leave the schedules out.'
+        )
+    for name, own in (*needs, *asking):
+        if Need.LOSSES in own:
+            raise ScenarioError(
+                f"schedule {name} looks at losses, and nobody trains in a simulation; run it by "
+                "'fedsim train', or let it look at something else."
+            )
+    for name, own in asking:
+        if Need.COHORT in own:
+            raise ScenarioError(
+                f"schedule {name} looks at whom a round asks, and says itself how many they are; "
+                "let it look at something else."
+            )

@@ -1,8 +1,9 @@
-"""Who has which plan in a round: pure functions of schedules, facts and a view."""
+"""Who has which plan in a round, and how many are asked: pure functions of schedules and a view."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.spec.plan import ClientPlan
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.schedule import Schedule
 from fedsim.spec.view import ClientFacts, View
 
-__all__ = ["groups", "plan"]
+__all__ = ["groups", "plan", "policy"]
 
 #: Fields whose change means messages that no protocol has yet.
 _NOT_COUNTED: Final = {
     "cut": "what clients and server send each other when the cut moves",
     "training": "what is sent when ranks or formats change",
+    "public_text": "what is sent when the public set changes",
+    "server_variant": "what becomes of server-side models when their kind changes",
 }
 
 
@@ -77,4 +81,29 @@ def plan(
                 f"round {view.round_index}: a schedule changes a plan's {name}: {what} is not "
                 "counted yet; let it stay as it is."
             )
+    return planned
+
+
+def policy(base: PolicySpec, view: View) -> PolicySpec:
+    """The policy of a round: every schedule of ``base`` in turn, each on what the ones before made.
+
+    Parameters
+    ----------
+    base : PolicySpec
+    view : View
+        ``asked`` is None: this says how many will be.
+
+    Raises
+    ------
+    ScenarioError
+        If a schedule changes more than how many clients are asked.
+    """
+    planned = base
+    for schedule in base.schedules:
+        planned = schedule.policy(planned, view)
+    if replace(planned, clients_per_round=base.clients_per_round) != base:
+        raise ScenarioError(
+            f"round {view.round_index}: a schedule changes the policy, and not clients_per_round "
+            "alone: nothing else of it is counted by round yet; let it stay as it is."
+        )
     return planned

@@ -6,6 +6,8 @@ event by event elsewhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from fedsim.fleet.availability import Intervals, is_always_on, presence
 from fedsim.fleet.endless import LAST_S, check_ends, endless
 from fedsim.fleet.planner import Planner
 from fedsim.fleet.progress import Progress
+from fedsim.fleet.recent import Recent
 from fedsim.fleet.rounds import RoundLine, RoundsLog
 from fedsim.fleet.rules import PATIENCE_S, too_few_available
 from fedsim.fleet.selection import Selector
@@ -39,8 +42,14 @@ from fedsim.scale.straight.segment import StraightSegment, is_straight
 
 __all__ = ["SynchronousRun"]
 
-#: The simulation of a round's plans, and the number of a segment.
-_Planned = tuple[Simulation, int]
+
+@dataclass
+class _Known:
+    """What was worked out for one round's plans, by segment."""
+
+    programs: dict[int, tuple[Program, ...]] = field(default_factory=dict)
+    uncontended: dict[int, UncontendedTimes] = field(default_factory=dict)
+    fast: dict[int, StraightSegment | SampledSegment | None] = field(default_factory=dict)
 
 
 class SynchronousRun:
@@ -79,10 +88,10 @@ class SynchronousRun:
         self._idle_s = np.zeros(len(simulation.population.class_names))
         self._segments = simulation.server_protocol.round
         self._planner = Planner(simulation)
-        # By plan: rounds that are planned alike are one simulation.
-        self._programs: dict[_Planned, tuple[Program, ...]] = {}
-        self._uncontended: dict[_Planned, UncontendedTimes] = {}
-        self._fast: dict[_Planned, StraightSegment | SampledSegment | None] = {}
+        self._policy = simulation.policy
+        # By plan: rounds that are planned alike are one simulation, and no more are kept than that
+        # many kinds of rounds.
+        self._recent: Recent[Simulation, _Known] = Recent()
         self._intervals: Intervals | None = None
         if not is_always_on(simulation.federation):
             self._intervals = presence(
@@ -133,6 +142,7 @@ class SynchronousRun:
 
     def _round(self, round_index: int, now: float) -> float:
         """One round from the moment at which the server would start it; its end [s]."""
+        self._policy = self._planner.policy(round_index, now)
         start, cohort = self._start(round_index, now)
         self._simulation = self._planner.at(round_index, cohort, start)
         self._segments = self._simulation.server_protocol.round
@@ -177,7 +187,7 @@ class SynchronousRun:
 
     def _start(self, round_index: int, now: float) -> tuple[float, Integers]:
         """When the round starts, and whom it asks."""
-        policy = self._simulation.policy
+        policy = self._policy
         everybody = np.arange(len(self._simulation.population))
         wanted = policy.num_asked(len(everybody))
         if self._intervals is None:
@@ -203,7 +213,7 @@ class SynchronousRun:
         is_first: bool,
     ) -> SegmentTask:
         simulation = self._simulation
-        policy, server = simulation.policy, simulation.federation.server
+        policy, server = self._policy, simulation.federation.server
         gathers = index + 1 < len(self._segments) and isinstance(self._segments[index + 1], Gather)
         deadline = policy.deadline_s if gathers else None
         return SegmentTask(
@@ -226,10 +236,14 @@ class SynchronousRun:
         )
 
     def _run(self, index: int, task: SegmentTask) -> SegmentOutcome:
-        key = self._simulation, index
-        if key not in self._fast:
-            self._fast[key] = self._fast_segment(self._programs_of(index))
-        return passed(self._fast[key], task)
+        fast = self._known.fast
+        if index not in fast:
+            fast[index] = self._fast_segment(self._programs_of(index))
+        return passed(fast[index], task)
+
+    @property
+    def _known(self) -> _Known:
+        return self._recent.of(self._simulation, _Known)
 
     def _fast_segment(
         self, programs: tuple[Program, ...]
@@ -242,23 +256,23 @@ class SynchronousRun:
         return SampledSegment(self._simulation, programs, self._num_sampled)
 
     def _programs_of(self, index: int) -> tuple[Program, ...]:
-        key = self._simulation, index
-        if key not in self._programs:
-            self._programs[key] = tuple(
+        programs = self._known.programs
+        if index not in programs:
+            programs[index] = tuple(
                 segment_programs(self._simulation, (protocol.round[index],), group)
                 for group, protocol in enumerate(self._simulation.protocols)
             )
-        return self._programs[key]
+        return programs[index]
 
     def _asks_server(self, index: int) -> bool:
         programs = self._programs_of(index)
         return any(stage.kind is Kind.REQUEST for p in programs for stage in p.stages)
 
     def _alone(self, index: int) -> UncontendedTimes:
-        key = self._simulation, index
-        if key not in self._uncontended:
-            self._uncontended[key] = uncontended_times(self._simulation, index)
-        return self._uncontended[key]
+        uncontended = self._known.uncontended
+        if index not in uncontended:
+            uncontended[index] = uncontended_times(self._simulation, index)
+        return uncontended[index]
 
     def _work(self, round_index: int, index: int, clients: Integers, now: float) -> float:
         """The server's work of a round for what was gathered; its seconds [s]."""

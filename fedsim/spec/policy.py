@@ -5,16 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Literal
+from typing import Literal, Protocol
 
 from fedsim.errors import ScenarioError
+from fedsim.spec.schedule import Need
+from fedsim.spec.view import View
 
-__all__ = ["Mode", "PolicySpec", "Selection"]
+__all__ = ["Mode", "PolicySchedule", "PolicySpec", "Selection"]
 
 Mode = Literal["synchronous", "buffered", "windowed"]
 Selection = Literal["random", "resource", "utility"]
 
 _CENTURY_S = 100 * 365.25 * 86400.0
+
+
+class PolicySchedule(Protocol):
+    """How many clients each round asks: a frozen value, as schedules of plans are.
+
+    Whom a round asks is not known yet when it is called, so ``view.asked`` is None.
+    """
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it looks at beside the round's number."""
+        ...
+
+    def policy(self, base: PolicySpec, view: View) -> PolicySpec:
+        """The round's policy, made of the one that it has otherwise."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +76,8 @@ class PolicySpec:
         Whether the base weights are sent ahead of round 1 and take part in the makespan.
     overlap : bool
         Whether a client sends logits and activations while it computes them.
+    schedules : tuple of PolicySchedule
+        What changes ``clients_per_round`` by round, each on what the ones before made.
     """
 
     mode: Mode = "synchronous"
@@ -75,6 +95,7 @@ class PolicySpec:
     failure_timeout_s: float | None = None
     simulates_setup: bool = False
     overlap: bool = False
+    schedules: tuple[PolicySchedule, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_ranges()

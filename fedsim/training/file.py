@@ -24,6 +24,7 @@ from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.spec.dataset import TextSource
 from fedsim.spec.federation import FederationSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.training.check import run_mistakes
 from fedsim.training.translate import mistakes_of
 
@@ -84,6 +85,11 @@ class TrainingDocument:
     def federation(self) -> FederationSpec:
         """Classes of clients with their plans, as a scenario has them."""
         return self.case.federation
+
+    @property
+    def policy(self) -> PolicySpec:
+        """How many clients a round asks."""
+        return self.case.policy
 
     @property
     def data(self) -> DataTable:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from fedsim.scenario import scenario_schema
+from fedsim.scenario.file.schedule_table import SCHEDULED
 
 __all__ = ["with_likely_keys"]
 
@@ -19,9 +20,24 @@ _WHOLE: Final = (0, 1, 1, 2, 2, 3, 4, 5, 8, 20, 100, 1000, 10**6)
 _REAL: Final = (0.0, 1e-9, 0.01, 0.1, 0.3, 0.5, 0.9, 0.999, 1.0, 1.5, 3.0, 100.0, 1e6)
 
 
+_NOT_DRAWN: Final = (
+    *("case", "class", "schedule", "extends", "profile", "question", "curves", "seed", "lengths"),
+)
+
+
 def _options(table: dict[str, Any], definitions: dict[str, Any], path: tuple[str, ...]) -> Iterator:
     for name, entry in table["properties"].items():
-        if name in ("case", "class", "extends", "profile", "question", "curves", "seed", "lengths"):
+        if name in (
+            "case",
+            "class",
+            "schedule",
+            "extends",
+            "profile",
+            "question",
+            "curves",
+            "seed",
+            "lengths",
+        ):
             continue
         for option in (entry, *entry.get("anyOf", ())):
             inner = definitions.get(option.get("$ref", "").rpartition("/")[2])
@@ -71,4 +87,16 @@ def with_likely_keys(table: dict[str, Any], draw: Random) -> dict[str, Any]:
             holder[part] = inner = inner if isinstance(inner, dict) else {}
             holder = inner
         holder[path[-1]] = _likely(option, draw)
+    if draw.random() < 0.1:
+        table["schedule"] = [_schedule(draw) for _ in range(draw.choice((1, 1, 2)))]
     return table
+
+
+def _schedule(draw: Random) -> dict[str, Any]:
+    rounds = sorted(draw.sample(range(1, 9), draw.choice((1, 1, 2, 3))))
+    found = {
+        "key": draw.choice(SCHEDULED),
+        "from_round": rounds,
+        "value": [draw.choice(_WHOLE) for _ in rounds],
+    }
+    return {**found, "classes": [draw.choice("ab")]} if draw.random() < 0.1 else found

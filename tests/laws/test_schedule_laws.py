@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +18,19 @@ from fedsim.analytic.evaluate import timed
 from fedsim.errors import ScenarioError
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.fleet.planner import Planner
+from fedsim.fleet.recent import NUM_RECENT
 from fedsim.ledger import Ledger
-from fedsim.planning import ByRound, ClientFacts, Need, Schedule, View, groups, plan
+from fedsim.planning import (
+    ByRound,
+    ClientFacts,
+    Need,
+    ParticipationByRound,
+    Schedule,
+    View,
+    groups,
+    plan,
+)
+from fedsim.planning import policy as planned_policy
 from fedsim.protocol import FEDLLM
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.device import DeviceSpec
@@ -141,10 +153,11 @@ def test_the_closed_form_adds_up_periods_as_engines_run_through_them(
     federation = alike(*schedules)
     closed = evaluate(federation, FEDLLM)
     found = engine(prepare(federation, FEDLLM, PolicySpec(), 0))
-    assert closed.num_periods > 1
+    assert len(closed.periods) > 1
     assert closed.round_time.is_exact
     assert closed.round_time.mean_s == pytest.approx(found.makespan_s / NUM_ROUNDS, rel=1e-9)
-    assert timed(federation, FEDLLM).round_time == closed.round_time
+    parts = [(each.period.num_rounds, each.round_time) for each in closed.periods]
+    assert [(num, one.round_time) for num, one in timed(federation, FEDLLM)] == parts
     rounds = found.ledger.total()
     setup = sum(c.client_class.num_clients * c.setup.downlink_payload_bytes for c in closed.classes)
     assert closed.total.downlink_payload_bytes == rounds.downlink_payload_bytes + setup
@@ -214,10 +227,111 @@ def test_equal_rounds_are_one_simulation() -> None:
     assert rounds[1] is not rounds[2]
 
 
+@dataclass(frozen=True)
+class FewerForSomeAsked(FewerForSome):
+    """Batches of one for every second client of a round: no two rounds are planned alike."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Whom the round asks."""
+        return frozenset({Need.COHORT})
+
+    def groups(self, facts: ClientFacts, view: View) -> np.ndarray:
+        """Every second one of them."""
+        assert view.asked is not None
+        found = np.zeros(len(facts), dtype=np.int64)
+        found[view.asked[::2]] = 1
+        return found
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rounds_that_are_never_alike_are_not_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rounds there are, simulations of a few are alive: no cache keeps the others."""
+    made: list[weakref.ref[Simulation]] = []
+    alive: list[int] = []
+    make = Planner._made
+
+    def counted(*arguments: Any) -> Simulation:
+        found = make(*arguments)
+        made.append(weakref.ref(found))
+        alive.append(sum(one() is not None for one in made))
+        return found
+
+    monkeypatch.setattr(Planner, "_made", counted)
+    asked = simulation(FewerForSomeAsked(1, 0.0), policy=PolicySpec(clients_per_round=3))
+    engine(replace(asked, federation=replace(asked.federation, num_rounds=30)))
+    assert len(made) > 3 * NUM_RECENT
+    # One more is in hand while the next one is made.
+    assert max(alive) <= NUM_RECENT + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_participation_changes_by_round(engine: Engine) -> None:
+    """So many are asked in each round as its policy says, and those of that policy alone."""
+    by_round = ParticipationByRound((2, 4), (2, 5))
+    policy = PolicySpec(schedules=(by_round,))
+    assert [
+        planned_policy(policy, View(index)).clients_per_round for index in range(1, NUM_ROUNDS + 1)
+    ] == [None, 2, 2, 5, 5]
+    found = engine(simulation(policy=policy))
+    assert found.rounds.num_asked.tolist() == [6, 2, 2, 5, 5]
+    alone = engine(simulation(policy=PolicySpec(clients_per_round=2)))
+    assert round_s(found)[1:3] == pytest.approx(round_s(alone)[1:3], rel=1e-12)
+
+
+@dataclass(frozen=True)
+class MovesTheDeadline:
+    """What nothing counts by round."""
+
+    needs: frozenset[Need] = frozenset()
+
+    def policy(self, base: PolicySpec, view: View) -> PolicySpec:
+        """Another deadline."""
+        return replace(base, deadline_s=3.0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_of_a_policy_participation_alone_changes(engine: Engine) -> None:
+    """Whoever changes more of it is told so."""
+    with pytest.raises(ScenarioError, match="round 1: a schedule changes the policy"):
+        engine(simulation(policy=PolicySpec(schedules=(MovesTheDeadline(),))))
+
+
+def test_who_is_asked_does_not_say_how_many() -> None:
+    """A schedule of participation that looks at the cohort would look at itself."""
+    with pytest.raises(ScenarioError, match="looks at whom a round asks"):
+        simulation(policy=PolicySpec(schedules=(MovesTheDeadline(frozenset({Need.COHORT})),)))
+
+
 def test_no_schedule_is_the_simulation_itself() -> None:
     """A run without schedules pays nothing for them."""
     asked = simulation()
-    assert Planner(asked).at(3, np.arange(6), 0.0) is asked
+    planner = Planner(asked)
+    assert planner.at(3, np.arange(6), 0.0) is asked
+    assert planner.policy(3, 0.0) is asked.policy
+
+
+def test_a_schedule_of_the_round_alone_makes_no_arrays() -> None:
+    """Who has which of the base's variants stays the same array, so nobody is told anew."""
+    asked = simulation(ByRound("batch_size", (3,), (2,)))
+    planner = Planner(asked)
+    later = planner.at(3, np.arange(6), 0.0)
+    assert later.population.variant_index is asked.population.variant_index
+    assert {v.plan.batch_size for v in later.population.variants} == {2}
+
+
+def test_a_schedule_of_some_classes_leaves_the_others_and_the_server() -> None:
+    """Only theirs is another plan."""
+    planner = Planner(simulation(ByRound("batch_size", (1,), (2,), ("slow",))))
+    found = planner.at(1, np.arange(6), 0.0)
+    own = {
+        found.population.class_names[v.class_index]: v.plan.batch_size
+        for v in found.population.variants
+    }
+    assert own == {"fast": 4, "slow": 2}
+    assert found.federation.server_plan.batch_size == 4
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,9 @@ def test_an_average_takes_what_was_sent() -> None:
         for c in federation.classes
     }
     expected_s = 1e-9 * 52 * (2 * values["weak"] + values["many"])
-    assert evaluate(federation, fedllm).server_busy_s == pytest.approx(expected_s, rel=1e-12)
+    assert evaluate(federation, fedllm).periods[0].server_busy_s == pytest.approx(
+        expected_s, rel=1e-12
+    )
     for engine in (des, scale):
         found = engine.simulate(prepare(federation, fedllm, PolicySpec(), 0))
         assert found.accelerator_busy_s == pytest.approx(expected_s, rel=1e-12)

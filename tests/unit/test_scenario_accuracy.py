@@ -501,3 +501,17 @@ def test_refusals(folder: Path, learning: dict[str, Any], expected: str) -> None
     with pytest.raises(ScenarioError) as error:
         run_scenario(written(folder, table))
     assert expected in str(error.value)
+
+
+def test_no_curve_is_told_under_a_schedule(folder: Path) -> None:
+    """Curves were measured with settings that stay; a schedule that changes nothing is none."""
+    for value, transfer in ((8, False), (8, True), (4, False)):
+        schedule = [{"key": "workload.batch_size", "from_round": [3], "value": [value]}]
+        learning = {"transfer": transfer}
+        found = results(folder, asked(schedule=schedule, learning=learning))["fedllm"]
+        if value == 4:
+            assert found["accuracy"] == results(folder, asked())["fedllm"]["accuracy"]
+            assert found["accuracy"] is not None
+        else:
+            assert found["accuracy"] is None
+            assert "under this schedule (workload.batch_size)" in found["no_accuracy"]

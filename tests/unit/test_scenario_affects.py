@@ -32,6 +32,7 @@ _DIURNAL: Final = {"kind": "diurnal", "start": "1 h", "duration": "8 h"}
 _BUFFERED: Final = {"policy": {"mode": "buffered", "buffer_size": 2}}
 _WINDOWED: Final = {"policy": {"mode": "windowed", "window": "9 s"}}
 _FAILING: Final = {"fleet": {"dropout_probability": 0.6}}
+_SCHEDULE: Final = {"key": "workload.batch_size", "from_round": [2], "value": [5]}
 _UNEQUAL: Final = {"device": {"slowdown_p95": 5.0}}
 
 #: What goes with a value, for a key that another one must follow.
@@ -213,6 +214,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "train.evaluate_every": (2, {}),
     "train.checkpoint_every": (2, {}),
     "train.count_flop": (True, {}),
+    "schedule": ([_SCHEDULE], {}),
     "fleet.class.name": ("z", {}),
     "fleet.class.share": (0.75, {}),
     "fleet.class.num_clients": (3, {}),

@@ -18,6 +18,7 @@ from fedsim.comparison.wording import listed
 from fedsim.errors import ScenarioError, nearest
 from fedsim.report.scenario.accuracy_table import AccuracyTable
 from fedsim.report.scenario.cost_table import count_table, time_table
+from fedsim.report.scenario.period_table import period_table
 from fedsim.report.scenario.privacy_table import privacy_table
 from fedsim.report.scenario.resource_table import energy_table, money_table
 from fedsim.report.scenario.round_table import round_table
@@ -197,7 +198,7 @@ def _sources(results: Sequence[Result]) -> Iterator[str]:
 
 #: What can be shown below the answer, in this order.
 PARTS: Final[Mapping[str, _Part]] = {
-    "counts": _tables(count_table, privacy_table),
+    "counts": _tables(count_table, period_table, privacy_table),
     "time": _tables(time_table),
     "rounds": _tables(round_table),
     "energy": _tables(energy_table, money_table),

@@ -35,6 +35,7 @@ def accuracy_tables(
     laws: Laws | None,
     federation: FederationSpec,
     costs: RunCosts,
+    schedule: str | None = None,
 ) -> dict[str, Any]:
     """The four entries.
 
@@ -47,6 +48,8 @@ def accuracy_tables(
         Those that ``[learning] curves`` names.
     federation : FederationSpec
     costs : RunCosts
+    schedule : str, optional
+        What changes by round, where anything does.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def accuracy_tables(
     if laws is None:
         return {**none, "no_accuracy": None}
     try:
-        return _told(table, settings, laws, federation, costs)
+        return _told(table, settings, laws, federation, costs, schedule)
     except ScenarioError as error:
         return {**none, "no_accuracy": str(error).rstrip(".")}
 
@@ -91,13 +94,14 @@ def _told(
     laws: Laws,
     federation: FederationSpec,
     costs: RunCosts,
+    schedule: str | None,
 ) -> dict[str, Any]:
     if table["status"] == "infeasible":
         raise ScenarioError("what cannot run learns nothing")
     if costs.num_successful == 0:
         raise ScenarioError("every round failed, and a failed round teaches nothing")
     num_late = 0 if table["rounds"] is None else int(table["rounds"]["num_late"])
-    use = scenario_use(str(table["framework"]), settings, federation, num_late)
+    use = scenario_use(str(table["framework"]), settings, federation, num_late, schedule)
     law, differing = _law(laws, use, may_differ=settings.learning.transfer)
     told = _Told(law, covariates(law, use), settings, costs, bool(differing))
     rounds = costs.num_successful
@@ -141,6 +145,11 @@ def _law(laws: Laws, use: Use, *, may_differ: bool) -> tuple[LearningLaw, list[s
     fewest = min(len(found) for found in differing.values())
     nearest = [law for law in own if len(differing[id(law)]) == fewest]
     found = differing[id(nearest[0])]
+    if use["schedule"] is not None and any(text.startswith("schedule:") for text in found):
+        raise ScenarioError(
+            f"no curves of {use.framework} were measured under this schedule ({use['schedule']}): "
+            "what a round teaches, and what it costs, changes with it"
+        )
     if found and not may_differ:
         named = "; ".join(found[:_MOST_NAMED])
         more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""

@@ -14,7 +14,14 @@ from fedsim.spec.device import DeviceSpec
 from fedsim.spec.federation import ClientClass
 from fedsim.spec.link import LinkSpec
 
-__all__ = ["BYTES", "class_table", "device_table", "memory_table", "picked"]
+__all__ = [
+    "BYTES",
+    "class_table",
+    "client_round_table",
+    "device_table",
+    "memory_table",
+    "picked",
+]
 
 #: Counts of bytes, of a client and of all.
 BYTES: Final = (
@@ -58,18 +65,23 @@ def class_table(
         "name": cost.client_class.name,
         "num_clients": cost.client_class.num_clients,
         "plan": _plan_table(cost.client_class, settings),
-        "per_client_round": {
-            **picked(cost.round, BYTES),
-            "client_flop": cost.round.client_flop,
-            "server_flop": cost.round.server_flop,
-            "peak_memory_bytes": cost.peak_memory_bytes,
-            "energy_j": cost.energy_j if is_feasible else None,
-        },
+        "per_client_round": client_round_table(cost, is_feasible=is_feasible),
         **memory_table(cost.client_class.device, cost.peak_memory_bytes, settings),
         "per_client_setup": picked(cost.setup, BYTES),
         "own_round_s": own_s if is_feasible else None,
         "idle_fraction": idle_fraction if is_feasible else None,
         "why": why_table(protocol, cost.client_class.plan.training),
+    }
+
+
+def client_round_table(cost: ClassCost, *, is_feasible: bool) -> dict[str, Any]:
+    """What one client of a class takes in a round."""
+    return {
+        **picked(cost.round, BYTES),
+        "client_flop": cost.round.client_flop,
+        "server_flop": cost.round.server_flop,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "energy_j": cost.energy_j if is_feasible else None,
     }
 
 
@@ -97,8 +109,10 @@ def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]
         include={"model", "lora", "workload", "split", "learning", "policy", "privacy"},
     )
     table["workload"]["samples_per_client"] = plan.train_epochs[0].num_samples
-    table["workload"]["batch_size"] = plan.batch_size
+    # As the first round finds them, whatever a schedule makes of them later.
     table["workload"]["local_epochs"] = len(plan.train_epochs)
+    for name in ("batch_size", "accumulation_steps", "distillation_epochs"):
+        table["workload"][name] = getattr(plan, name)
     if training.lora is not None:
         table["lora"]["r"] = training.lora.r
     else:

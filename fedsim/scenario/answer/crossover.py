@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Any, Final
 
-from fedsim.analytic import count_client, timed
+from fedsim.analytic import count_client, periods, timed
 from fedsim.comparison.wording import significant
 from fedsim.errors import FedsimError
 from fedsim.ledger import Ledger
@@ -145,19 +145,23 @@ def _flop(federation: FederationSpec, entry: Inspected) -> float:
 def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) -> float:
     """Counts of one client in a round, in the mean over all; nothing else is worked out."""
     total = 0
-    for client_class in federation.classes:
-        ledger = Ledger()
-        protocol = entry.variant.framework(client_class.plan)
-        training = client_class.plan.training
-        count_client(ledger, 1, client_class.name, protocol.round, training)
-        row = ledger.total()
-        total += client_class.num_clients * sum(getattr(row, name) for name in names)
-    return total / federation.num_clients
+    for period in periods(federation):
+        for client_class in period.federation.classes:
+            ledger = Ledger()
+            protocol = entry.variant.framework(client_class.plan)
+            training = client_class.plan.training
+            count_client(ledger, 1, client_class.name, protocol.round, training)
+            row = ledger.total()
+            times = client_class.num_clients * period.num_rounds
+            total += times * sum(getattr(row, name) for name in names)
+    return total / (federation.num_clients * federation.num_rounds)
 
 
 def _time(federation: FederationSpec, entry: Inspected) -> float | None:
-    found = timed(federation, entry.variant.framework).round_time
-    return found.mean_s if found.is_exact else None
+    found = timed(federation, entry.variant.framework)
+    if not all(one.round_time.is_exact for _, one in found):
+        return None
+    return sum(n * one.round_time.mean_s for n, one in found) / sum(n for n, _ in found)
 
 
 _COSTS: Final[dict[str, _Cost]] = {"time": _time, "bytes": _bytes, "flop": _flop}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedsim.analytic import Seconds
+from fedsim.analytic import AnalyticResult, Seconds
 from fedsim.fleet import SimulationResult
 from fedsim.fleet.energy import (
     Amounts,
@@ -21,7 +21,14 @@ from fedsim.scenario.file.price_table import PriceTable
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.price import PriceSpec
 
-__all__ = ["Spent", "economy_tables", "spent_in_closed_form", "spent_in_simulation"]
+__all__ = [
+    "Spent",
+    "Stretch",
+    "economy_tables",
+    "spent_in_closed_form",
+    "spent_in_simulation",
+    "stretches",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,43 +54,79 @@ class Spent:
     wasted: Mapping[str, Amounts] = field(default_factory=dict)
 
 
-def spent_in_closed_form(
-    federation: FederationSpec,
-    seconds: Sequence[Seconds],
-    rows: Sequence[LedgerRow],
-    round_s: float,
-    busy_s: float,
-    total: LedgerRow,
-) -> Spent:
-    """All rounds of a run that nobody simulated.
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Rounds that are alike, in closed form.
 
-    Parameters
+    Attributes
     ----------
-    federation : FederationSpec
+    num_rounds : int
     seconds : sequence of Seconds
         One client of each class in a round, alone.
     rows : sequence of LedgerRow
         What it sends in a round.
     round_s, busy_s : float
         A round; the server's accelerators in it [s].
+    """
+
+    num_rounds: int
+    seconds: Sequence[Seconds]
+    rows: Sequence[LedgerRow]
+    round_s: float
+    busy_s: float
+
+
+def stretches(answer: AnalyticResult) -> list[Stretch]:
+    """The rounds of a closed form by equal plans."""
+    return [
+        Stretch(
+            part.period.num_rounds,
+            [cost.seconds for cost in part.classes],
+            [cost.round for cost in part.classes],
+            part.round_time.mean_s,
+            part.server_busy_s,
+        )
+        for part in answer.periods
+    ]
+
+
+def spent_in_closed_form(
+    federation: FederationSpec, rounds: Sequence[Stretch], total: LedgerRow
+) -> Spent:
+    """All rounds of a run that nobody simulated.
+
+    Parameters
+    ----------
+    federation : FederationSpec
+    rounds : sequence of Stretch
     total : LedgerRow
         Of the run.
     """
-    amounts = {}
-    for client_class, own, row in zip(federation.classes, seconds, rows, strict=True):
-        computing = own.client_compute + own.client_messages
-        one = Amounts(
-            compute_s=computing,
-            uplink_s=own.uplink,
-            downlink_s=own.transfer - own.uplink,
-            idle_s=max(0.0, round_s - computing - own.transfer),
-            uplink_bytes=float(row.uplink_message_bytes),
-            downlink_bytes=float(row.downlink_message_bytes),
-        )
-        times = client_class.num_clients * federation.num_rounds
-        amounts[client_class.name] = Amounts().plus(one, times)
-    num_rounds = federation.num_rounds
-    return Spent(amounts, num_rounds * busy_s, num_rounds * round_s, total)
+    amounts = {c.name: Amounts() for c in federation.classes}
+    for stretch in rounds:
+        for number, client_class in enumerate(federation.classes):
+            times = client_class.num_clients * stretch.num_rounds
+            one = _amounts_of_one(stretch.seconds[number], stretch.rows[number], stretch.round_s)
+            amounts[client_class.name] = amounts[client_class.name].plus(one, times)
+    return Spent(
+        amounts,
+        sum(stretch.num_rounds * stretch.busy_s for stretch in rounds),
+        sum(stretch.num_rounds * stretch.round_s for stretch in rounds),
+        total,
+    )
+
+
+def _amounts_of_one(own: Seconds, row: LedgerRow, round_s: float) -> Amounts:
+    """One client in a round."""
+    computing = own.client_compute + own.client_messages
+    return Amounts(
+        compute_s=computing,
+        uplink_s=own.uplink,
+        downlink_s=own.transfer - own.uplink,
+        idle_s=max(0.0, round_s - computing - own.transfer),
+        uplink_bytes=float(row.uplink_message_bytes),
+        downlink_bytes=float(row.downlink_message_bytes),
+    )
 
 
 def spent_in_simulation(

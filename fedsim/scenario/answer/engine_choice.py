@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from fedsim.analytic import AnalyticResult
+from fedsim.analytic import AnalyticResult, periods, scheduled_needs
 from fedsim.errors import ScenarioError
 from fedsim.protocol.step import (
     Compute,
@@ -184,11 +184,7 @@ class _Load:
         steps = visits = client_rounds = rows = 0
         is_free = policy.mode != "synchronous"
         cycles, is_exclusive = is_free, False
-        num_rounds = federation.num_rounds
-        asked = policy.num_asked(federation.num_clients)
-        if policy.buffer_size is not None:
-            asked = max(policy.buffer_size, -(-asked // num_rounds))
-        for client_class in federation.classes:
+        for client_class, asked, num_rounds in _planned(federation, policy):
             protocol = framework(client_class.plan)
             own_steps, own_visits, own_cycles = _steps(protocol)
             is_exclusive = is_exclusive or has_exclusive_steps(protocol.round)
@@ -202,18 +198,36 @@ class _Load:
             client_rounds += num
             steps += round(num * own_steps * tries)
             visits += round(num * own_visits * tries)
-            rows += sum(len(s.steps) for s in protocol.round if isinstance(s, Each))
+            own_rows = sum(len(s.steps) for s in protocol.round if isinstance(s, Each))
+            rows += own_rows * (1 if is_free else num_rounds)
         per_step = _EVENTS_PER_FREE_STEP if is_free else _EVENTS_PER_STEP
         return cls(
             num_clients=federation.num_clients,
-            num_rounds=num_rounds,
+            num_rounds=federation.num_rounds,
             client_rounds=client_rounds,
             events=steps * per_step,
             visits=visits,
-            ledger_rows=rows * (1 if is_free else num_rounds),
+            ledger_rows=rows,
             cycles=cycles,
             is_exclusive=is_exclusive,
         )
+
+
+def _planned(
+    federation: FederationSpec, policy: PolicySpec
+) -> Iterator[tuple[ClientClass, int, int]]:
+    """Every class in every stretch of rounds that are alike, how many are asked, in how many."""
+    num_clients = federation.num_clients
+    if scheduled_needs(federation, policy):
+        # Nobody knows ahead of the run; the plans without schedules are as good as any.
+        asked = num_clients if policy.schedules else policy.num_asked(num_clients)
+        yield from ((c, asked, federation.num_rounds) for c in federation.classes)
+        return
+    for period in periods(federation, policy):
+        asked = (period.policy or policy).num_asked(num_clients)
+        if policy.buffer_size is not None:
+            asked = max(policy.buffer_size, -(-asked // period.num_rounds))
+        yield from ((c, asked, period.num_rounds) for c in period.federation.classes)
 
 
 def _steps(protocol: Protocol) -> tuple[int, int, bool]:
@@ -303,8 +317,15 @@ def _work_limits(load: _Load, engine: Engine) -> Iterator[tuple[str, int, int]]:
 def _beyond_closed_form(federation: FederationSpec, policy: PolicySpec) -> Iterator[str]:
     """Keys whose effect no closed form has."""
     can_fail = any(c.spread.dropout_probability for c in federation.classes)
+    needs = scheduled_needs(federation, policy)
+    if needs:
+        yield f"a schedule that looks at {', '.join(needs)}"
+    if policy.schedules:
+        yield "policy.clients_per_round by round"
     for name in policy.__dataclass_fields__:
         value = getattr(policy, name)
+        if name == "schedules":
+            continue
         if name == "failure_timeout_s" and not can_fail:
             continue
         if value != getattr(PolicySpec(), name):

@@ -81,6 +81,11 @@ def notes(settings: Settings, found: Outcome) -> list[str]:
         lines.append(
             f"policy.clients_per_round = {asked:,} of {num_clients:,} clients: all are asked"
         )
+    if found.looks_further:
+        lines.append(
+            f"a schedule looks at {', '.join(found.looks_further)}: what one client costs is given "
+            "without it, totals and times with it"
+        )
     lines.extend(_rank_notes(answer))
     lines.extend(privacy_notes(found.protection, _sent(found)))
     return lines

@@ -50,6 +50,8 @@ _MOST_LENGTHS: Final = 12
 _CLASSES: Final = ("fleet", "class")
 #: Tables of a real run, which a scenario may leave out: it then means their defaults.
 _OF_RUNS: Final = ("data", "train")
+#: Of a list of tables, what the rounds are: one text, or None where all are planned alike.
+_SCHEDULE: Final = "schedule"
 #: Covariates whose name in a file of curves is not their key's: a share that comes, not that fails.
 _PARTICIPATION: Final = "fleet.dropout_probability"
 
@@ -207,6 +209,9 @@ def _keys(
         place = (*location, entry.alias or name)
         if place == _CLASSES:
             continue
+        if place == (_SCHEDULE,):
+            yield LearningKey(_SCHEDULE, "condition", None, None, is_mandatory=False)
+            continue
         extra = entry.json_schema_extra
         assert isinstance(extra, dict)
         if place[0] in _OF_RUNS and "stands_for" in extra:
@@ -250,10 +255,26 @@ def _lengths(found: LengthDistribution) -> str:
 
 
 def scenario_use(
-    framework: str, settings: Settings, federation: FederationSpec, num_late: int
+    framework: str,
+    settings: Settings,
+    federation: FederationSpec,
+    num_late: int,
+    schedule: str | None = None,
 ) -> Use:
-    """What a scenario asks a law for."""
+    """What a scenario asks a law for.
+
+    Parameters
+    ----------
+    framework : str
+    settings : Settings
+    federation : FederationSpec
+    num_late : int
+        Contributions that came too late in a simulation.
+    schedule : str, optional
+        What changes by round, where anything does.
+    """
     values = {key.path: _values(settings, key.path) for key in learning_keys()}
+    values[_SCHEDULE] = (schedule,)
     # Needed by what other keys depend on, whether or not they are conditions themselves.
     values["privacy.secure_aggregation"] = (settings.privacy.secure_aggregation,)
     values["fleet.num_clients"] = (federation.num_clients,)

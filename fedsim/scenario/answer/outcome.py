@@ -57,6 +57,8 @@ class Outcome:
     laws : Laws or None
         Of learning, where the scenario names some.
     excluded : tuple of Excluded
+    looks_further : tuple of str
+        What schedules look at beside the round's number: the closed form then leaves them out.
     """
 
     answer: AnalyticResult
@@ -68,6 +70,7 @@ class Outcome:
     protection: Protection | None = None
     laws: Laws | None = None
     excluded: tuple[Excluded, ...] = ()
+    looks_further: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fedsim.analytic import AnalyticResult, evaluate
+from fedsim.analytic import AnalyticResult, evaluate, scheduled_needs
 from fedsim.cost.duration import transfer_seconds
 from fedsim.fleet.progress import ProgressCallback
 from fedsim.protocol.step import Each, Transfer, leaf_steps
@@ -58,6 +58,7 @@ def result_of(
             protection=each.protection,
             laws=each.laws,
             excluded=entry.excluded,
+            looks_further=scheduled_needs(each.federation, each.policy),
         ),
     )
 
@@ -98,9 +99,26 @@ def draws_of(
 
 
 def closed_form(entry: Inspected) -> AnalyticResult:
-    """Counts, memory and times by formulas."""
-    at_once = entry.policy.num_asked(entry.federation.num_clients)
-    return evaluate(entry.federation, entry.variant.framework, at_once)
+    """Counts, memory and times by formulas.
+
+    Schedules that look at more than the round's number are left out: no formula knows what they
+    see. Whoever asks for their effect is given a simulation (see
+    :mod:`fedsim.scenario.answer.engine_choice`).
+    """
+    federation, policy = entry.federation, entry.policy
+    if scheduled_needs(federation, policy):
+        federation = replace(
+            federation, schedules=tuple(s for s in federation.schedules if not s.needs)
+        )
+        # How many are asked at most, for what the server holds: all.
+        asked = None if any(s.needs for s in policy.schedules) else policy.clients_per_round
+        policy = replace(
+            policy,
+            clients_per_round=asked,
+            over_selection=0.0 if asked is None else policy.over_selection,
+            schedules=tuple(s for s in policy.schedules if not s.needs),
+        )
+    return evaluate(federation, entry.variant.framework, policy)
 
 
 def _setup_seconds(entry: Inspected) -> float:

@@ -14,12 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedsim.analytic import AnalyticResult, timed
+from fedsim.analytic import AnalyticResult, evaluate, timed
 from fedsim.draws import replication_seeds
 from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.protocol.step import Each, Protocol, has_exclusive_steps
-from fedsim.scenario.answer.economy import economy_tables, spent_in_closed_form, spent_in_simulation
+from fedsim.scenario.answer.economy import (
+    Stretch,
+    economy_tables,
+    spent_in_closed_form,
+    spent_in_simulation,
+    stretches,
+)
 from fedsim.scenario.answer.engine_choice import Choice
 from fedsim.scenario.answer.simulated import run_engine
 from fedsim.scenario.answer.uncertainty import factor_ends
@@ -81,7 +87,8 @@ def is_drawn(
     federation: FederationSpec, policy: PolicySpec, framework: Callable[[ClientPlan], Protocol]
 ) -> bool:
     """Whether another seed may give other times."""
-    is_chosen = policy.clients_per_round is not None and len(federation.classes) > 1
+    asks_some = policy.clients_per_round is not None or bool(policy.schedules)
+    is_chosen = asks_some and (len(federation.classes) > 1 or bool(federation.schedules))
     in_turns = len(federation.classes) > 1 and has_exclusive_steps(
         framework(federation.server_plan).round
     )
@@ -145,7 +152,8 @@ def common_draws(
         runs += [_simulated(case, seed, num_rounds) for seed in more]
         samples += [_sample(case, case.federation, run) for run in runs[len(seeds) :]]
         table = {"seeds": [*seeds, *more], "num_rounds": num_rounds}
-        variance = float(np.mean([_relative_variance(run) for run in runs]))
+        starts = _starts(case)
+        variance = float(np.mean([_relative_variance(run, starts) for run in runs]))
     return {
         **table,
         "round_variance": variance,
@@ -265,24 +273,26 @@ def _sample(case: Case, federation: FederationSpec, run: SimulationResult) -> _S
 
 
 def _closed_form(case: Case, federation: FederationSpec) -> _Sample:
-    found = timed(federation, case.framework)
-    num_rounds = federation.num_rounds
-    total = LedgerRow()
+    rounds, total = _stretches(case, federation), LedgerRow()
     for name in ("uplink_message_bytes", "downlink_message_bytes"):
-        num_bytes = sum(
-            c.client_class.num_clients * getattr(c.round, name) for c in case.answer.classes
-        )
-        setattr(total, name, num_rounds * num_bytes)
-    spent = spent_in_closed_form(
-        federation,
-        found.classes,
-        [cost.round for cost in case.answer.classes],
-        found.round_time.mean_s,
-        found.server_busy_s,
-        total,
-    )
+        for stretch in rounds:
+            num_bytes = sum(
+                c.num_clients * getattr(row, name)
+                for c, row in zip(federation.classes, stretch.rows, strict=True)
+            )
+            setattr(total, name, getattr(total, name) + stretch.num_rounds * num_bytes)
+    spent = spent_in_closed_form(federation, rounds, total)
     tables = economy_tables(case.price, federation, spent)
-    return _each(num_rounds * found.round_time.mean_s, tables, num_rounds)
+    return _each(spent.makespan_s, tables, federation.num_rounds)
+
+
+def _stretches(case: Case, federation: FederationSpec) -> list[Stretch]:
+    if federation.schedules:
+        # A schedule may look at the rates that were moved: who has which plan is asked again.
+        return stretches(evaluate(federation, case.framework))
+    ((num_rounds, found),) = timed(federation, case.framework)
+    rows = [cost.round for cost in case.answer.classes]
+    return [Stretch(num_rounds, found.classes, rows, found.round_time.mean_s, found.server_busy_s)]
 
 
 def _each(spent_s: float, tables: dict[str, Any], num_rounds: int) -> _Sample:
@@ -295,9 +305,18 @@ def _each(spent_s: float, tables: dict[str, Any], num_rounds: int) -> _Sample:
     }
 
 
-def _relative_variance(run: SimulationResult) -> float:
-    """Of a round's time within a run."""
+def _starts(case: Case) -> list[int]:
+    """Rounds ahead of which the plans change; in other rounds draws alone make a difference."""
+    return [part.period.first - 1 for part in case.answer.periods[1:]]
+
+
+def _relative_variance(run: SimulationResult, starts: list[int]) -> float:
+    """Of a round's time within stretches of equal plans."""
     round_s = np.diff(np.concatenate(([run.setup_s], run.rounds.end_s)))
     if len(round_s) < 2 or not round_s.mean() > 0:
         return 0.0
-    return float(round_s.var(ddof=1) / round_s.mean() ** 2)
+    if not starts:
+        return float(round_s.var(ddof=1) / round_s.mean() ** 2)
+    alike = np.split(round_s, [n for n in starts if n < len(round_s)])
+    squares = sum(float(((part - part.mean()) ** 2).sum()) for part in alike)
+    return squares / max(1, len(round_s) - len(alike)) / float(round_s.mean()) ** 2

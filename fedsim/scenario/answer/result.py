@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from fedsim.analytic import AnalyticResult
 from fedsim.ledger import SETUP_ROUND, LedgerRow
 from fedsim.scenario.answer.accuracy import accuracy_tables
@@ -24,11 +26,13 @@ from fedsim.scenario.answer.economy import (
     economy_tables,
     spent_in_closed_form,
     spent_in_simulation,
+    stretches,
 )
 from fedsim.scenario.answer.encoding import encoding_notes
 from fedsim.scenario.answer.exactness import exactness, notes
 from fedsim.scenario.answer.intervals import with_intervals
 from fedsim.scenario.answer.outcome import Outcome
+from fedsim.scenario.answer.period_table import changing, period_tables
 from fedsim.scenario.answer.run_costs import run_costs
 from fedsim.scenario.answer.simulated import (
     idle_fractions,
@@ -105,10 +109,12 @@ def result_table(
             **memory_table(federation.server.device, answer.server_memory_bytes, settings),
         },
         "server": _server(federation),
-        "privacy": privacy_entry(found.protection, federation, answer),
+        "privacy": privacy_entry(found.protection, answer),
         **dict.fromkeys(("totals", "wasted", "rounds", "utilization", "round_time_s")),
         **dict.fromkeys(("makespan_s", "energy", "money", "successful_round", "common_draws")),
     }
+    if periods := period_tables(found):
+        table["periods"] = periods
     names = ("accuracy", "to_target", "under_budget", "no_accuracy")
     none: dict[str, Any] = dict.fromkeys(names)
     lines = [
@@ -119,7 +125,8 @@ def result_table(
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
         costs = run_costs(table, settings.price, federation, found.framework, found.simulated)
-        none |= accuracy_tables(table, settings, found.laws, federation, costs)
+        schedule = changing(settings, federation, found)
+        none |= accuracy_tables(table, settings, found.laws, federation, costs, schedule)
         if none["no_accuracy"]:
             lines.append(f"no accuracy: {none['no_accuracy']}")
     return table | none | {"exactness": exactness(settings, found), "notes": lines}
@@ -153,14 +160,8 @@ def _spent(federation: FederationSpec, found: Outcome, *, setup: bool = True) ->
     if simulated is not None:
         total = simulated_total(simulated, answer) if setup else _of_rounds(found)
         return spent_in_simulation(federation, simulated.result, total, setup=setup)
-    return spent_in_closed_form(
-        federation,
-        [cost.seconds for cost in answer.classes],
-        [cost.round for cost in answer.classes],
-        answer.round_time.mean_s,
-        answer.server_busy_s,
-        answer.total if setup else _of_rounds(found),
-    )
+    total = answer.total if setup else _of_rounds(found)
+    return spent_in_closed_form(federation, stretches(answer), total)
 
 
 def _of_rounds(found: Outcome) -> LedgerRow:
@@ -191,8 +192,8 @@ def _classes(settings: Settings, found: Outcome) -> list[dict[str, Any]]:
     elif is_feasible:
         round_s = answer.round_time.mean_s
         idle = [
-            max(0.0, 1 - cost.seconds.total / round_s) if round_s > 0 else 0.0
-            for cost in answer.classes
+            max(0.0, 1 - own_s / round_s) if round_s > 0 else 0.0
+            for own_s in _mean_own_seconds(answer)
         ]
     return [
         class_table(
@@ -203,6 +204,19 @@ def _classes(settings: Settings, found: Outcome) -> list[dict[str, Any]]:
             idle_fraction=fraction,
         )
         for cost, fraction in zip(answer.classes, idle, strict=True)
+    ]
+
+
+def _mean_own_seconds(answer: AnalyticResult) -> list[float]:
+    """A round of one client of each class alone, in the mean over all rounds [s]."""
+    parts = answer.periods
+    num = sum(part.period.num_rounds for part in parts)
+    return [
+        # One period is the mean of itself, to the last bit.
+        parts[0].classes[i].seconds.total
+        if len(parts) == 1
+        else sum(p.period.num_rounds * p.classes[i].seconds.total for p in parts) / num
+        for i in range(len(answer.classes))
     ]
 
 
@@ -266,16 +280,24 @@ def _closed_form_times(answer: AnalyticResult, num_rounds: int) -> dict[str, Any
     return {
         "round_time_s": {
             "mean": time.mean_s,
-            # All rounds are alike here; an engine that draws them spreads these.
-            "p05": time.mean_s,
-            "p50": time.mean_s,
-            "p95": time.mean_s,
+            **_quantiles(answer),
             "compute": time.compute_s,
             "transfer": time.transfer_s,
             "wait": time.wait_s,
         },
         "makespan_s": {"mean": num_rounds * time.mean_s},
     }
+
+
+def _quantiles(answer: AnalyticResult) -> dict[str, float]:
+    """Of the rounds' times, which differ by their plans alone here."""
+    if len(answer.periods) == 1:
+        return dict.fromkeys(("p05", "p50", "p95"), answer.round_time.mean_s)
+    rounds = np.repeat(
+        [part.round_time.mean_s for part in answer.periods],
+        [part.period.num_rounds for part in answer.periods],
+    )
+    return {f"p{q:02}": float(np.quantile(rounds, q / 100)) for q in (5, 50, 95)}
 
 
 def _setup(answer: AnalyticResult, setup_s: float) -> dict[str, Any]:

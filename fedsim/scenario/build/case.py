@@ -18,9 +18,15 @@ from pydantic import ValidationError
 from fedsim.errors import ScenarioError, nearest
 from fedsim.protocol import FEDLLM, Framework, own_key
 from fedsim.scenario.build.framework import find_framework
-from fedsim.scenario.file.document import Document, key_path, merged, nested
+from fedsim.scenario.file.document import (
+    Document,
+    key_path,
+    merged,
+    nested,
+)
 from fedsim.scenario.file.hardware_tables import ClassTable
 from fedsim.scenario.file.mistake import Mistake, key_names, shown, table_type, validation_mistakes
+from fedsim.scenario.file.schedule_table import unknown_schedule_key
 from fedsim.scenario.file.settings import OVERRIDABLE, CaseTable, Settings
 
 __all__ = [
@@ -195,6 +201,8 @@ def _unknown_axis(name: str) -> str:
     """What is wrong with the key that an axis changes; empty if nothing is."""
     if name.startswith("fleet.class."):
         return _unknown_class_key(name)
+    if name.startswith("schedule"):
+        return unknown_schedule_key(name)
     *path, last = name.split(".")
     leaves = list(_leaf_keys())
     if name in leaves:
@@ -242,7 +250,8 @@ def _framework(document: Document, name: str) -> Framework:
 
 
 def _unrolled(case: CaseTable, base: Mapping[str, Any], framework: Framework) -> Iterator[Variant]:
-    overrides = {name: value for name in OVERRIDABLE if (value := getattr(case, name)) is not None}
+    names = (*OVERRIDABLE, "schedule")
+    overrides = {name: value for name in names if (value := getattr(case, name)) is not None}
     table = merged(base, overrides)
     axes = case.sweep
     labels = _labels(list(axes))
@@ -260,7 +269,7 @@ def _labels(names: list[str]) -> list[str]:
     """The last part of each key, or the whole key where two end alike."""
     last = [name.rpartition(".")[2] for name in names]
     return [
-        short if last.count(short) == 1 and short not in ("like", "name") else name
+        short if last.count(short) == 1 and short not in ("like", "name", "value") else name
         for name, short in zip(names, last, strict=True)
     ]
 

@@ -12,6 +12,7 @@ from math import isclose
 from fedsim.ledger import SERVER
 from fedsim.protocol import Framework
 from fedsim.scenario.build.privacy import privacy_mistakes
+from fedsim.scenario.build.schedule import with_extremes
 from fedsim.scenario.file.hardware_tables import ClassTable
 from fedsim.scenario.file.mistake import Mistake
 from fedsim.scenario.file.settings import Settings
@@ -35,7 +36,7 @@ _MAX_BATCHES_IN_ALL = 10_000_000
 def combination_mistakes(settings: Settings, framework: Framework) -> Iterator[Mistake]:
     """Mistakes that no key makes alone."""
     yield from _missing_needs(framework, settings)
-    yield from _data(settings, framework)
+    yield from _data(with_extremes(settings), framework)
     yield from _lengths(settings)
     yield from _size(settings)
     yield from _classes(settings)
@@ -105,7 +106,7 @@ def _lengths(settings: Settings) -> Iterator[Mistake]:
 def _size(settings: Settings) -> Iterator[Mistake]:
     """Plans so large that answering them would take hours are mistyped."""
     workload = settings.workload
-    batches, unpadded = planned_batches(settings)
+    batches, unpadded = planned_batches(with_extremes(settings))
     if unpadded > _MAX_UNPADDED_SAMPLES:
         text = (
             f"{unpadded:,} samples a round over all classes, each of its own length; allowed with "
@@ -142,7 +143,7 @@ def scenario_size_mistake(all_settings: Iterable[Settings]) -> Mistake | None:
     """The mistake of results that are fine one by one and too many together."""
     batches = unpadded = 0
     for settings in all_settings:
-        more_batches, more_unpadded = planned_batches(settings)
+        more_batches, more_unpadded = planned_batches(with_extremes(settings))
         batches, unpadded = batches + more_batches, unpadded + more_unpadded
     if batches <= _MAX_BATCHES_IN_ALL and unpadded <= _MAX_UNPADDED_SAMPLES_IN_ALL:
         return None

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fedsim.analytic import periods
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.fleet.overlap import STREAMED, can_stream
@@ -245,11 +246,13 @@ def _built(
     planned = settings if run_mistakes is None else _padded(settings)
     federation, mistakes = built_federation(planned, place)
     log.add(variant, mistakes)
-    policy, mistakes = built_policy(settings)
+    policy, mistakes = built_policy(settings, place)
     log.add(variant, mistakes)
     if federation is None or policy is None or log.has(variant):
         return None
-    mistakes = _protocol_mistakes(variant, federation, policy)
+    mistakes = _protocol_mistakes(variant, federation, policy) or _schedule_mistakes(
+        federation, policy
+    )
     log.add(variant, mistakes)
     if mistakes:
         return None
@@ -318,6 +321,17 @@ def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
         and not can_stream(step.payload)
     )
     return list(dict.fromkeys(found))
+
+
+def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[Mistake]:
+    """What schedules of the round alone make of a plan that cannot be; others show it later."""
+    known = replace(federation, schedules=tuple(s for s in federation.schedules if not s.needs))
+    asking = replace(policy, schedules=tuple(s for s in policy.schedules if not s.needs))
+    try:
+        periods(known, asking)
+    except ScenarioError as error:
+        return [Mistake("[[schedule]]", "", str(error))]
+    return []
 
 
 def _privacy_mistakes(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fedsim.errors import ScenarioError
 from fedsim.scenario.build.codec import codecs_of
 from fedsim.scenario.build.hardware import device_spec, link_spec, overlaid
+from fedsim.scenario.build.schedule import built_schedules
 from fedsim.scenario.build.spread import (
     ClassFigures,
     client_samples,
@@ -82,6 +83,8 @@ def built_federation(
         for table, num_clients in _sized_classes(builder)
         if (client_class := _client_class(builder, model, table, num_clients)) is not None
     ]
+    schedules = built_schedules(settings, place.folder)
+    builder.mistakes += [*schedules.mistakes, *_unequal_data(settings, classes)]
     if builder.mistakes or server is None or plan is None:
         return None, builder.mistakes
     table = settings.server
@@ -104,18 +107,31 @@ def built_federation(
         server=server_spec,
         server_plan=plan,
         num_rounds=settings.workload.num_rounds,
+        schedules=tuple(schedules.of_plans),
     )
     return federation, []
 
 
-def built_policy(settings: Settings) -> tuple[PolicySpec | None, list[Mistake]]:
+def _unequal_data(settings: Settings, classes: list[ClientClass]) -> list[Mistake]:
+    """A number of samples by round where every client has a number of its own."""
+    key = "workload.samples_per_client"
+    numbers = [n for n, table in enumerate(settings.schedule, 1) if table.scheduled == key]
+    if not numbers or all(c.client_samples is None for c in classes):
+        return []
+    text = "clients have numbers of samples of their own here; leave out one of the two."
+    return [Mistake(f"[[schedule]] number {numbers[0]} key", repr(key), text)]
+
+
+def built_policy(settings: Settings, place: Place) -> tuple[PolicySpec | None, list[Mistake]]:
     """The policy that the settings describe, or the mistake that keeps it from being built."""
     table = settings.policy
     times = ("deadline", "window", "retry_after", "failure_timeout")
     # Whom the server never asks is no part of the federation, so no policy knows of them.
     values = {f"{n}_s" if n in times else n: v for n, v in table if n != "exclude_unfit"}
+    # What is wrong with schedules is told with the federation.
+    schedules = tuple(built_schedules(settings, place.folder).of_policy)
     try:
-        return PolicySpec(**values), []
+        return PolicySpec(**values, schedules=schedules), []
     except ScenarioError as error:
         return None, [Mistake.of(error, "[policy]")]
 

@@ -142,16 +142,16 @@ def _unequal(found: dict[str, int]) -> tuple[tuple[str, int], tuple[str, int]]:
     return first, next(item for item in rest if item[1] != first[1])
 
 
-def privacy_entry(
-    protection: Protection | None, federation: FederationSpec, answer: AnalyticResult
-) -> dict[str, Any] | None:
+def privacy_entry(protection: Protection | None, answer: AnalyticResult) -> dict[str, Any] | None:
     """``privacy`` of a result: the numbers behind it, its steps, and the difference it makes.
 
-    One client of each class in a round, and the server once a round.
+    One client of each class in the first round, and the server once a round.
     """
     if protection is None:
         return None
     spec, n = protection.spec, protection.num_participants
+    # Of the first round, as the answer's ledger is.
+    federation = answer.periods[0].period.federation
     plan = federation.server_plan
     entry: dict[str, Any] = {
         "secure_aggregation": spec.secure_aggregation,

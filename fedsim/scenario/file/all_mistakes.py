@@ -21,7 +21,13 @@ __all__ = ["mended_settings"]
 #: model does not fit another.
 _STAND_INS: Final[Mapping[str, Any]] = {
     "question": "?",
-    "workload": {"max_tokens": 1, "samples_per_client": 1, "batch_size": 1, "num_rounds": 1},
+    "workload": {
+        "max_tokens": 1,
+        "samples_per_client": 1,
+        "batch_size": 1,
+        # No schedule acts later than that.
+        "num_rounds": 1_000_000,
+    },
     "fleet": {},
 }
 #: For a file with so little in it that all which can be told is what else is missing.

@@ -19,6 +19,7 @@ from fedsim.scenario.file.codec_table import CODED, both_ways
 from fedsim.scenario.file.hardware_tables import ClassTable
 from fedsim.scenario.file.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.file.plain import DICT_NAME, plain_table, plain_value
+from fedsim.scenario.file.schedule_table import schedules_merged, unknown_schedule_key
 from fedsim.scenario.file.settings import ScenarioFile
 from fedsim.spec.model_catalogue import model_names
 from fedsim.text_file import read_text
@@ -206,6 +207,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             result[name] = merged(old, value)
         elif name == "class" and isinstance(old, list) and isinstance(value, Mapping):
             result[name] = _classes_merged(old, value)
+        elif name == "schedule" and isinstance(value, Mapping):
+            result[name] = schedules_merged(old, value)
         else:
             result[name] = value
     return result
@@ -283,6 +286,10 @@ def _check_key(key: str, where: str) -> None:
             f"{where}: unknown key '{first}'; allowed: {', '.join(allowed)}."
             f"{nearest(first, allowed)}"
         )
+    if first == "schedule":
+        if wrong := unknown_schedule_key(key):
+            raise ScenarioError(f"{where}: {wrong}")
+        return
     is_table = table_type(ScenarioFile, (first,)) is not None and first not in _NAMED_TABLES
     if is_table and "." not in key:
         raise ScenarioError(f"{where}: [{first}] is a table; name a key of it: {first}.KEY=VALUE.")

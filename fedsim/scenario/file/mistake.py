@@ -241,7 +241,7 @@ def place(location: tuple[int | str, ...]) -> str:
         if isinstance(part, int):
             head = ".".join(str(p) for p in parts[:position])
             rest = _dotted(parts[position + 1 :])
-            if head in ("case", "fleet.class"):
+            if head in ("case", "fleet.class", "schedule"):
                 return f"[[{head}]] number {part + 1} {rest}".rstrip()
             return f"{place(tuple(parts[:position]))}, entry {part + 1} {rest}".rstrip()
     if len(parts) == 1:

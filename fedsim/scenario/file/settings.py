@@ -12,6 +12,7 @@ from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, Polic
 from fedsim.scenario.file.key import Table, key
 from fedsim.scenario.file.price_table import PriceTable
 from fedsim.scenario.file.privacy_table import PrivacyTable
+from fedsim.scenario.file.schedule_table import ScheduleTable
 from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.scenario.file.work_tables import (
     LearningTable,
@@ -89,6 +90,10 @@ class Settings(Table):
     )
     train: TrainTable = key("learning", default=TrainTable(), description="How a real run is made")
 
+    schedule: Annotated[tuple[ScheduleTable, ...], Field(strict=False, max_length=100)] = key(
+        "cost", "time", "learning", default=(), description="What changes by round"
+    )
+
 
 #: Tables that a case may override.
 OVERRIDABLE: Final = (
@@ -160,6 +165,10 @@ class CaseTable(Table):
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
     data: _Overrides = key("learning", default=None, description="Changes to [data]")
     train: _Overrides = key("learning", default=None, description="Changes to [train]")
+
+    schedule: list[dict[str, Any]] | None = key(
+        "cost", "time", "learning", default=None, description="Instead of the file's [[schedule]]"
+    )
 
 
 class ScenarioFile(Settings):
