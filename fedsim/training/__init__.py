@@ -1,1 +1,1 @@
-"""``fedsim train``: a TOML file, real rounds of one framework, learning curves that can be kept."""
+"""``fedsim train``: a case of a scenario, real rounds, learning curves that can be kept."""
