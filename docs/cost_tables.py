@@ -16,7 +16,7 @@ from docs_plans import TRAINING, split_plan
 from fedsim.cost.duration import transfer_seconds
 from fedsim.cost.flop import operation_flop
 from fedsim.cost.graph import Extent, Row, Tensor
-from fedsim.cost.model_graph import part_segments, part_work
+from fedsim.cost.model_graph import checkpoint_units, part_work
 from fedsim.cost.work import Work
 from fedsim.protocol.operation import (
     BackwardFromCut,
@@ -53,7 +53,7 @@ def row_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     needing = {"hidden.8"}
-    for row in part_segments(TRAINING, Part(8, 10, has_head=False))[0].rows:
+    for row in checkpoint_units(TRAINING, Part(8, 10, has_head=False))[0].rows:
         needy = [t for t in row.inputs if t.is_trained or t.name in needing]
         if needy:
             needing.add(row.output.name)

@@ -25,6 +25,7 @@ from catalogue_tables import (  # noqa: E402
     link_table,
     model_table,
 )
+from codec_tables import codec_table  # noqa: E402
 from cost_tables import (  # noqa: E402
     example_table,
     feature_table,
@@ -35,7 +36,7 @@ from cost_tables import (  # noqa: E402
 from docs_plans import kd_plan, language_model_plan, plan, split_plan  # noqa: E402
 from privacy_tables import framework_table, growth_table, step_formula_table  # noqa: E402
 from protocol_tables import step_table  # noqa: E402
-from scenario_keys import key_tables, training_key_tables  # noqa: E402
+from scenario_keys import key_tables  # noqa: E402
 from study_tables import claim_table, point_table, side_by_side_table  # noqa: E402
 
 from fedsim.protocol import fedllm, kd_fedllm, split_fedllm  # noqa: E402
@@ -79,7 +80,6 @@ _SIMULATED: Final = (
 
 _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "scenario_keys.md": key_tables,
-    "training_keys.md": training_key_tables,
     "study_points.md": point_table,
     "study_side_by_side.md": side_by_side_table,
     "study_claims.md": claim_table,
@@ -99,6 +99,7 @@ _TEXTS: Final[Mapping[str, Callable[[], str]]] = {
     "saved_examples.md": saved_table,
     "features.md": feature_table,
     "transfer_examples.md": transfer_table,
+    "codec_costs.md": codec_table,
     "privacy_steps.md": step_formula_table,
     "privacy_growth.md": growth_table,
     "privacy_frameworks.md": framework_table,

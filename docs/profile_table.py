@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedsim.calibration.profile import MemoryTable, find_profile, load_profile, profile_names
+from fedsim.calibration.profile import find_profile, load_profile, profile_names
+from fedsim.calibration.profile_file import MemoryTable
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- calibration -->", "<!-- /calibration -->"

@@ -15,13 +15,15 @@ from pydantic import TypeAdapter
 from fedsim.scenario.file.settings import ScenarioFile
 from fedsim.spec.quantity import ByteCount, ByteRate, FlopRate, Joules, Seconds, Watts
 
-__all__ = ["key_tables", "training_key_tables"]
+__all__ = ["key_tables"]
 
 #: Heading of each table, in the order of a file, and the definition behind it.
 _HEADINGS: Final = {
     "GoalTable": "[goal]",
     "ModelTable": "[model]",
     "LoraTable": "[lora]",
+    "CodecTable": "[codec]",
+    "WayTable": "a content of [codec]",
     "WorkloadTable": "[workload]",
     "SplitTable": "[split]",
     "LearningTable": "[learning]",
@@ -35,6 +37,9 @@ _HEADINGS: Final = {
     "PrivacyTable": "[privacy]",
     "PriceTable": "[price]",
     "ScheduleTable": "[[schedule]]",
+    "DataTable": "[data]",
+    "DatasetTable": "[data] dataset",
+    "TrainTable": "[train]",
     "CaseTable": "[[case]]",
 }
 
@@ -51,17 +56,6 @@ def key_tables() -> str:
         if name in definitions:
             parts.append(f"## `{heading}`\n")
             parts.append(_table(definitions[name]))
-    return "\n".join(parts)
-
-
-def training_key_tables() -> str:
-    """The two tables of a training file that scenarios do not have; needs torch."""
-    from fedsim.training.tables import TrainingFile
-
-    definitions = TrainingFile.model_json_schema(by_alias=True)["$defs"]
-    parts = []
-    for name, heading in (("DataTable", "[data]"), ("TrainTable", "[train]")):
-        parts += [f"## `{heading}`\n", _table(definitions[name])]
     return "\n".join(parts)
 
 

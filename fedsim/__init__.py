@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fedsim.version import __version__
 
 if TYPE_CHECKING:
-    from fedsim.api.agreement import Agreement, VerifyOptions, verify
+    from fedsim.api.agreement import Agreement, verify
     from fedsim.api.answer import Answer, run
     from fedsim.api.training import Training, train
     from fedsim.comparison.result import Result
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     )
     from fedsim.scenario.file.document import scenario_names
     from fedsim.spec.batch import BatchShape, TextLengths
+    from fedsim.spec.codec import Codec, CodecFacts, CodecWork
     from fedsim.spec.plan import ClientPlan
 
 __all__ = [
@@ -82,6 +83,9 @@ __all__ = [
     "BatchShape",
     "CalibrationError",
     "ClientPlan",
+    "Codec",
+    "CodecFacts",
+    "CodecWork",
     "Compute",
     "Content",
     "Direction",
@@ -114,7 +118,6 @@ __all__ = [
     "TrainingError",
     "Transfer",
     "UnitError",
-    "VerifyOptions",
     "__version__",
     "activation_gradient_payload",
     "activation_payload",
@@ -133,7 +136,7 @@ __all__ = [
 #: Where each name is kept; the imports above say it to type checkers.
 _HOMES = {
     "fedsim.api.answer": ("Answer", "run"),
-    "fedsim.api.agreement": ("Agreement", "VerifyOptions", "verify"),
+    "fedsim.api.agreement": ("Agreement", "verify"),
     "fedsim.api.training": ("Training", "train"),
     "fedsim.comparison.result": ("Result",),
     "fedsim.errors": (
@@ -187,6 +190,7 @@ _HOMES = {
     ),
     "fedsim.scenario.file.document": ("scenario_names",),
     "fedsim.spec.batch": ("BatchShape", "TextLengths"),
+    "fedsim.spec.codec": ("Codec", "CodecFacts", "CodecWork"),
     "fedsim.spec.plan": ("ClientPlan",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

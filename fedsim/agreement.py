@@ -98,6 +98,8 @@ class Verification:
         What seconds were predicted with, and where it was measured.
     sentinel_ratios : mapping of str to float
         Each of the profile's sentinels: its time just before the rounds over the profile's.
+    case : str
+        The scenario's case that was run.
     """
 
     framework: str
@@ -109,6 +111,7 @@ class Verification:
     profile_name: str | None
     profile_source: str | None = None
     sentinel_ratios: Mapping[str, float] = field(default_factory=dict)
+    case: str = ""
 
     @property
     def slowness(self) -> float | None:
@@ -123,6 +126,7 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """The outcome as plain values for JSON."""
         return {
+            "case": self.case,
             "framework": self.framework,
             "agrees": self.agrees,
             "first_difference": str(self.found[0]) if self.found else None,

@@ -26,6 +26,7 @@ from fedsim.protocol import FRAMEWORKS
 from fedsim.protocol.privacy import with_privacy
 from fedsim.spec.availability import AlwaysOn, Diurnal, OnOff, Trace
 from fedsim.spec.batch import TextLengths
+from fedsim.spec.codec import Codecs
 from fedsim.spec.device import DeviceSpec
 from fedsim.spec.distribution import LogNormal, Table
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec, Spread
@@ -36,6 +37,7 @@ from fedsim.spec.plan import ClientPlan, Cut, TrainingSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.privacy import PrivacySpec
 from fedsim.spec.tuning import LoraTuning
+from toy_codecs import named_codecs
 
 __all__ = ["Case", "FewerForSome", "LongAway", "simulations"]
 
@@ -49,9 +51,14 @@ _TRAININGS = (
 #: Slower for a while; without any rate for a while.
 _TRACES = (RateTrace((0.0, 1.5), (1.0, 0.25), 4.0), RateTrace((0.0, 1.5), (1.0, 0.0), 4.0))
 
+_SUMMABLE = ["identity", "float16"]
+_CODECS = [*_SUMMABLE, "largest", "delta"]
+
 
 def _device(call_s: float) -> DeviceSpec:
     seconds = {"num_calls": 1.0, "num_messages": 1 / 8, "num_parameter_kernels": 1 / 256}
+    # Unequal at both ends, so that none can be taken for the other.
+    seconds |= {"encoded_bytes": 1 / 2**12, "decoded_bytes": 1 / 2**14, "num_codec_kernels": 1 / 64}
     return DeviceSpec(
         "toy", {name: call_s * share for name, share in seconds.items()}, relative_sigma=0.1
     )
@@ -76,7 +83,8 @@ class Case:
             f"{self.framework}, seed {self.simulation.seed}, {federation.num_rounds} rounds\n"
             f"{self.simulation.policy}\n{plan.train_epochs} {plan.public_text} batch "
             f"{plan.batch_size} x {plan.accumulation_steps} {plan.server_variant} "
-            f"{plan.training.tuning}\n{server.num_accelerators} {server.uplink_bytes_per_s} "
+            f"{plan.training.tuning} {[c.plan.codecs for c in federation.classes]}\n"
+            f"{server.num_accelerators} {server.uplink_bytes_per_s} "
             f"{server.downlink_bytes_per_s} {server.discipline} {server.max_batch} {server.order} "
             f"{server.device.seconds_per_unit}\n{federation.schedules}\n"
             + "\n".join(map(str, classes))
@@ -110,9 +118,14 @@ def simulations(
     num_classes = draw(st.integers(1, 3))
     # Vectors that are summed under masks are equally long.
     ranks = st.just(2) if hides else st.sampled_from([2, 2, 5])
+    # Under masks all send values of one format, which add up.
+    plan = replace(plan, codecs=draw(_codecs(_SUMMABLE if hides else _CODECS)))
+    plans = [
+        plan if hides else replace(plan, codecs=draw(_codecs(_CODECS))) for _ in range(num_classes)
+    ]
     classes = tuple(
-        draw(_client_class(str(i), _ranked(plan, draw(ranks)), max_clients // num_classes))
-        for i in range(num_classes)
+        draw(_client_class(str(i), _ranked(own, draw(ranks)), max_clients // num_classes))
+        for i, own in enumerate(plans)
     )
     mode = draw(st.sampled_from(modes))
     # Who shares masks is settled ahead of the rounds; without rounds no plan changes by them.
@@ -130,6 +143,14 @@ def simulations(
         dropouts = asked - policy.num_awaited(asked)
         framework = with_privacy(framework, draw(_privacy(asked, dropouts)), asked, dropouts)
     return Case(name, prepare(federation, framework, policy, seed))
+
+
+@st.composite
+def _codecs(draw: st.DrawFn, names: list[str]) -> Codecs:
+    """Others up than down, and others for each content."""
+    contents = ("adapters", "logits", "activations", "activation_gradients")
+    way = st.sampled_from([None, *names])
+    return named_codecs(**{content: (draw(way), draw(way)) for content in contents})
 
 
 @st.composite

@@ -12,8 +12,11 @@ from fedsim.runtime.options import RunOptions
 from fedsim.study.verify import predicted_ledger
 from strategies import Configuration
 from tiny import RoundSettings, tiny_federation
+from toy_codecs import named_codecs
 
 __all__ = ["Reached", "differences_of", "federation_of"]
+
+_CODED = ("adapters", "logits", "activations", "activation_gradients")
 
 
 @dataclass
@@ -57,6 +60,7 @@ def federation_of(configuration: Configuration) -> Federation:
             cut=configuration.cut,
             server_variant=configuration.get("server_variant", "v1"),
             shares_head=configuration.get("shares_head", True),
+            codecs=named_codecs(**dict.fromkeys(_CODED, configuration["codecs"])),
         ),
         clients={
             # One sample less, so that no count of one client is the other's by accident.

@@ -11,7 +11,8 @@ import numpy as np
 
 from fedsim.calibration.fit import TimeModel
 from fedsim.calibration.measurements import Visit
-from fedsim.calibration.profile import ProfileFile, write_profile
+from fedsim.calibration.profile import write_profile
+from fedsim.calibration.profile_file import ProfileFile
 from fedsim.calibration.shape import PHASES, Point, Shape
 from fedsim.spec.device import FEATURES, Form
 
@@ -36,6 +37,9 @@ TRUTH = {
     "num_unpacked_tensors": 3e-6,
     "num_messages": 2e-5,
     "copied_bytes": 0.0,
+    "encoded_bytes": 3e-10,
+    "decoded_bytes": 2e-10,
+    "num_codec_kernels": 4e-6,
 }
 
 

@@ -52,6 +52,13 @@ _ROUND_AXES: Final[dict[str, tuple[Any, ...]]] = {
     "accumulation_steps": (1, 2, 3),
     "local_epochs": (1, 2),
     "num_samples": (2, 3, 4, 5),
+    # Up and down; None is what payload_dtype says.
+    "codecs": (
+        (None, None),
+        ("bfloat16", "float16"),
+        ("largest", "delta"),
+        ("delta", "identity"),
+    ),
 }
 _OWN_AXES: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
     "fedllm": {"shares_head": (True, False)},

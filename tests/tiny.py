@@ -22,6 +22,7 @@ from fedsim.runtime.options import RunOptions
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.runtime.text_batch import TextBatch, TextSource
 from fedsim.spec.batch import Padding
+from fedsim.spec.codec import UNNAMED, Codecs
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.plan import ClientPlan, Cut, ServerVariant, TrainingSpec
 from fedsim.spec.tuning import LoraTuning, Tuning
@@ -122,12 +123,14 @@ class RoundSettings:
     cut: Cut | None = None
     server_variant: ServerVariant = "v1"
     shares_head: bool = True
+    codecs: Codecs = UNNAMED
 
     def plan(self, training: TrainingSpec, rows: EncodedDataset) -> ClientPlan:
         """The plan of a client that holds some rows."""
         words = asdict(self)
         epochs = (rows.text(words.pop("padding")),) * words.pop("local_epochs")
-        return ClientPlan(training, train_epochs=epochs, **{**words, "cut": self.cut})
+        words |= {"cut": self.cut, "codecs": self.codecs}
+        return ClientPlan(training, train_epochs=epochs, **words)
 
 
 def settings_of(federation: Federation) -> RoundSettings:
@@ -177,7 +180,7 @@ def tiny_federation(
     )
     federation = build_federation(
         # Unkept: a formula that a test breaks must be asked again.
-        FRAMEWORKS[framework].build if isinstance(framework, str) else framework,
+        FRAMEWORKS[framework].built if isinstance(framework, str) else framework,
         {
             cid: (
                 settings[cid] if isinstance(settings, Mapping) else settings or RoundSettings()

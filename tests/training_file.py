@@ -1,9 +1,10 @@
-"""A training file that runs within a second, and the command that runs it."""
+"""A scenario that trains within a second, and the command that trains it."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fedsim.cli import main
+from fedsim.training.file import TrainingDocument, read_training
 
-__all__ = ["TOML", "lines", "needs_published_data", "train", "training_file", "untimed"]
+__all__ = ["TOML", "lines", "needs_published_data", "read", "train", "training_file", "untimed"]
 
 needs_published_data = pytest.mark.skipif(
     not os.environ.get("FEDSIM_DATA_DIR"),
@@ -46,15 +48,26 @@ cut_layer = 1
 [learning]
 learning_rate = 1e-2
 optimizer_state = "keep"
+weights = "random"
+
+[fleet]
+num_clients = 2
 
 [data]
 dataset = "generated"
-num_clients = 2
 test_samples = 8
 
-[train]
+[[case]]
+name = "fedllm"
 framework = "fedllm"
-weights = "random"
+
+[[case]]
+name = "kd_fedllm"
+framework = "kd_fedllm"
+
+[[case]]
+name = "split_fedllm"
+framework = "split_fedllm"
 """
 
 
@@ -65,14 +78,24 @@ def training_file(folder: Path, text: str = TOML) -> Path:
     return path
 
 
-def train(file: Path, out: Path, *options: str, **keys: Any) -> Result:
-    """Run the command in this process; ``train__framework="..."`` sets a key."""
+def read(
+    file: Path, overrides: Iterable[str] = (), case: str | None = "fedllm"
+) -> TrainingDocument:
+    """A case of the file."""
+    return read_training(str(file), overrides, case)
+
+
+def train(file: Path, out: Path, *options: str, case: str | None = "fedllm", **keys: Any) -> Result:
+    """Run the command in this process; ``train__seeds=[1]`` sets a key."""
+    chosen = () if case is None else ("--case", case)
     sets = [
         part
         for key, value in keys.items()
         for part in ("--set", f"{key.replace('__', '.')}={json.dumps(value)}")
     ]
-    return CliRunner().invoke(main, ["train", str(file), "--output", str(out), *sets, *options])
+    return CliRunner().invoke(
+        main, ["train", str(file), "--output", str(out), *chosen, *sets, *options]
+    )
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ server-side model in Split V1, contributions that have arrived. Sums of the exac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from fedsim.cost.memory import (
     AVERAGING_BYTES,
@@ -88,7 +87,7 @@ def server_peak_bytes(
         if payload is not None:
             values, own_bytes = _averaged(payload, own_protocol, own)
             largest, plain_bytes = max(largest, values), max(plain_bytes, own_bytes)
-            sent.append((payload.payload_bytes, count))
+            sent.append((payload.plain_bytes, count))
     received = _most(sent, num_held)
     if peak:
         return peak + received
@@ -101,8 +100,8 @@ def _averaged(payload: Payload, protocol: Protocol, plan: ClientPlan) -> tuple[i
     if payload.content is Content.MASKED_ADAPTERS:
         # Packed bytes; their sum is one long vector of so many values.
         values = masked_values(protocol)
-        return values, values * dtype_bytes(plan.training.numerics.payload_dtype)
-    return max(prod(tensor.shape) for tensor in payload.tensors), payload.payload_bytes
+        return values, values * dtype_bytes(plan.training.trained_dtype)
+    return max(tensor.num_values for tensor in payload.plain_tensors), payload.plain_bytes
 
 
 def _copy_bytes(protocol: Protocol, plan: ClientPlan) -> int:

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, replace
 
 from fedsim.cost.duration import (
+    decoding_seconds,
+    encoding_seconds,
     operation_regime,
     operation_seconds,
     pack_seconds,
@@ -136,8 +138,14 @@ def each_seconds(steps: tuple[Step, ...], client_class: ClientClass, server: Ser
                 unpack_seconds(step.payload, receiver),
             )
             seconds.client_messages += times * (packing if is_up else unpacking)
-            for device, one in ((sender, packing), (receiver, unpacking)):
-                seconds.messages += seconds.spread(times * one, device.ratios_95("message"))
+            for device, one, coding in (
+                (sender, packing, encoding_seconds(step.payload, sender)),
+                (receiver, unpacking, decoding_seconds(step.payload, receiver)),
+            ):
+                message = times * (one - coding)
+                seconds.messages += seconds.spread(message, device.ratios_95("message"))
+                if coding:
+                    seconds.messages += seconds.spread(times * coding, device.ratios_95("codec"))
             continue
         is_client = step.site is Site.CLIENT
         device = client_class.device if is_client else server.device

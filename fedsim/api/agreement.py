@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from os import PathLike
+from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 from fedsim.agreement import Verification
 from fedsim.api.notebook import as_html
 from fedsim.api.table import Column, Table
-from fedsim.errors import ScenarioError, nearest
-from fedsim.protocol import Framework
+from fedsim.errors import ScenarioError
+from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.protocol.step import Protocol
 from fedsim.spec.plan import ClientPlan
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from fedsim.study.verification_request import VerificationRequest
+    from fedsim.training.file import TrainingDocument
 
-__all__ = ["Agreement", "VerifyOptions", "verify"]
+__all__ = ["DEFAULT_SCENARIO", "Agreement", "verify"]
+
+#: What is verified where nothing is named.
+DEFAULT_SCENARIO: Final = "verify_tiny"
 
 _SHOWN: Final = ("payload B", "FLOP")
 _COUNTS: Final = (
@@ -32,67 +35,47 @@ _COUNTS: Final = (
 )
 
 
-class VerifyOptions(TypedDict, total=False):
-    """Options of ``fedsim verify``; its ``--help`` and the page on it explain them.
-
-    ``rank`` is LoRA's, ``target_modules`` are separated by commas, ``data_source`` is ``--data``.
-    """
-
-    model: str
-    weights: str | None
-    weights_from: str | None
-    data_source: str
-    data_dir: str | PathLike[str] | None
-    head: str
-    num_clients: int
-    samples_per_client: int
-    public_samples: int
-    split: str
-    dirichlet_alpha: float | None
-    max_tokens: int | None
-    padding: str
-    batch_size: int
-    rank: int
-    target_modules: str | None
-    cut_layer: int | None
-    half_block: bool
-    server_variant: str
-    checkpointing: bool
-    payload_dtype: str
-    device: str
-    seed: int
-
-
 def verify(
-    framework: str | Framework | Callable[[ClientPlan], Protocol] = "fedllm",
+    source: str | PathLike[str] | Mapping[str, Any] = DEFAULT_SCENARIO,
     *,
+    case: str | None = None,
+    framework: str | Framework | Callable[[ClientPlan], Protocol] | None = None,
+    set: Mapping[str, Any] | None = None,
     rounds: int = 1,
     timed_rounds: int = 3,
     profile: str | None = None,
+    data_dir: str | PathLike[str] | None = None,
     progress: Callable[[int, str, str], None] | None = None,
-    **options: Unpack[VerifyOptions],
 ) -> Agreement:
-    """Run real rounds of a framework and compare every step with the formulas.
+    """Run real rounds of a scenario's case and compare every step with the formulas.
 
-    As ``fedsim verify`` does, for one framework. Needs the extra ``runtime`` (torch, transformers,
+    As ``fedsim verify`` does, for one case. Needs the extra ``runtime`` (torch, transformers,
     peft). A disagreement is no error here: see :attr:`Agreement.agrees`.
 
     Parameters
     ----------
-    framework : str, Framework or callable
-        ``fedllm``, ``kd_fedllm``, ``split_fedllm``, ``module:NAME``, a :class:`fedsim.Framework`,
-        or a bare function from a plan to a protocol.
+    source : str, path or mapping
+        A scenario file with ``[data]``; the name of a scenario that ships, by default a tiny one
+        of the article's three frameworks; or a mapping with the tables that a file would have.
+    case : str, optional
+        Name of the case; the only one without it.
+    framework : str, Framework or callable, optional
+        Instead of a case: ``fedllm``, ``kd_fedllm``, ``split_fedllm``, ``module:NAME``, a
+        :class:`fedsim.Framework`, or a bare function from a plan to a protocol, under the file's
+        tables.
+    set : mapping, optional
+        Keys with the values that they get instead of the file's: ``{"lora.r": 4}``.
     rounds : int
-        Rounds that are counted, 1 or more.
+        Rounds that are counted, 1 or more, whatever the file's ``num_rounds``.
     timed_rounds : int
         Rounds that are timed; 0 leaves time out.
     profile : str, optional
-        Calibrated profile to predict seconds with; without one, on a CPU, the shipped one.
+        Calibrated profile to predict seconds with; without one the file's, or on a CPU the shipped
+        one.
+    data_dir : str or path, optional
+        Folder of data sets; without it, the environment's ``FEDSIM_DATA_DIR``.
     progress : callable, optional
         Told round, party and step of each step that is done.
-    **options
-        See :class:`fedsim.VerifyOptions`: a tiny model with random weights on generated texts
-        where nothing else is said.
 
     Returns
     -------
@@ -101,7 +84,7 @@ def verify(
     Raises
     ------
     ScenarioError
-        If the framework or an option cannot be followed, or torch is not installed.
+        With a line for every mistake, or if torch is not installed.
     ProtocolError
         If the framework's protocol cannot be carried out.
     CalibrationError
@@ -109,57 +92,63 @@ def verify(
     """
     from fedsim.runtime.needs_runtime import check_runtime
     from fedsim.runtime.threads import set_thread_policy
-    from fedsim.scenario.build.framework import framework_of
-    from fedsim.study.verification_profile import sentinel_ratios, verification_profile
+    from fedsim.study.verification_profile import verification_profile
 
     check_runtime()
-    try:
-        chosen = framework_of(framework)
-    except ScenarioError as error:
-        raise ScenarioError(f"framework = {framework!r}: {error}") from error
     for name, number, least in (("rounds", rounds, 1), ("timed_rounds", timed_rounds, 0)):
         if type(number) is not int or number < least:
             text = f"a whole number of {least} or more is needed."
             raise ScenarioError(f"{name} = {number!r}: {text}")
-    request = _request(dict(options))
-    known = verification_profile(profile, timed_rounds, request.device)
+    document = _document(source, case, framework, set)
+    own = document.case.place.profile if profile is None and timed_rounds else None
+    known = own
+    if known is None:
+        known = verification_profile(profile, timed_rounds, document.train.device)
+    data = None if data_dir is None else Path(data_dir)
     # What is missing is said ahead of torch, whose import takes seconds.
-    from fedsim.runtime.data import check_dataset
-
-    check_dataset(request.data_source, request.data_dir)
+    document.check_data(data)
     set_thread_policy()
-    from fedsim.study.verification_setup import VerificationSetup
-    from fedsim.study.verify import verify as verified
+    from fedsim.study.verification import check_countable, title, verified
 
-    setup = VerificationSetup.from_request(request)
+    check_countable(document)
     outcome = verified(
-        setup.builder(chosen),
-        chosen.name,
+        document,
+        data,
         num_rounds=rounds,
         timed_rounds=timed_rounds,
-        device=None if known is None else known.device,
-        sentinel_ratios={} if known is None else sentinel_ratios(known, request.device),
+        profile=known,
         on_step=progress,
     )
-    return Agreement(outcome, setup.title)
+    return Agreement(outcome, title(document))
 
 
-def _request(given: dict[str, Any]) -> VerificationRequest:
-    """What is verified, with a line for each option that does not exist."""
-    from fedsim.study.verification_request import VerificationRequest
+def _document(
+    source: str | PathLike[str] | Mapping[str, Any],
+    case: str | None,
+    framework: str | Framework | Callable[[ClientPlan], Protocol] | None,
+    changes: Mapping[str, Any] | None,
+) -> TrainingDocument:
+    from fedsim.scenario.build.framework import framework_of
+    from fedsim.training.file import read_training, read_trainings
 
-    allowed = [one.name for one in fields(VerificationRequest)]
-    unknown = [name for name in given if name not in allowed]
-    if unknown:
+    anything: object = source
+    is_name = isinstance(anything, str) and anything in FRAMEWORKS
+    if is_name or isinstance(anything, Framework) or callable(anything):
         raise ScenarioError(
-            "\n".join(
-                f"{name}: no such option; allowed: {', '.join(allowed)}.{nearest(name, allowed)}"
-                for name in unknown
-            )
+            f"{anything if is_name else 'a framework'}: a scenario is verified; "
+            "write framework=... to verify a framework under the shipped one."
         )
-    if given.get("data_dir") is not None:
-        given["data_dir"] = Path(given["data_dir"])
-    return VerificationRequest(**given)
+    given = source if isinstance(source, Mapping) else fspath(source)
+    if framework is None:
+        return read_training(given, changes or {}, case)
+    if case is not None:
+        raise ScenarioError(f"case = {case!r} has a framework; leave framework or case out.")
+    try:
+        chosen = framework_of(framework)
+    except ScenarioError as error:
+        raise ScenarioError(f"framework = {framework!r}: {error}") from error
+    found = read_trainings(given, changes or {}, frameworks=[chosen])
+    return found[0]
 
 
 @dataclass(frozen=True)
@@ -181,6 +170,11 @@ class Agreement:
     def framework(self) -> str:
         """The framework's name."""
         return self.outcome.framework
+
+    @property
+    def case(self) -> str:
+        """The scenario's case that was run."""
+        return self.outcome.case
 
     @property
     def agrees(self) -> bool:

@@ -47,6 +47,7 @@ def train(
     source: str | PathLike[str] | Mapping[str, Any],
     output: str | PathLike[str],
     *,
+    case: str | None = None,
     set: Mapping[str, Any] | None = None,
     data_dir: str | PathLike[str] | None = None,
     fresh: bool = False,
@@ -59,13 +60,15 @@ def train(
     Parameters
     ----------
     source : str, path or mapping
-        A training file, or a mapping with the tables that one would have, in which relative paths
-        start at the current folder.
+        A scenario file with ``[data]``; the name of a scenario that ships; or a mapping with the
+        tables that a file would have, in which relative paths start at the current folder.
     output : str or path
         Folder for metrics, ledger, summary and checkpoints. A run that was interrupted there goes
         on, and ends with the same bits.
+    case : str, optional
+        Name of the case to train; the only one without it.
     set : mapping, optional
-        Keys with the values that they get instead of the file's: ``{"train.framework": "fedllm"}``.
+        Keys with the values that they get instead of the file's: ``{"train.seeds": [0, 1]}``.
     data_dir : str or path, optional
         Folder of data sets; without it, the environment's ``FEDSIM_DATA_DIR``.
     fresh : bool
@@ -96,7 +99,7 @@ def train(
     folder = Path(output)
     data = None if data_dir is None else Path(data_dir)
     # What is missing is said ahead of torch, whose import takes seconds.
-    document = read_training(given, set or {})
+    document = read_training(given, set or {}, case)
     document.check_data(data)
     set_thread_policy()
     from fedsim.runtime.free_memory import free_memory
@@ -112,7 +115,7 @@ def train(
     observer = _Observer(progress)
     command = f"fedsim.train({document.name!r}, {str(folder)!r})"
     summary = run_training(setup, folder, observer, is_fresh=fresh, command=command)
-    seeds = document.file.train.seeds
+    seeds = document.seeds
     records = [record for record in run_folder.metrics.read() if record["seed"] in seeds]
     records.sort(key=lambda record: (seeds.index(record["seed"]), record["round"]))
     return Training(summary, folder, tuple(records), tuple(observer.notes))
@@ -163,6 +166,14 @@ class Training:
     records: tuple[Mapping[str, Any], ...] = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    @property
+    def predicted_and_measured(self) -> dict[int, Mapping[str, Any]]:
+        """By seed: bytes, FLOP, seconds and accuracy that the file predicted, and those measured.
+
+        As in the summary. What was not predicted is None, with the reason.
+        """
+        return {run["seed"]: run["predicted_and_measured"] for run in self.summary["runs"]}
+
     def to_pandas(self) -> pd.DataFrame:
         """One row a seed and round.
 
@@ -195,7 +206,7 @@ class Training:
 
     def _repr_html_(self) -> str:
         configuration = self.summary["configuration"]
-        framework, model = configuration["train"]["framework"], configuration["model"]["name"]
+        framework, model = configuration["framework"], configuration["model"]["name"]
         question = self.summary["question"]
         rows = [list(_row(record)) for record in self.records]
         return as_html(

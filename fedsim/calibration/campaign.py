@@ -17,7 +17,7 @@ from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.machine import describe_machine, software_versions
 from fedsim.calibration.measure import Bench
 from fedsim.calibration.measurements import Memory, Partial, Visit
-from fedsim.calibration.plan import Plan, plan_hash, points
+from fedsim.calibration.plan import MeasurementPlan, plan_hash, points
 from fedsim.calibration.sentinel import sentinel_seconds
 from fedsim.calibration.shape import Phase, Shape
 
@@ -27,7 +27,7 @@ _PARTIAL = "measurements.partial.jsonl"
 
 
 def run_campaign(
-    plan: Plan,
+    plan: MeasurementPlan,
     out: Path,
     device: torch.device,
     on_progress: Callable[[int, int, str], None] | None = None,
@@ -86,7 +86,7 @@ def run_campaign(
 
 
 def measured_visit(
-    plan: Plan, shape: Shape, pass_index: int, attempt: int, device: torch.device
+    plan: MeasurementPlan, shape: Shape, pass_index: int, attempt: int, device: torch.device
 ) -> Visit:
     """Measure all phases of one shape, with the sentinels ahead and behind."""
     start = time.perf_counter()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fedsim.calibration.profile import Machine, ProfileFile
+from fedsim.calibration.profile_file import Machine, ProfileFile
 
 __all__ = ["Check", "SentinelCheck", "judge_sentinels", "other_machine"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from fedsim.calibration.profile import Machine
+from fedsim.calibration.profile_file import Machine
 
 __all__ = ["describe_machine", "repository_commit", "software_versions"]
 

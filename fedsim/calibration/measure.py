@@ -5,13 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 from fedsim.calibration.measurements import Memory
 from fedsim.calibration.plan import phases_of
-from fedsim.calibration.shape import NUM_AGGREGATED, NUM_CLASSES, Phase, Shape
+from fedsim.calibration.shape import (
+    CALIBRATED_CODEC,
+    NUM_AGGREGATED,
+    NUM_CLASSES,
+    Phase,
+    Shape,
+)
 from fedsim.protocol.operation import Part
 from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.build_model import build_model
@@ -23,6 +30,16 @@ from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
 
 __all__ = ["Bench"]
+
+_Coded = Literal["adapters", "activations"]
+_ENCODE: Final[dict[_Coded, Phase]] = {
+    "adapters": "encode_adapters",
+    "activations": "encode_activations",
+}
+_DECODE: Final[dict[_Coded, Phase]] = {
+    "adapters": "decode_adapters",
+    "activations": "decode_activations",
+}
 
 
 class Bench:
@@ -128,16 +145,36 @@ class Bench:
             return self._time(lambda: bodies.append(serialize(tensors())))
 
         seconds["pack_adapters"] = pack(lambda: self.adapters)
-        seconds["pack_activations"] = pack(
-            lambda: activation_message(outputs, self.batch, self.plan)
-        )
+        message = activation_message(outputs, self.batch, self.plan)
+        crossing = {"activations": message["activations"]}
+        # Of 32 bits in every format of the model: what a codec makes of them is measured below.
+        written = {**message, "activations": crossing["activations"].to(torch.float32)}
+        seconds["pack_activations"] = pack(lambda: written)
         seconds["unpack_adapters"] = self._time(lambda: deserialize(bodies[0], self.device))
         seconds["unpack_activations"] = self._time(lambda: deserialize(bodies[1], self.device))
+        self._codecs_once(seconds, "adapters", self.adapters)
+        self._codecs_once(seconds, "activations", crossing)
         if "to_host" in phases_of(self.device.type):
-            on_device = activation_message(outputs, self.batch, self.plan)["activations"]
+            on_device = crossing["activations"]
             on_host = on_device.to("cpu")
             seconds["to_host"] = self._time(lambda: on_device.to("cpu"))
             seconds["to_device"] = self._time(lambda: on_host.to(self.device))
+
+    def _codecs_once(
+        self, seconds: dict[Phase, float], what: _Coded, tensors: dict[str, Tensor]
+    ) -> None:
+        sent: dict[str, dict[str, Tensor]] = {}
+
+        def encode() -> None:
+            for name, tensor in tensors.items():
+                sent[name] = CALIBRATED_CODEC.encode(name, tensor, {})
+
+        def decode() -> None:
+            for name, tensor in tensors.items():
+                CALIBRATED_CODEC.decode(name, sent[name], tensor, {})
+
+        seconds[_ENCODE[what]] = self._time(encode)
+        seconds[_DECODE[what]] = self._time(decode)
 
     def _time(self, function: Callable[[], object]) -> float:
         synchronize(self.device)

@@ -16,14 +16,11 @@ from scipy.stats import qmc
 from fedsim.calibration.shape import COPY_PHASES, PHASES, Phase, Point, Precision, Shape
 from fedsim.errors import CalibrationError
 
-__all__ = ["Plan", "full_plan", "plan_hash", "points", "quick_plan"]
-
-#: FLOPs of all phases of one visit's repeat over those of one forward pass, roughly.
-_PHASES_PER_FORWARD: Final = 9
+__all__ = ["MeasurementPlan", "full_plan", "plan_hash", "points", "quick_plan"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MeasurementPlan:
     """What is measured.
 
     Attributes
@@ -68,7 +65,7 @@ class Plan:
         return round(self.max_redone_share * self.num_passes * len(self.shapes))
 
 
-def quick_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
+def quick_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> MeasurementPlan:
     """Some twenty small shapes: under three minutes on two CPU cores."""
     rows: tuple[tuple[int, int, int, int, int, str, int, int, bool], ...] = (
         # layers, width, batch, tokens, rank, head, vocabulary, cut, checkpointed
@@ -97,7 +94,7 @@ def quick_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
     ]
     shapes.append(Shape(3, 256, 8, 48, 8, is_padded=False))
     shapes.append(Shape(2, 512, 4, 32, 8, is_padded=False))
-    return Plan(
+    return MeasurementPlan(
         "quick",
         tuple(shapes),
         num_passes=3,
@@ -108,7 +105,7 @@ def quick_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
     )
 
 
-def full_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
+def full_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> MeasurementPlan:
     """A space-filling grid in every number format that the device offers.
 
     Shapes are a Sobol sequence over layers, width, batch, tokens, rank, head size, cut, head,
@@ -120,7 +117,7 @@ def full_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
     for index, (precision, count) in enumerate(counts.items()):
         shapes.extend(_sampled(grid, precision, count, skip=index * _STRIDE))
     shapes.extend(grid.corners)
-    return Plan(
+    return MeasurementPlan(
         "full",
         tuple(dict.fromkeys(shapes)),
         num_passes=grid.num_passes,
@@ -130,7 +127,7 @@ def full_plan(device_kind: Literal["cpu", "cuda"] = "cpu") -> Plan:
     )
 
 
-def points(plan: Plan) -> Iterator[Point]:
+def points(plan: MeasurementPlan) -> Iterator[Point]:
     """All phases at all shapes."""
     for shape in plan.shapes:
         for phase in phases_of(plan.device_kind):
@@ -142,7 +139,7 @@ def phases_of(device_kind: str) -> tuple[Phase, ...]:
     return PHASES if device_kind == "cpu" else (*PHASES, *COPY_PHASES)
 
 
-def plan_hash(plan: Plan) -> str:
+def plan_hash(plan: MeasurementPlan) -> str:
     """Identifies a plan, so that an interrupted calibration continues only its own."""
     text = repr([asdict(plan)]).encode()
     return hashlib.sha256(text).hexdigest()[:16]

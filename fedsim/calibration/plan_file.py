@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from fedsim.calibration.plan import Plan
+from fedsim.calibration.plan import MeasurementPlan
 from fedsim.calibration.shape import Attention, Precision, Shape
 from fedsim.calibration.storage import StrictTable, mistakes_of
 from fedsim.errors import CalibrationError
@@ -41,7 +41,7 @@ class _PlanFile(StrictTable):
     shape: list[_ShapeTable] = Field(min_length=3)
 
 
-def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
+def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> MeasurementPlan:
     """The plan of a file.
 
     Raises
@@ -72,7 +72,7 @@ def read_plan(path: Path, device_kind: Literal["cpu", "cuda"]) -> Plan:
         raise CalibrationError(f"--plan {path}: {mistakes_of(error)}.") from error
     try:
         shapes = tuple(Shape(**table.model_dump()) for table in file.shape)
-        return Plan(
+        return MeasurementPlan(
             path.stem,
             shapes,
             file.num_passes,

@@ -15,19 +15,13 @@ from fedsim.calibration.disturbance import latest, unsettled
 from fedsim.calibration.judge import held_out_hash
 from fedsim.calibration.measurements import Visit, read_csv, to_csv
 from fedsim.calibration.memory_fit import MemoryFit, fit_memory
-from fedsim.calibration.plan import Plan, plan_hash, points
-from fedsim.calibration.profile import (
-    Machine,
-    Profile,
-    ProfileFile,
-    Provenance,
-    load_profile,
-    write_profile,
-)
+from fedsim.calibration.plan import MeasurementPlan, plan_hash, points
+from fedsim.calibration.profile import Profile, load_profile, write_profile
+from fedsim.calibration.profile_file import Machine, ProfileFile, Provenance
 from fedsim.calibration.shape import Point
 from fedsim.calibration.validation import Validation, validate
 from fedsim.errors import CalibrationError
-from fedsim.spec.device import FEATURES
+from fedsim.spec.device import CODEC_FEATURES, FEATURES
 from fedsim.text_file import read_text
 from fedsim.version import __version__
 
@@ -160,7 +154,7 @@ def refit(folder: Path) -> Calibration:
 
 
 def provenance_of(
-    plan: Plan, *, command: str, commit: str, versions: Mapping[str, str]
+    plan: MeasurementPlan, *, command: str, commit: str, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What a profile tells of its own making, but for what only the end of the run knows."""
     return {
@@ -218,12 +212,14 @@ def validation_document(
 
 
 def _fit_table(v: Validation) -> dict[str, Any]:
+    # Measurements without codecs say nothing of them, and nothing is not 0 s.
+    left_out = () if "codec" in v.regimes else CODEC_FEATURES
     coefficients = {n: float(c) for n, c in zip(FEATURES, v.model.coefficients, strict=True)}
     return {
         "form": v.model.form,
         "num_shapes": v.num_shapes,
-        "seconds_per_unit": coefficients,
-        "standard_error": v.standard_error,
+        "seconds_per_unit": {n: c for n, c in coefficients.items() if n not in left_out},
+        "standard_error": {n: e for n, e in v.standard_error.items() if n not in left_out},
         "interval_95": dict(v.interval_95),
         "noise": {regime: asdict(noise) for regime, noise in v.noise.items()},
         "held_out": {name: asdict(errors) for name, errors in v.held_out.items()},

@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fedsim.cost.work import Work, operation_work, pack_work, unpack_work
+from fedsim.codec import Cast
+from fedsim.cost.work import (
+    Work,
+    decoding_work,
+    encoding_work,
+    operation_work,
+    pack_work,
+    unpack_work,
+)
 from fedsim.errors import CalibrationError
 from fedsim.protocol import FEDLLM, KD_FEDLLM, SPLIT_FEDLLM
+from fedsim.protocol.encoding import encoded_payload
 from fedsim.protocol.operation import (
     Aggregate,
     BackwardFromCut,
@@ -23,13 +32,16 @@ from fedsim.protocol.operation import (
 )
 from fedsim.protocol.payload import Payload, activation_payload, adapter_payload
 from fedsim.spec.batch import BatchShape, TextLengths
+from fedsim.spec.codec import Encoding
 from fedsim.spec.device import Regime
 from fedsim.spec.dtype import FloatDtype
+from fedsim.spec.message import Direction
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.plan import ClientPlan, Cut, Numerics, TrainingSpec
 from fedsim.spec.tuning import LoraTuning
 
 __all__ = [
+    "CALIBRATED_CODEC",
     "COPY_PHASES",
     "NUM_AGGREGATED",
     "NUM_CLASSES",
@@ -57,6 +69,10 @@ Phase = Literal[
     "unpack_adapters",
     "pack_activations",
     "unpack_activations",
+    "encode_adapters",
+    "decode_adapters",
+    "encode_activations",
+    "decode_activations",
     "to_host",
     "to_device",
 ]
@@ -76,11 +92,19 @@ PHASES: Final[tuple[Phase, ...]] = (
     "unpack_adapters",
     "pack_activations",
     "unpack_activations",
+    "encode_adapters",
+    "decode_adapters",
+    "encode_activations",
+    "decode_activations",
 )
 #: Only where the device has a memory of its own.
 COPY_PHASES: Final[tuple[Phase, ...]] = ("to_host", "to_device")
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "bfloat16", "bfloat16-autocast")
 
+#: What is measured of codecs: a format that no model computes in, so that every value is converted.
+CALIBRATED_CODEC: Final = Cast("float16")
+#: Of the tensors of messages that are written and read.
+_MESSAGE_DTYPE: Final = "float32"
 #: Clients whose adapters the aggregation phase averages.
 NUM_AGGREGATED: Final = 3
 #: Of Banking77, the article's data set.
@@ -275,11 +299,17 @@ class Point:
         return operations.get(self.phase)
 
     def payload(self) -> Payload:
-        """The message that a message's phase writes or reads."""
+        """The message that a phase writes or reads, encodes or decodes."""
+        payload = activation_payload(self.shape.plan(), self.shape.batch())
         if self.phase.endswith("adapters"):
             whole = Part.whole(self.shape.num_layers)
-            return adapter_payload(self.shape.training(), whole)
-        return activation_payload(self.shape.plan(), self.shape.batch())
+            payload = adapter_payload(self.shape.training(), whole)
+        is_coded = self.phase.startswith(("encode", "decode"))
+        codec = CALIBRATED_CODEC if is_coded else Cast(_MESSAGE_DTYPE)
+        encoding = Encoding(payload.content, Direction.UP, codec.dtype, codec)
+        found = encoded_payload(payload, encoding)
+        # A message is written after it was encoded: the one is not the other's time.
+        return found if is_coded else Payload(found.content, found.tensors)
 
     def work(self) -> Work:
         """Features of the point."""
@@ -288,6 +318,10 @@ class Point:
             return operation_work(operation, self.shape.training(), NUM_AGGREGATED)
         if self.phase in COPY_PHASES:
             return Work(copied_bytes=float(self.payload().payload_bytes), num_messages=1.0)
+        if self.phase.startswith("encode"):
+            return encoding_work(self.payload())
+        if self.phase.startswith("decode"):
+            return decoding_work(self.payload())
         if self.phase.startswith("unpack"):
             return unpack_work(self.payload())
         return pack_work(self.payload())
@@ -297,6 +331,8 @@ def regime_of(phase: Phase) -> Regime:
     """Which of the time model's regimes a phase belongs to."""
     if phase in _FRAMEWORKS:
         return "model"
+    if phase.startswith(("encode", "decode")):
+        return "codec"
     return "parameters" if phase in ("aggregate", "replace") else "message"
 
 

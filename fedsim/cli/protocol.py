@@ -36,12 +36,20 @@ __all__ = ["command"]
     type=click.IntRange(2, 1_000_000_000),
     help="Clients that a round asks, for secure aggregation (default: the case study's).",
 )
+@click.option(
+    "--codec",
+    "codecs",
+    multiple=True,
+    metavar="[CONTENT[.up|.down]=]NAME",
+    help="What messages go through: identity, float16, ..., or module:NAME of your own.",
+)
 def command(
     name: str,
     plot_path: Path | None,
     secure_aggregation: SecureAggregation | None,
     differential_privacy: DifferentialPrivacy | None,
     num_clients: int | None,
+    codecs: tuple[str, ...],
 ) -> None:
     """Show the steps of a framework for the case study's plan.
 
@@ -62,7 +70,7 @@ def command(
             f"--num-clients {num_clients}: no step depends on it without --secure-aggregation; "
             "give both, or leave it out."
         )
-    example = example_protocol(name, privacy, num_clients)
+    example = example_protocol(name, privacy, num_clients, codecs)
     if plot_path is not None:
         from fedsim.report.protocol.sequence import sequence_diagram
 

@@ -86,7 +86,7 @@ def case_study(
 ) -> None:
     """Sweep ranks, public sets and training samples, and judge the article's claims.
 
-    Weights are random unless train.weights says otherwise. Writes curves.json, laws.json,
+    Weights are random unless learning.weights says otherwise. Writes curves.json, laws.json,
     findings.json, accuracy.png, costs.png and curves.png into DIR.
     """
     check_runtime()
@@ -94,9 +94,8 @@ def case_study(
     from fedsim.scenario.file.document import overridden
     from fedsim.study.case_study.plan import SERIES, study_runs
     from fedsim.training.file import TrainingDocument
-    from fedsim.training.tables import TrainingFile
 
-    changes, _ = overridden({}, overrides, TrainingFile)
+    changes, _ = overridden({}, overrides)
     planned = study_runs("quick" if quick else scale, changes)
     runs = [run for run in planned if not wanted or run.series in wanted][:first]
     if not runs or set(wanted) - set(SERIES):
@@ -129,7 +128,7 @@ def case_study(
     study: dict[str, Any] = json.loads(read_text(output / "findings.json"))
     labels = {name: words for name, (_, _, words) in SERIES.items()}
     table = runs[0].table
-    weights = f"{table['model']['name']}, {table['train']['weights']} weights"
+    weights = f"{table['model']['name']}, {table['learning']['weights']} weights"
     case_study_figure(study["points"], labels, weights, output / "accuracy.png")
     cost_figure(study["costs"], labels, output / "costs.png")
     learning_figure(curves, laws, output / "curves.png")

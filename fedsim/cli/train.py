@@ -29,8 +29,9 @@ __all__ = ["command", "training_progress"]
     "overrides",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Override a key of the file, such as train.framework=kd_fedllm; repeatable.",
+    help="Override a key of the file, such as lora.r=4; repeatable.",
 )
+@click.option("--case", metavar="NAME", help="Case of the file to train; the only one without it.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -64,6 +65,7 @@ __all__ = ["command", "training_progress"]
 def command(
     file: str,
     overrides: tuple[str, ...],
+    case: str | None,
     output: Path,
     data_dir: Path | None,
     is_resumed: bool,
@@ -72,16 +74,16 @@ def command(
 ) -> None:
     """Train a framework on real data and write its learning curves.
 
-    FILE is a TOML file; docs/examples/training holds some. What it will take is said first. An
-    interrupted run goes on from its last checkpoint when the command is given again, and ends with
-    the same bits.
+    FILE is a scenario with a table [data], by path or shipped name; docs/examples/training holds
+    some. What it will take is said first. An interrupted run goes on from its last checkpoint when
+    the command is given again, and ends with the same bits.
     """
     check_runtime()
     set_thread_policy()
     from fedsim.training.file import read_training
 
     # What is missing is said ahead of torch, whose import takes seconds.
-    document = read_training(file, overrides)
+    document = read_training(file, overrides, case)
     document.check_data(data_dir)
     if export is not None and export.exists():
         raise ScenarioError(f"--export {export}: exists already: name a folder that is new.")
@@ -92,8 +94,8 @@ def command(
 
     setup = TrainingSetup(document, data_dir)
     announce([(setup, output)], is_fresh=not is_resumed, is_sure=is_sure)
-    train, num_rounds = document.file.train, document.file.workload.num_rounds
-    with training_progress(len(train.seeds), num_rounds) as observer:
+    num_rounds = document.settings.workload.num_rounds
+    with training_progress(len(document.seeds), num_rounds) as observer:
         summary = run_training(
             setup,
             output,

@@ -1,60 +1,94 @@
-"""``fedsim verify``: run real rounds and hold them against the formulas."""
+"""``fedsim verify``: run real rounds of a scenario's cases and hold them against the formulas."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from fedsim.errors import AgreementError, ScenarioError
-from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.runtime.needs_runtime import check_runtime
 from fedsim.runtime.threads import set_thread_policy
 from fedsim.scenario.build.framework import find_framework
 from fedsim.scenario.file.output import check_not_inputs, check_writable, write_text
-from fedsim.study.verification_profile import sentinel_ratios, verification_profile
+from fedsim.study.verification_profile import verification_profile
 
 __all__ = ["command"]
 
+#: Options of this command until it took a file, and the keys that say the same.
+_KEY_OF_OPTION: Final = {
+    "--model": "model.name",
+    "--weights": "learning.weights",
+    "--weights-from": "train.weights_from",
+    "--data": "data.dataset",
+    "--head": "model.head",
+    "--num-clients": "fleet.num_clients",
+    "--samples-per-client": "workload.samples_per_client",
+    "--public-samples": "workload.public_samples",
+    "--split": "learning.partition",
+    "--dirichlet-alpha": "learning.dirichlet_alpha",
+    "--max-tokens": "workload.max_tokens",
+    "--padding": "workload.padding",
+    "--batch-size": "workload.batch_size",
+    "--rank": "lora.r",
+    "-r": "lora.r",
+    "--target-modules": "lora.target_modules",
+    "--cut-layer": "split.cut_layer",
+    "--half-block": "split.half_block",
+    "--server-variant": "split.server_variant",
+    "--checkpointing": "model.gradient_checkpointing",
+    "--payload-dtype": "model.payload_dtype",
+    "--device": "train.device",
+    "--seed": "seed",
+}
 
-@click.command("verify", short_help="Run real rounds and compare them with the formulas.")
+
+class _Command(click.Command):
+    """Says which key an option became."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an option of an earlier version is an error that names the key."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            key = _KEY_OF_OPTION.get(error.option_name)
+            if key is None:
+                raise
+            raise ScenarioError(
+                f"{error.option_name}: what is verified stands in a scenario file; write "
+                f"--set {key}=VALUE."
+            ) from error
+
+
+@click.command(
+    "verify", cls=_Command, short_help="Run real rounds and compare them with the formulas."
+)
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option(
+    "--case",
+    "cases",
+    multiple=True,
+    metavar="NAME",
+    help="Only this case of the file; may be repeated. All of them by default.",
+)
 @click.option(
     "--framework",
     "frameworks",
     multiple=True,
     metavar="NAME",
-    help="Only this one, or module:NAME of one's own; may be repeated. The article's three by "
-    "default.",
+    help="This framework under the file's tables, or module:NAME of one's own; may be repeated.",
 )
 @click.option(
-    "--model",
-    default="tiny",
-    show_default=True,
-    help="'tiny', a name of the catalogue (gpt2, ...), or a path to a config.json.",
-)
-@click.option(
-    "--weights",
-    type=click.Choice(["random", "pretrained"]),
-    default=None,
-    help="Initial weights. 'tiny' is random by nature; any other model needs the choice.",
-)
-@click.option(
-    "--weights-from",
-    default=None,
-    metavar="SOURCE",
-    help="Hub name or folder of the pre-trained weights (default: the model's name).",
-)
-@click.option(
-    "--data",
-    "data_source",
-    default="generated",
-    show_default=True,
-    help="generated, banking77, clinc150, e2e, wikitext2 (a data folder) or banking77-hub.",
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key of the file, such as model.name=llama-tiny; repeatable.",
 )
 @click.option(
     "--data-dir",
@@ -64,70 +98,19 @@ __all__ = ["command"]
     help="Folder of data sets and of GPT-2's tokenizer files.",
 )
 @click.option(
-    "--head",
-    type=click.Choice(["classification", "language_model"]),
-    default="classification",
-    show_default=True,
-)
-@click.option("--num-clients", type=click.IntRange(1, 100), default=2, show_default=True)
-@click.option("--samples-per-client", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--public-samples", type=click.IntRange(1), default=10, show_default=True)
-@click.option(
-    "--split",
-    type=click.Choice(["iid", "dirichlet"]),
-    default="iid",
-    show_default=True,
-    help="How labels are spread over clients.",
-)
-@click.option(
-    "--dirichlet-alpha",
-    type=float,
-    default=None,
-    help="Concentration of --split dirichlet: the smaller, the more clients differ.",
-)
-@click.option(
-    "--max-tokens",
+    "--rounds",
     type=click.IntRange(1),
-    default=None,
-    help="Texts are truncated, and padded, to it (default: 80, or 24 for tiny).",
-)
-@click.option(
-    "--padding",
-    type=click.Choice(["max_tokens", "longest", "none"]),
-    default="max_tokens",
+    default=1,
     show_default=True,
+    help="Rounds that are counted, whatever the file's num_rounds.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--rank", "-r", type=click.IntRange(1), default=8, show_default=True)
-@click.option(
-    "--target-modules",
-    default=None,
-    help="Comma-separated linear layers to adapt (default: the attention input).",
-)
-@click.option(
-    "--cut-layer",
-    type=int,
-    default=None,
-    help="Blocks on the client in Split-FedLLM (default: a third of all).",
-)
-@click.option("--half-block", is_flag=True, help="Cut within the next block.")
-@click.option("--server-variant", type=click.Choice(["v1", "v2"]), default="v1", show_default=True)
-@click.option("--checkpointing", is_flag=True, help="Gradient checkpointing.")
-@click.option(
-    "--payload-dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    default="float32",
-    show_default=True,
-)
-@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--timed-rounds", type=click.IntRange(0), default=3, show_default=True)
 @click.option(
     "--profile",
     default=None,
-    help="Calibrated profile to predict seconds with (default on a CPU: the shipped one).",
+    help="Calibrated profile to predict seconds with (default: the file's, or on a CPU the "
+    "shipped one).",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--json",
     "json_path",
@@ -136,38 +119,47 @@ __all__ = ["command"]
     help="Write the outcome here as JSON.",
 )
 def command(
+    file: str | None,
+    cases: tuple[str, ...],
     frameworks: tuple[str, ...],
+    overrides: tuple[str, ...],
+    data_dir: Path | None,
     rounds: int,
     timed_rounds: int,
     profile: str | None,
     json_path: Path | None,
-    **options: Any,
 ) -> None:
-    """Run real rounds of the article's frameworks and compare every step with the formulas.
+    """Run real rounds of a scenario's cases and compare every step with the formulas.
 
-    Bytes and FLOPs must be equal to the last unit, or the command names the first row that differs
-    and exits with 3. Needs the extra 'runtime' (torch, transformers, peft).
+    FILE is a scenario with a table [data], by path or shipped name; a tiny one of the article's
+    three frameworks by default. Bytes and FLOPs must be equal to the last unit, or the command
+    names the first row that differs and exits with 3. Needs the extra 'runtime' (torch,
+    transformers, peft).
     """
     check_runtime()
     set_thread_policy()
     if json_path is not None:
         check_writable(json_path)
-        names = (options["model"], options["weights_from"], profile)
-        named = [Path(name) for name in names if name]
-        inside = [path / inner for path in named for inner in ("config.json", "profile.toml")]
-        check_not_inputs([json_path], [*named, *inside])
-    chosen = [_framework(name) for name in frameworks or FRAMEWORKS]
-    profile_used = verification_profile(profile, timed_rounds, options["device"])
+    chosen = [_framework(name) for name in frameworks]
     # What is missing is said ahead of torch, whose import takes seconds.
-    from fedsim.runtime.data import check_dataset
+    from fedsim.training.file import read_trainings
 
-    check_dataset(options["data_source"], options["data_dir"])
+    documents = read_trainings(file or "verify_tiny", overrides, cases, chosen)
+    if json_path is not None:
+        named = {path for document in documents for path in document.case.place.inputs}
+        profiles = {Path(profile) / "profile.toml"} if profile else set()
+        check_not_inputs([json_path], named | profiles)
+    device = documents[0].train.device
+    known = documents[0].case.place.profile if profile is None and timed_rounds else None
+    if known is None:
+        known = verification_profile(profile, timed_rounds, device)
+    for document in documents:
+        document.check_data(data_dir)
     from fedsim.report.run.verify import print_verification
-    from fedsim.study.verification_request import VerificationRequest
-    from fedsim.study.verification_setup import VerificationSetup
-    from fedsim.study.verify import verify
+    from fedsim.study.verification import check_countable, title, verified
 
-    setup = VerificationSetup.from_request(VerificationRequest(**options))
+    for document in documents:
+        check_countable(document)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("preparing data", total=None)
@@ -175,39 +167,36 @@ def command(
         def on_step(name: str, round_index: int, party: str, step: str) -> None:
             progress.update(task, description=f"{name} round {round_index} {party} {step}")
 
-        ratios = {}
-        if profile_used is not None:
-            progress.update(task, description="timing the profile's sentinels")
-            ratios = sentinel_ratios(profile_used, options["device"])
         outcomes = [
-            verify(
-                setup.builder(framework),
-                framework.name,
+            verified(
+                document,
+                data_dir,
                 num_rounds=rounds,
                 timed_rounds=timed_rounds,
-                device=None if profile_used is None else profile_used.device,
-                sentinel_ratios=ratios,
-                on_step=partial(on_step, framework.name),
+                profile=known,
+                on_step=partial(on_step, document.case.variant.case),
             )
-            for framework in chosen
+            for document in documents
         ]
-    print_verification(Console(), outcomes, setup.title)
-    if profile_used is not None and profile_used.device.warning:
-        click.echo(f"Warning: {profile_used.device.warning}.", err=True)
+    words = title(documents[0])
+    print_verification(Console(), outcomes, words)
+    if known is not None and known.device.warning:
+        click.echo(f"Warning: {known.device.warning}.", err=True)
     if json_path is not None:
-        document = {
+        found: dict[str, Any] = {
             "schema": 1,
-            "title": setup.title,
+            "title": words,
             "outcomes": [outcome.as_dict() for outcome in outcomes],
         }
-        write_text(json_path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_text(json_path, json.dumps(found, indent=2, allow_nan=False) + "\n")
     failed = [outcome for outcome in outcomes if not outcome.agrees]
     if failed:
         raise AgreementError(f"{failed[0].framework}: {failed[0].found[0]}")
 
 
-def _framework(name: str) -> Framework:
+def _framework(name: str) -> str:
     try:
-        return find_framework(name, Path.cwd())
+        find_framework(name, Path.cwd())
     except ScenarioError as error:
         raise ScenarioError(f"--framework {name}: {error}") from error
+    return name

@@ -34,13 +34,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def relative_half_width(self) -> float:
-        """Half of the logarithm of high over low; 0 where nothing is uncertain."""
-        if self.high == inf or self.low <= 0:
-            return inf
-        return 0.5 * log(self.high / self.low)
-
 
 def interval_95(
     draws: Mapping[str, Any], quantity: str, mean: float, num_rounds: int

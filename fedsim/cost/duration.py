@@ -13,6 +13,8 @@ from typing import Final
 
 from fedsim.cost.work import (
     Work,
+    decoding_work,
+    encoding_work,
     operation_work,
     pack_work,
     sum_of_work,
@@ -29,6 +31,8 @@ __all__ = [
     "PARTS",
     "combine",
     "compute_seconds",
+    "decoding_seconds",
+    "encoding_seconds",
     "gathered_seconds",
     "operation_regime",
     "operation_seconds",
@@ -58,6 +62,9 @@ PARTS: Final[dict[str, str]] = {
     "num_unpacked_tensors": "rest",
     "num_messages": "rest",
     "copied_bytes": "rest",
+    "encoded_bytes": "rest",
+    "decoded_bytes": "rest",
+    "num_codec_kernels": "rest",
 }
 
 #: What requests in one batch launch or read together.
@@ -98,12 +105,22 @@ def operation_regime(operation: Operation) -> Regime:
 
 
 def pack_seconds(payload: Payload, device: DeviceSpec) -> float:
-    """Seconds that the sender takes to write a message into a buffer [s]."""
+    """Seconds that the sender takes to encode a message and write it into a buffer [s]."""
     return compute_seconds(pack_work(payload), device)
 
 
+def encoding_seconds(payload: Payload, device: DeviceSpec) -> float:
+    """Of :func:`pack_seconds`, what the codec takes [s]."""
+    return 0.0 if payload.codec is None else compute_seconds(encoding_work(payload), device)
+
+
+def decoding_seconds(payload: Payload, device: DeviceSpec) -> float:
+    """Of :func:`unpack_seconds`, what the codec takes [s]."""
+    return 0.0 if payload.codec is None else compute_seconds(decoding_work(payload), device)
+
+
 def unpack_seconds(payload: Payload, device: DeviceSpec) -> float:
-    """Seconds that the receiver takes to read a message out of a buffer [s]."""
+    """Seconds that the receiver takes to read a message out of a buffer and decode it [s]."""
     return compute_seconds(unpack_work(payload), device)
 
 

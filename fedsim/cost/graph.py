@@ -20,7 +20,7 @@ from typing import Literal
 
 from fedsim.spec.batch import BatchShape
 
-__all__ = ["Extent", "FlopClass", "PartWork", "Row", "Segment", "Tensor", "walk"]
+__all__ = ["CheckpointUnit", "Extent", "FlopClass", "PartWork", "Row", "Tensor", "walk"]
 
 #: ``integer`` counts operations of secure aggregation and differential privacy: no product.
 FlopClass = Literal["linear", "attention", "lora", "head", "integer"]
@@ -120,7 +120,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class CheckpointUnit:
     """Rows that gradient checkpointing treats as one: a block, or half of one."""
 
     rows: tuple[Row, ...]
@@ -142,7 +142,7 @@ class PartWork:
     forward_kernels, backward_kernels, recompute_kernels : int
         Operators launched.
     largest_segment_saved : Extent
-        Elements that recomputing the largest checkpointed segment keeps for a while.
+        Elements that recomputing the largest checkpointed unit keeps for a while.
     needs_gradient : bool
         Whether the last output needs a gradient: whether there is a backward pass at all.
     """
@@ -161,12 +161,12 @@ class PartWork:
     needs_gradient: bool = False
 
 
-def walk(segments: Sequence[Segment], entry: str | None) -> PartWork:
+def walk(units: Sequence[CheckpointUnit], entry: str | None) -> PartWork:
     """Apply the rules to all rows in order.
 
     Parameters
     ----------
-    segments : sequence of Segment
+    units : sequence of CheckpointUnit
         The rows.
     entry : str or None
         Name of a tensor whose gradient is wanted although nothing below it is trained: received
@@ -174,16 +174,16 @@ def walk(segments: Sequence[Segment], entry: str | None) -> PartWork:
     """
     work = PartWork()
     needing = set() if entry is None else {entry}
-    for segment in segments:
-        _walk_segment(segment, work, needing)
-    work.needs_gradient = segments[-1].rows[-1].output.name in needing
+    for unit in units:
+        _walk_unit(unit, work, needing)
+    work.needs_gradient = units[-1].rows[-1].output.name in needing
     return work
 
 
-def _walk_segment(segment: Segment, work: PartWork, needing: set[str]) -> None:
+def _walk_unit(unit: CheckpointUnit, work: PartWork, needing: set[str]) -> None:
     saved: dict[str, Extent] = {}
     last_saver = -1
-    for index, row in enumerate(segment.rows):
+    for index, row in enumerate(unit.rows):
         needy = [tensor for tensor in row.inputs if tensor.is_trained or tensor.name in needing]
         _add_flop(work.forward_flop, row, 1)
         work.forward_kernels += row.num_kernels
@@ -201,19 +201,19 @@ def _walk_segment(segment: Segment, work: PartWork, needing: set[str]) -> None:
         for tensor in kept:
             if not tensor.is_parameter:
                 saved.setdefault(tensor.storage or tensor.name, tensor.size)
-    if segment.is_checkpointed and last_saver >= 0:
-        _add_recomputation(segment, work, last_saver)
+    if unit.is_checkpointed and last_saver >= 0:
+        _add_recomputation(unit, work, last_saver)
         work.largest_segment_saved = _larger(work.largest_segment_saved, _total(saved.values()))
-        entry = segment.rows[0].inputs[0]
+        entry = unit.rows[0].inputs[0]
         saved = {entry.storage or entry.name: entry.size}
     for storage, size in saved.items():
         work.saved.setdefault(storage, size)
 
 
-def _add_recomputation(segment: Segment, work: PartWork, last_saver: int) -> None:
+def _add_recomputation(unit: CheckpointUnit, work: PartWork, last_saver: int) -> None:
     # torch's non-reentrant checkpointing stops as soon as the last kept tensor exists again. A
     # product keeps its factors before it runs, so the last row that keeps anything is not rerun.
-    for row in segment.rows[:last_saver]:
+    for row in unit.rows[:last_saver]:
         _add_flop(work.recompute_flop, row, 1)
         work.recompute_kernels += row.num_kernels
         work.recompute_moved += _moved(row)

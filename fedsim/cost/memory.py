@@ -121,11 +121,11 @@ def knowledge_bytes(plan: ClientPlan, num_contributions: int = 0) -> tuple[int, 
         received, one of them and its share in 64 bits, and their sum in 64 bits).
     """
     payload = logits_payload(plan)
-    values = payload.payload_bytes // dtype_bytes(plan.training.numerics.payload_dtype)
-    compute_bytes = dtype_bytes(plan.training.numerics.compute_dtype)
-    training = values * compute_bytes + payload.payload_bytes
+    values = sum(tensor.num_values for tensor in payload.tensors)
+    # What was received has been decoded: a codec saves bytes on the link and none here.
+    training = 2 * payload.plain_bytes
     averaging = (
-        num_contributions * payload.payload_bytes + AVERAGING_BYTES * values
+        num_contributions * payload.plain_bytes + AVERAGING_BYTES * values
         if num_contributions
         else 0
     )
@@ -145,8 +145,7 @@ def weights_bytes(training: TrainingSpec, part: Part) -> int:
 
 
 def _trained_bytes(training: TrainingSpec) -> int:
-    # peft keeps adapters in 32 bits beside 16-bit weights; full tuning trains the weights.
-    return 4 if training.lora is not None else dtype_bytes(training.numerics.weights_dtype)
+    return dtype_bytes(training.trained_dtype)
 
 
 def _workspace(training: TrainingSpec, part: Part) -> Extent:

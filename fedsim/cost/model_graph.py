@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from fedsim.cost.graph import Extent, PartWork, Row, Segment, Tensor, walk
+from fedsim.cost.graph import CheckpointUnit, Extent, PartWork, Row, Tensor, walk
 from fedsim.protocol.operation import Part
 from fedsim.protocol.parameters import num_trainable
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.model import LinearSpec, ModelSpec
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["needs_entry_gradient", "part_segments", "part_work"]
+__all__ = ["checkpoint_units", "needs_entry_gradient", "part_work"]
 
 
 @lru_cache(maxsize=512)
@@ -24,7 +24,7 @@ def part_work(training: TrainingSpec, part: Part) -> PartWork:
     """Forward, backward and recomputation sums of one part of the model."""
     entry = _stream(training.model, part.start).name
     wanted = needs_entry_gradient(training, part)
-    return walk(part_segments(training, part), entry if wanted else None)
+    return walk(checkpoint_units(training, part), entry if wanted else None)
 
 
 def needs_entry_gradient(training: TrainingSpec, part: Part) -> bool:
@@ -39,25 +39,25 @@ def needs_entry_gradient(training: TrainingSpec, part: Part) -> bool:
     return num_trainable(training, Part.below(part.start)) > 0
 
 
-def part_segments(training: TrainingSpec, part: Part) -> tuple[Segment, ...]:
-    """The rows of one part, in the segments that checkpointing recomputes."""
-    segments = []
+def checkpoint_units(training: TrainingSpec, part: Part) -> tuple[CheckpointUnit, ...]:
+    """The rows of one part, in the units that checkpointing recomputes."""
+    units = []
     is_checkpointed = training.numerics.is_checkpointed
     stream = _stream(training.model, part.start)
     if part.has_embedding:
-        segments.append(Segment(_embedding_rows(training, stream)))
+        units.append(CheckpointUnit(_embedding_rows(training, stream)))
     position = part.start
     while position < part.stop:
-        # A whole block is one segment; a cut within a block leaves a half on either side.
+        # A whole block is one unit; a cut within a block leaves a half on either side.
         last = position + 1 if position % 2 == 0 and position + 1 < part.stop else position
         rows: list[Row] = []
         for place in range(position, last + 1):
             rows.extend(_half_rows(training, place))
-        segments.append(Segment(tuple(rows), is_checkpointed))
+        units.append(CheckpointUnit(tuple(rows), is_checkpointed))
         position = last + 1
     if part.has_head:
-        segments.append(Segment(_head_rows(training)))
-    return tuple(segments)
+        units.append(CheckpointUnit(_head_rows(training)))
+    return tuple(units)
 
 
 def _stream(model: ModelSpec, place: int) -> Tensor:

@@ -8,7 +8,7 @@ never becomes a count that anyone is told is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, assert_never
 
@@ -36,7 +36,15 @@ from fedsim.spec.device import FEATURES
 from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Work", "operation_work", "pack_work", "sum_of_work", "unpack_work"]
+__all__ = [
+    "Work",
+    "decoding_work",
+    "encoding_work",
+    "operation_work",
+    "pack_work",
+    "sum_of_work",
+    "unpack_work",
+]
 
 #: Reads and writes of one trained value in an optimizer step: gradient, value and Adam's two
 #: moments are read, value and moments written; SGD reads two and writes one.
@@ -86,6 +94,10 @@ class Work:
         1 for a message.
     copied_bytes : float
         Traffic between the accelerator and the host; a device that computes on its CPU has none.
+    encoded_bytes, decoded_bytes : float
+        Traffic of codecs, of the sender and of the receiver.
+    num_codec_kernels : float
+        Operators that codecs launch.
     """
 
     linear_flop: float = 0.0
@@ -105,6 +117,9 @@ class Work:
     num_unpacked_tensors: float = 0.0
     num_messages: float = 0.0
     copied_bytes: float = 0.0
+    encoded_bytes: float = 0.0
+    decoded_bytes: float = 0.0
+    num_codec_kernels: float = 0.0
 
     def features(self) -> tuple[float, ...]:
         """The features as a vector."""
@@ -161,10 +176,13 @@ def sum_of_work(works: Sequence[Work]) -> Work:
     return Work(**{name: sum(getattr(work, name) for work in works) for name in FEATURES})
 
 
+# A message is priced for every client of every engine; its codec is asked once.
+@lru_cache(maxsize=4096)
 def pack_work(payload: Payload) -> Work:
-    """Features of writing a message: what its sender does ahead of sending."""
+    """Features of encoding and writing a message: what its sender does ahead of sending."""
     num_bytes, num_tensors, num_messages = _message_amounts(payload)
-    return Work(
+    return replace(
+        encoding_work(payload),
         packed_bytes=num_bytes,
         num_packed_tensors=num_tensors,
         copied_bytes=num_bytes,
@@ -172,14 +190,38 @@ def pack_work(payload: Payload) -> Work:
     )
 
 
+@lru_cache(maxsize=4096)
 def unpack_work(payload: Payload) -> Work:
-    """Features of reading a message: what its receiver does after the last byte."""
+    """Features of reading and decoding a message: what its receiver does after the last byte."""
     num_bytes, num_tensors, num_messages = _message_amounts(payload)
-    return Work(
+    return replace(
+        decoding_work(payload),
         unpacked_bytes=num_bytes,
         num_unpacked_tensors=num_tensors,
         copied_bytes=num_bytes,
         num_messages=num_messages,
+    )
+
+
+def encoding_work(payload: Payload) -> Work:
+    """Features of encoding a message alone."""
+    if payload.codec is None:
+        return Work()
+    works = [payload.codec.encoding_work(tensor) for tensor in payload.encoded]
+    return Work(
+        encoded_bytes=float(sum(work.moved_bytes for work in works)),
+        num_codec_kernels=float(sum(work.num_operators for work in works)),
+    )
+
+
+def decoding_work(payload: Payload) -> Work:
+    """Features of decoding a message alone."""
+    if payload.codec is None:
+        return Work()
+    works = [payload.codec.decoding_work(tensor) for tensor in payload.encoded]
+    return Work(
+        decoded_bytes=float(sum(work.moved_bytes for work in works)),
+        num_codec_kernels=float(sum(work.num_operators for work in works)),
     )
 
 

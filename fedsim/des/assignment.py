@@ -1,10 +1,10 @@
-"""What some clients are asked to do."""
+"""Segment, round and draws that an attempt runs under."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedsim.des.luck import Luck
+from fedsim.des.round_draws import RoundDraws
 
 __all__ = ["Assignment"]
 
@@ -17,17 +17,17 @@ class Assignment:
     ----------
     round_index : int
         The round, or the client's own iteration; 0 in the set-up.
-    book_index : int
+    ledger_round : int
         Round under which it stands in the ledger.
     segment : int
-    luck : Luck or None
-        None in the set-up, which nobody's luck touches.
+    draws : RoundDraws or None
+        None in the set-up, for which nothing is drawn.
     may_fail : bool
         Whether drop-outs are drawn.
     """
 
     round_index: int
-    book_index: int
+    ledger_round: int
     segment: int
-    luck: Luck | None
+    draws: RoundDraws | None
     may_fail: bool

@@ -16,15 +16,16 @@ from simpy import Timeout
 
 from fedsim.des.accelerators import Request
 from fedsim.des.assignment import Assignment
-from fedsim.des.books import Tally
-from fedsim.des.client import Client
+from fedsim.des.ledger_sums import StepSums
 from fedsim.des.link import Flow
 from fedsim.des.note import Note
+from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.stamina import Failed, Stamina
-from fedsim.des.task import Action, ClientWork, Loop, Message, ServerWork, Stream, Task
+from fedsim.des.task import Action, ClientWork, Loop, ServerWork, Stream, Task, TransferAction
 from fedsim.des.world import World
 from fedsim.fleet.trace import TraceKind
 from fedsim.ledger import Outcome
+from fedsim.spec.link import SEGMENT_BYTES
 
 __all__ = ["Attempt", "Events"]
 
@@ -37,7 +38,6 @@ _UNPACKING: Final = "unpacking"
 _COMPUTING: Final = "computing"
 _ASKING: Final = "asking"
 
-_SEGMENT_BYTES: Final = 1448
 #: The resource's number among visits, behind the two sides of the link.
 _ACCELERATORS: Final = 2
 #: Share of an execution within which rounding errors lie.
@@ -50,7 +50,7 @@ class Attempt:
     Parameters
     ----------
     world : World
-    client : Client
+    client : SimulatedClient
     task : Task
     assignment : Assignment
     number : int
@@ -78,7 +78,7 @@ class Attempt:
         "_since_s",
         "_slowness",
         "_stamina",
-        "_tallies",
+        "_step_sums",
         "_task",
         "_world",
         "number",
@@ -87,7 +87,7 @@ class Attempt:
     def __init__(
         self,
         world: World,
-        client: Client,
+        client: SimulatedClient,
         task: Task,
         assignment: Assignment,
         number: int,
@@ -102,11 +102,11 @@ class Attempt:
         self._assignment = assignment
         self._slowness = slowness
         self._stamina = Stamina(work_s)
-        self._tallies: list[Tally | None] = [None] * len(task.steps)
+        self._step_sums: list[StepSums | None] = [None] * len(task.steps)
         self._notes: list[Note] = []
         self._num_visits = self._sent_bytes = 0
         self._doing = ""
-        self._action: ClientWork | ServerWork | Message | None = None
+        self._action: ClientWork | ServerWork | TransferAction | None = None
         self._flow: Flow | None = None
         self._request: Request | None = None
         self._since_s = self._joined_s = self._beside_since_s = 0.0
@@ -114,16 +114,16 @@ class Attempt:
         self._beside: tuple[ClientWork, ...] = ()
 
     def commit(self, outcome: Outcome) -> None:
-        """Enter in the books what was done and what became of it."""
+        """Enter in the ledger what was done and what became of it."""
         assignment, world = self._assignment, self._world
-        world.books.add(
-            assignment.book_index,
-            self._client.variant,
+        world.ledger_sums.add(
+            assignment.ledger_round,
+            self._client.group,
             world.simulation.population.class_names[self._client.class_index],
             assignment.segment,
             outcome,
             self._task,
-            self._tallies,
+            self._step_sums,
         )
         if world.trace is not None:
             steps, index = self._task.steps, self._client.index
@@ -137,7 +137,7 @@ class Attempt:
         """Events of some actions, one after the other; raises :class:`Failed` in between."""
         for action in actions:
             match action:
-                case Message():
+                case TransferAction():
                     yield from self._message(action)
                 case ClientWork():
                     yield from self._client_work(action)
@@ -152,16 +152,16 @@ class Attempt:
                     assert_never(action)
 
     def _client_work(self, work: ClientWork) -> Events:
-        tally = self._enter(_COMPUTING, work)
+        sums = self._enter(_COMPUTING, work)
         seconds = work.times * (work.one_s * self._slowness)
         if seconds > 0:
             yield from self._spend(seconds)
-            tally.compute_s += seconds
-        tally.executions += work.times
+            sums.compute_s += seconds
+        sums.executions += work.times
         self._note("compute", work.index)
 
     def _server_work(self, work: ServerWork) -> Events:
-        tally = self._enter(_ASKING, work)
+        sums = self._enter(_ASKING, work)
         world = self._world
         self._joined_s = world.agenda.now
         share = self._stamina.share(work.own_s + work.shared_s)
@@ -170,10 +170,10 @@ class Attempt:
         yield request.done
         if share < 1:
             raise Failed
-        tally.executions += 1
-        self._leave_accelerators(tally, request)
+        sums.executions += 1
+        self._leave_accelerators(sums, request)
 
-    def _message(self, message: Message) -> Events:
+    def _message(self, message: TransferAction) -> Events:
         yield from self._pack(message)
         yield from self._send(message)
         yield from self._unpack(message)
@@ -186,8 +186,8 @@ class Attempt:
         seconds = sum(work.times * (work.one_s * self._slowness) for work in stream.works)
         done_s = agenda.now + seconds
         for work in stream.works:
-            if self._tallies[work.index] is None:
-                self._tallies[work.index] = Tally(agenda.now)
+            if self._step_sums[work.index] is None:
+                self._step_sums[work.index] = StepSums(agenda.now)
         if seconds > self._world.transfer_s(self._client, stream.message):
             # The longer one is the work, and the other is hidden behind it.
             share = stamina.share(seconds)
@@ -205,23 +205,23 @@ class Attempt:
         self._beside = ()
         yield from self._unpack(stream.message)
 
-    def _pack(self, message: Message) -> Events:
-        tally = self._enter(_PACKING, message)
+    def _pack(self, message: TransferAction) -> Events:
+        sums = self._enter(_PACKING, message)
         seconds = message.client_s * self._slowness if message.is_up else message.server_s
         if seconds > 0:
             yield from self._spend(seconds)
-            self._book_packing(tally, message, seconds, is_server=not message.is_up)
+            self._book_packing(sums, message, seconds, is_server=not message.is_up)
 
-    def _unpack(self, message: Message) -> Events:
+    def _unpack(self, message: TransferAction) -> Events:
         seconds = message.server_s if message.is_up else message.client_s * self._slowness
         if seconds > 0:
-            tally = self._enter(_UNPACKING, message)
+            sums = self._enter(_UNPACKING, message)
             yield from self._spend(seconds)
-            self._book_packing(tally, message, seconds, is_server=message.is_up)
+            self._book_packing(sums, message, seconds, is_server=message.is_up)
 
-    def _send(self, message: Message) -> Events:
+    def _send(self, message: TransferAction) -> Events:
         agenda = self._agenda
-        tally = self._enter(_TRANSFERRING, message)
+        sums = self._enter(_TRANSFERRING, message)
         self._sent_bytes = 0
         startup_s, share = self._world.startup_s(self._client, message), 1.0
         if self._stamina.is_endless:
@@ -235,12 +235,12 @@ class Attempt:
         yield flow.done
         if share < 1:
             raise Failed
-        tally.executions += 1
+        sums.executions += 1
         self._sent_bytes = message.message_bytes
         self._leave_link(message, flow)
         if self._client.round_trip_s > 0:
             yield from self._spend(self._client.round_trip_s / 2)
-        tally.transfer_s += agenda.now - self._since_s
+        sums.transfer_s += agenda.now - self._since_s
         self._note("transfer", message.index, message.message_bytes)
 
     def _spend(self, seconds: float, alone_s: float | None = None) -> Events:
@@ -251,16 +251,16 @@ class Attempt:
         if share < 1:
             raise Failed
 
-    def _enter(self, doing: str, action: ClientWork | ServerWork | Message) -> Tally:
+    def _enter(self, doing: str, action: ClientWork | ServerWork | TransferAction) -> StepSums:
         self._doing = doing
         self._action = action
         self._since_s = self._agenda.now
-        tally = self._tallies[action.index]
-        if tally is None:
-            tally = self._tallies[action.index] = Tally(self._since_s)
-        return tally
+        sums = self._step_sums[action.index]
+        if sums is None:
+            sums = self._step_sums[action.index] = StepSums(self._since_s)
+        return sums
 
-    def _join(self, message: Message, share: float) -> Flow:
+    def _join(self, message: TransferAction, share: float) -> Flow:
         """Send a message, or the share of it after which the client fails."""
         world, client = self._world, self._client
         link = world.uplink if message.is_up else world.downlink
@@ -273,7 +273,7 @@ class Attempt:
             rates.add(flow, link, rate)
         return flow
 
-    def _leave_link(self, message: Message, flow: Flow) -> None:
+    def _leave_link(self, message: TransferAction, flow: Flow) -> None:
         self._flow = None
         rates = self._world.rates[self._client.class_index]
         if rates is not None:
@@ -281,12 +281,12 @@ class Attempt:
         if self._world.visits is not None:
             self._visit(0 if message.is_up else 1)
 
-    def _leave_accelerators(self, tally: Tally, request: Request) -> None:
+    def _leave_accelerators(self, sums: StepSums, request: Request) -> None:
         self._request = None
         waited_s = max(self._agenda.now - self._joined_s - request.served_s, 0.0)
-        tally.compute_s += request.served_s
-        tally.server_s += request.served_s
-        tally.wait_s += waited_s
+        sums.compute_s += request.served_s
+        sums.server_s += request.served_s
+        sums.wait_s += waited_s
         if self._world.visits is not None:
             self._visit(_ACCELERATORS)
         if self._world.trace is not None and self._action is not None:
@@ -296,11 +296,11 @@ class Attempt:
             self._notes.append(Note("server", index, taken_up_s, self._agenda.now, 0))
 
     def _book_packing(
-        self, tally: Tally, message: Message, seconds: float, *, is_server: bool
+        self, sums: StepSums, message: TransferAction, seconds: float, *, is_server: bool
     ) -> None:
-        tally.compute_s += seconds
+        sums.compute_s += seconds
         if is_server:
-            tally.server_s += seconds
+            sums.server_s += seconds
         self._note("server" if is_server else "compute", message.index)
 
     def _visit(self, resource: int) -> None:
@@ -323,16 +323,16 @@ class Attempt:
         action = self._action
         if action is None:
             return
-        tally = self._tallies[action.index]
-        assert tally is not None
+        sums = self._step_sums[action.index]
+        assert sums is not None
         elapsed_s = max(self._agenda.now - self._since_s, 0.0)
         match action:
             case ClientWork():
-                self._cut_computing(tally, action, elapsed_s)
+                self._cut_computing(sums, action, elapsed_s)
             case ServerWork():
-                self._cut_request(tally)
-            case Message():
-                self._cut_message(tally, action, elapsed_s)
+                self._cut_request(sums)
+            case TransferAction():
+                self._cut_message(sums, action, elapsed_s)
             case _:
                 assert_never(action)
 
@@ -343,52 +343,52 @@ class Attempt:
             one_s = work.one_s * self._slowness
             seconds = min(max(elapsed_s, 0.0), work.times * one_s)
             elapsed_s -= work.times * one_s
-            tally = self._tallies[work.index]
-            assert tally is not None
+            sums = self._step_sums[work.index]
+            assert sums is not None
             done = floor(seconds / one_s + _ROUNDING) if one_s > 0 else work.times
-            tally.executions += min(done, work.times)
-            tally.compute_s += seconds
+            sums.executions += min(done, work.times)
+            sums.compute_s += seconds
             if self._world.trace is not None and seconds > 0:
                 self._notes.append(Note("compute", work.index, start_s, start_s + seconds, 0))
             start_s += seconds
 
-    def _cut_computing(self, tally: Tally, work: ClientWork, elapsed_s: float) -> None:
+    def _cut_computing(self, sums: StepSums, work: ClientWork, elapsed_s: float) -> None:
         one_s = work.one_s * self._slowness
-        tally.executions += min(floor(elapsed_s / one_s + _ROUNDING), work.times)
-        tally.compute_s += min(elapsed_s, work.times * one_s)
+        sums.executions += min(floor(elapsed_s / one_s + _ROUNDING), work.times)
+        sums.compute_s += min(elapsed_s, work.times * one_s)
         self._note("compute", work.index)
 
-    def _cut_request(self, tally: Tally) -> None:
+    def _cut_request(self, sums: StepSums) -> None:
         request = self._request
         if request is None:
             return
         self._world.accelerators.cancel(request)
         # It may be through in this very nanosecond, and nobody told the client yet.
-        tally.executions += int(request.is_done and request.share == 1)
-        self._leave_accelerators(tally, request)
+        sums.executions += int(request.is_done and request.share == 1)
+        self._leave_accelerators(sums, request)
 
-    def _cut_message(self, tally: Tally, message: Message, elapsed_s: float) -> None:
+    def _cut_message(self, sums: StepSums, message: TransferAction, elapsed_s: float) -> None:
         if self._doing is not _TRANSFERRING:
             is_server = message.is_up is (self._doing is _UNPACKING)
-            self._book_packing(tally, message, elapsed_s, is_server=is_server)
+            self._book_packing(sums, message, elapsed_s, is_server=is_server)
             return
-        tally.transfer_s += elapsed_s
+        sums.transfer_s += elapsed_s
         if self._flow is not None:
-            self._cut_flow(tally, message, self._flow)
+            self._cut_flow(sums, message, self._flow)
         self._note("transfer", message.index, self._sent_bytes)
 
-    def _cut_flow(self, tally: Tally, message: Message, flow: Flow) -> None:
+    def _cut_flow(self, sums: StepSums, message: TransferAction, flow: Flow) -> None:
         """Take the flow out and count the whole segments that had left."""
         link = self._world.uplink if message.is_up else self._world.downlink
         unsent = link.cancel(flow)
         self._leave_link(message, flow)
         if flow.is_done and flow.num_bytes == message.wire_bytes:
-            tally.executions += 1
+            sums.executions += 1
             self._sent_bytes = message.message_bytes
             return
         share = (flow.num_bytes - unsent) / message.wire_bytes
-        num_segments = floor(share * message.message_bytes / _SEGMENT_BYTES + _ROUNDING)
-        sent_bytes = min(num_segments * _SEGMENT_BYTES, message.message_bytes)
-        tally.cut_bytes += sent_bytes
-        tally.cut_payload_bytes += min(sent_bytes, message.payload_bytes)
+        num_segments = floor(share * message.message_bytes / SEGMENT_BYTES + _ROUNDING)
+        sent_bytes = min(num_segments * SEGMENT_BYTES, message.message_bytes)
+        sums.cut_bytes += sent_bytes
+        sums.cut_payload_bytes += min(sent_bytes, message.payload_bytes)
         self._sent_bytes = sent_bytes

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from math import inf, nextafter
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.des.agenda import HorizonPassed, nanoseconds
 from fedsim.fleet.availability import Intervals
+from fedsim.fleet.rules import PATIENCE_S
 
-__all__ = ["PATIENCE_S", "Attendance"]
-
-#: Who is not back after this long of idle waiting never comes [s].
-PATIENCE_S: Final = 100 * 86400.0
+__all__ = ["Attendance"]
 
 
 class Attendance:

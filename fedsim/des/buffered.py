@@ -5,26 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator
 from math import inf, nextafter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
 from fedsim.des.agenda import SERVER, Signal, nanoseconds
-from fedsim.des.attendance import PATIENCE_S
 from fedsim.des.candidates import Candidates
 from fedsim.des.free_running import FreeRunning
 from fedsim.des.iteration import Iteration
 from fedsim.des.world import World
-from fedsim.errors import ScenarioError
+from fedsim.fleet.progress import Progress
+from fedsim.fleet.rules import MAX_LOSSES, PATIENCE_S, lost_in_a_row, never_full
 
 __all__ = ["BufferedMode"]
 
 Events = Generator[simpy.Event, Any, None]
-
-#: After this many clients in a row that were lost, no contribution is hoped for any more.
-_MAX_LOSSES: Final = 10_000
 
 
 class BufferedMode(FreeRunning):
@@ -35,10 +32,11 @@ class BufferedMode(FreeRunning):
     world : World
     alone_s : ndarray
         What a round takes each client with nobody else there [s].
+    progress : Progress
     """
 
-    def __init__(self, world: World, alone_s: NDArray[np.float64]) -> None:
-        super().__init__(world)
+    def __init__(self, world: World, alone_s: NDArray[np.float64], progress: Progress) -> None:
+        super().__init__(world, progress)
         policy = world.simulation.policy
         assert policy.buffer_size is not None
         self._size = policy.buffer_size
@@ -51,9 +49,9 @@ class BufferedMode(FreeRunning):
         self._done = Signal(world.agenda)
 
     def run(self) -> Events:
-        """Versions, until there are as many as rounds were asked for."""
+        """Run until there are ``num_rounds`` versions of the model."""
         if self._size > self._num_free and self.path.behind:
-            raise ScenarioError(_never_full(self._size, self._num_free))
+            raise never_full(self._size, self._num_free)
         self._since_s = self.world.agenda.now
         self._fill()
         yield self._done
@@ -65,14 +63,10 @@ class BufferedMode(FreeRunning):
         self._fill()
 
     def lost_for_good(self, iteration: Iteration) -> None:
-        """Note it, unless nothing else ever happens."""
+        """Count the loss; refuse after too many in a row."""
         self._num_losses += 1
-        if self._num_losses > _MAX_LOSSES:
-            raise ScenarioError(
-                f"{self._num_losses} clients in a row were lost before they contributed: their "
-                "work takes longer than they stay, or dropout_probability is too high for "
-                "policy.mode = 'buffered'; lower it, or let clients be available for longer."
-            )
+        if self._num_losses > MAX_LOSSES:
+            raise lost_in_a_row()
         super().lost_for_good(iteration)
 
     def accept(self) -> None:
@@ -138,11 +132,3 @@ class BufferedMode(FreeRunning):
             self._candidates.arrive(attendance.arrivals[place])
             place -= 1
         self._fill()
-
-
-def _never_full(size: int, num_slots: int) -> str:
-    return (
-        f"policy.buffer_size = {size} with {num_slots} clients at work: in this framework clients "
-        "wait for the aggregation, so the buffer never fills; allowed: at most "
-        f"{num_slots}. Lower policy.buffer_size or raise policy.clients_per_round."
-    )

@@ -51,7 +51,7 @@ class Candidates:
             self._fresh.add(client)
 
     def watch_no_more(self) -> None:
-        """Arrivals are not told any longer."""
+        """Stop tracking arrivals."""
         self._fresh = None
 
     def pick(self, number: int) -> int | None:

@@ -23,6 +23,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on, presence
 from fedsim.fleet.endless import check_ends
 from fedsim.fleet.progress import Progress, ProgressCallback
+from fedsim.fleet.rules import FIRST_HORIZON_S, HORIZON_GROWTH, nobody_left
 from fedsim.fleet.selection import Selector
 from fedsim.fleet.simulation import VISIT, Simulation, SimulationResult
 from fedsim.ledger import SETUP_ROUND
@@ -32,8 +33,6 @@ __all__ = ["simulate"]
 
 Mode = SynchronousRounds | FreeRunning
 
-_FIRST_HORIZON_S: Final = 3600.0
-_HORIZON_GROWTH: Final = 4.0
 _COLLECTION_THRESHOLD: Final = 200_000
 #: Held as Python's numbers, half a kilobyte each.
 _MAX_STAYS: Final = 3_000_000
@@ -65,7 +64,7 @@ def simulate(
     ScenarioError
         If the run cannot come to an end: too few clients ever come, or nobody ever contributes.
     """
-    horizon_s = _FIRST_HORIZON_S
+    horizon_s = FIRST_HORIZON_S
     told = Progress(progress, simulation.federation.num_rounds)
     while True:
         try:
@@ -73,7 +72,7 @@ def simulate(
                 return _Run(simulation, horizon_s, keeps_visits, keeps_trace, told).result()
         except HorizonPassed:
             # Intervals that begin before a horizon are the same for a later one.
-            horizon_s *= _HORIZON_GROWTH
+            horizon_s *= HORIZON_GROWTH
 
 
 @contextmanager
@@ -125,14 +124,13 @@ class _Run:
     def result(self) -> SimulationResult:
         """Run, and say what came out."""
         mode = self._mode()
-        mode.log.progress = self._progress
         self._run_to_the_end(mode)
         world = self._world
         rounds = mode.log.rounds()
         idle_s = mode.idle_s if isinstance(mode, SynchronousRounds) else None
         return SimulationResult(
             rounds=rounds,
-            ledger=world.books.ledger(),
+            ledger=world.ledger_sums.ledger(),
             idle_s=tuple(idle_s or [0.0] * len(world.simulation.federation.classes)),
             setup_s=self._setup_s,
             makespan_s=float(rounds.end_s[-1]),
@@ -146,25 +144,25 @@ class _Run:
 
     def _mode(self) -> Mode:
         world = self._world
-        parts = [world.parts(i) for i, s in enumerate(world.round) if isinstance(s, Each)]
-        check_ends(world.simulation, parts)
-        alone_s = sum((p.total() for p in parts), start=np.zeros(len(world.clients)))
+        uncontended = [
+            world.uncontended(i) for i, s in enumerate(world.round) if isinstance(s, Each)
+        ]
+        check_ends(world.simulation, uncontended)
+        alone_s = sum((p.total() for p in uncontended), start=np.zeros(len(world.clients)))
+        selector = Selector(world.simulation, alone_s)
         match world.simulation.policy.mode:
             case "synchronous":
-                return SynchronousRounds(world, Selector(world.simulation, alone_s))
+                return SynchronousRounds(world, selector, self._progress)
             case "buffered":
-                return BufferedMode(world, alone_s)
+                return BufferedMode(world, alone_s, self._progress)
             case "windowed":
-                return WindowedMode(world, Selector(world.simulation, alone_s))
+                return WindowedMode(world, selector, self._progress)
 
     def _run_to_the_end(self, mode: Mode) -> None:
         agenda = self._world.agenda
         main = agenda.begin(self._main(mode), SERVER)
         if not agenda.handle_until(main):
-            raise ScenarioError(
-                f"at {agenda.now:g} s nobody works any more, and no client will be available "
-                "again; let clients be available more often."
-            )
+            raise nobody_left(agenda.now)
 
     def _main(self, mode: Mode) -> Generator[simpy.Event, Any, None]:
         if self._world.simulation.policy.simulates_setup:

@@ -8,9 +8,11 @@ from typing import Any
 
 import simpy
 
-from fedsim.des.iteration import BOOK_INDEX, Iteration, Path
-from fedsim.des.rounds_log import RoundLine, RoundsLog
+from fedsim.des.iteration import LEDGER_ROUND, Iteration
 from fedsim.des.world import World
+from fedsim.fleet.progress import Progress
+from fedsim.fleet.rounds import RoundLine, RoundsLog
+from fedsim.fleet.rules import round_path
 
 __all__ = ["FreeRunning"]
 
@@ -23,6 +25,8 @@ class FreeRunning(ABC):
     Parameters
     ----------
     world : World
+    progress : Progress
+        Is told of each version or window.
 
     Attributes
     ----------
@@ -33,14 +37,14 @@ class FreeRunning(ABC):
         Contributions that wait to be aggregated, the oldest first.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, progress: Progress) -> None:
         policy, num = world.simulation.policy, len(world.clients)
         self.world = world
-        self.log = RoundsLog()
+        self.log = RoundsLog(progress)
         self.version = 0
         self.buffer: list[Iteration] = []
         self.num_slots = num if policy.clients_per_round is None else policy.clients_per_round
-        self.path = Path(world.round)
+        self.path = round_path(world.round)
         #: By client; a client has one at a time.
         self.running: dict[int, Iteration] = {}
         self._numbers = [0] * num
@@ -102,16 +106,16 @@ class FreeRunning(ABC):
             Of the window, or since the version before [s].
         """
         world = self.world
-        line = RoundLine(start_s, world.agenda.now, world.agenda.now, 0, len(taken), 0, 0)
+        line = RoundLine(start_s, world.agenda.now, world.agenda.now, 0, len(taken))
         if taken:
             for iteration in taken:
                 iteration.decide(is_used=True)
             last = taken[-1]
             for segment in self.path.before:
-                line.add_alone(world, segment, last.client.index, last.factor)
+                line.add(*world.uncontended(segment).of_client(last.client.index, last.factor))
             if self.path.once is not None:
                 line.compute_s += yield from world.once(
-                    len(self.log.lines) + 1, BOOK_INDEX, self.path.once, [i.client for i in taken]
+                    len(self.log.lines) + 1, LEDGER_ROUND, self.path.once, [i.client for i in taken]
                 )
             self.version += 1
         line.end_s = world.agenda.now

@@ -1,4 +1,4 @@
-"""The clients of one segment together: whom the server waits for, and when it stops to wait."""
+"""The clients of one segment together: whom the server waits for, and when it stops waiting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import simpy
 
 from fedsim.des.agenda import SERVER, Signal
 from fedsim.des.assignment import Assignment
-from fedsim.des.client import Client
+from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.worker import Worker
 from fedsim.des.world import World
 
@@ -23,8 +23,8 @@ class Gathering:
     ----------
     world : World
     assignment : Assignment
-    members : sequence of (int, Client)
-        Each with its row in the assignment's luck, in order of the index.
+    members : sequence of (int, SimulatedClient)
+        Each with its row in the assignment's draws, in order of the index.
     awaited : int
         Contributions that close it.
 
@@ -44,7 +44,7 @@ class Gathering:
         self,
         world: World,
         assignment: Assignment,
-        members: Sequence[tuple[int, Client]],
+        members: Sequence[tuple[int, SimulatedClient]],
         awaited: int,
     ) -> None:
         tasks = world.tasks(assignment.segment)
@@ -53,7 +53,7 @@ class Gathering:
         self._num_pending = len(members)
         self._turns: deque[Worker] | None = None
         self._workers = [
-            Worker(world, client, tasks[client.variant], assignment, row, self)
+            Worker(world, client, tasks[client.group], assignment, row, self)
             for row, client in members
         ]
         self.closed = Signal(world.agenda)

@@ -7,42 +7,16 @@ from typing import Protocol
 import numpy as np
 
 from fedsim.des.assignment import Assignment
-from fedsim.des.client import Client
-from fedsim.des.luck import Luck
+from fedsim.des.round_draws import RoundDraws
+from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.worker import Worker
 from fedsim.des.world import World
-from fedsim.errors import ScenarioError
-from fedsim.protocol.step import Each, Gather, Once, Segment
+from fedsim.fleet.rules import RoundPath
 
-__all__ = ["BOOK_INDEX", "Iteration", "IterationListener", "Path"]
+__all__ = ["LEDGER_ROUND", "Iteration", "IterationListener"]
 
 #: The round under which everything stands in the ledger.
-BOOK_INDEX = 1
-
-
-class Path:
-    """The segments of a round in the order in which one client goes through them.
-
-    Attributes
-    ----------
-    before, behind : tuple of int
-        Numbers of the segments ahead of the gathering, and behind it.
-    once : int or None
-        Of the server's own work.
-    """
-
-    def __init__(self, segments: tuple[Segment, ...]) -> None:
-        gathers = [i for i, s in enumerate(segments) if isinstance(s, Gather)]
-        onces = [i for i, s in enumerate(segments) if isinstance(s, Once)]
-        if len(gathers) != 1 or len(onces) > 1 or (onces and onces[0] < gathers[0]):
-            raise ScenarioError(
-                "this framework's round has not one gathering with the server's work behind it, "
-                "as modes without common rounds need; set policy.mode = 'synchronous'."
-            )
-        eachs = [i for i, s in enumerate(segments) if isinstance(s, Each)]
-        self.before = tuple(i for i in eachs if i < gathers[0])
-        self.behind = tuple(i for i in eachs if i > gathers[0])
-        self.once = onces[0] if onces else None
+LEDGER_ROUND = 1
 
 
 class IterationListener(Protocol):
@@ -67,8 +41,8 @@ class Iteration:
     Parameters
     ----------
     world : World
-    path : Path
-    client : Client
+    path : RoundPath
+    client : SimulatedClient
     number : int
         From 1, of this client; names its draws.
     version : int
@@ -86,8 +60,8 @@ class Iteration:
     def __init__(
         self,
         world: World,
-        path: Path,
-        client: Client,
+        path: RoundPath,
+        client: SimulatedClient,
         number: int,
         version: int,
         listener: IterationListener,
@@ -97,7 +71,7 @@ class Iteration:
         self.start_s = self.end_s = world.agenda.now
         self.has_contributed = self.is_lost = False
         here = np.array([client.index], dtype=np.int64)
-        self._luck = Luck(world.simulation, number, here, world.parts(path.before[0]))
+        self._draws = RoundDraws(world.simulation, number, here, world.uncontended(path.before[0]))
         self._world = world
         self._path = path
         self._number = number
@@ -109,19 +83,19 @@ class Iteration:
     @property
     def factor(self) -> float:
         """On the client's computing."""
-        return self._luck.factors[0]
+        return self._draws.factors[0]
 
     def go_on(self) -> None:
         """Begin the next segment."""
         world, segment = self._world, self._remaining.pop(0)
         assignment = Assignment(
             self._number,
-            BOOK_INDEX,
+            LEDGER_ROUND,
             segment,
-            self._luck,
+            self._draws,
             may_fail=segment == self._path.before[0],
         )
-        task = world.tasks(segment)[self.client.variant]
+        task = world.tasks(segment)[self.client.group]
         self._worker = Worker(world, self.client, task, assignment, 0, self)
         self._worker.begin()
 

@@ -127,12 +127,8 @@ class SharedLink:
         self._settle()
         return unsent
 
-    def set_rate(self, flow: Flow, rate_bytes_per_s: float) -> None:
-        """Change a flow's own limit from now on."""
-        self.set_rates(((flow, rate_bytes_per_s),))
-
     def set_rates(self, changes: Iterable[tuple[Flow, float]]) -> None:
-        """Change several flows' own limits at once."""
+        """Change flows' own limits from now on, all at once [B/s]."""
         self._advance(self._agenda.now)
         for flow, rate in changes:
             if flow.is_done or not flow.stamp:

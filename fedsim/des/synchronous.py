@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from fedsim.des.agenda import SERVER
 from fedsim.des.assignment import Assignment
-from fedsim.des.attendance import PATIENCE_S
-from fedsim.des.client import Client
 from fedsim.des.gathering import Gathering
-from fedsim.des.luck import Luck
-from fedsim.des.rounds_log import RoundLine, RoundsLog
+from fedsim.des.round_draws import RoundDraws
+from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.world import World
 from fedsim.draws import turn_order
-from fedsim.errors import ScenarioError
 from fedsim.fleet.planner import Planner
+from fedsim.fleet.progress import Progress
+from fedsim.fleet.rounds import RoundLine, RoundsLog
+from fedsim.fleet.rules import too_few_available
 from fedsim.fleet.selection import Selector
 from fedsim.protocol.step import Each, Gather, Once
 from fedsim.spec.policy import PolicySpec
@@ -36,6 +36,8 @@ class SynchronousRounds:
     ----------
     world : World
     selector : Selector
+    progress : Progress
+        Is told of each round.
 
     Attributes
     ----------
@@ -45,11 +47,11 @@ class SynchronousRounds:
         after their own work [s].
     """
 
-    def __init__(self, world: World, selector: Selector) -> None:
+    def __init__(self, world: World, selector: Selector, progress: Progress) -> None:
         self._world = world
         self._selector = selector
         self._planner = Planner(world.simulation)
-        self.log = RoundsLog()
+        self.log = RoundsLog(progress)
         self.idle_s = [0.0] * len(world.simulation.federation.classes)
 
     def run(self) -> Events:
@@ -76,7 +78,7 @@ class SynchronousRounds:
             needed = 1 if policy.clients_per_round is None else num_asked
         start_s = world.attendance.next_crowd_s(agenda.now, needed)
         if start_s is None:
-            raise ScenarioError(_nobody_comes(round_index, needed, agenda.now))
+            raise too_few_available(round_index, needed, agenda.now)
         if start_s > agenda.now:
             yield agenda.at(start_s, SERVER)
         eligible = world.attendance.present(agenda.now)
@@ -101,9 +103,11 @@ class _Round:
         self._policy = policy
         self._round_index = round_index
         now_s = world.agenda.now
-        self._line = RoundLine(now_s, now_s, now_s, len(asked), 0, 0, 0)
+        self._line = RoundLine(now_s, now_s, now_s, len(asked))
         self._first = next(i for i, s in enumerate(world.round) if isinstance(s, Each))
-        self._luck = Luck(world.whole_run, round_index, asked, world.parts(self._first))
+        self._draws = RoundDraws(
+            world.whole_run, round_index, asked, world.uncontended(self._first)
+        )
         self._members = [(row, world.clients[index]) for row, index in enumerate(asked.tolist())]
 
     def run(self) -> Events:
@@ -135,7 +139,7 @@ class _Round:
         )
         num = len(self._members)
         assignment = Assignment(
-            self._round_index, self._round_index, segment, self._luck, may_fail=is_first
+            self._round_index, self._round_index, segment, self._draws, may_fail=is_first
         )
         gathering = Gathering(
             world, assignment, self._members, policy.num_awaited(num) if is_gathered else num
@@ -153,7 +157,8 @@ class _Round:
         world, line, used = self._world, self._line, gathering.used
         if used:
             last = used[-1]
-            line.add_alone(world, segment, last.client.index, self._luck.factors[last.row])
+            factor = self._draws.factors[last.row]
+            line.add(*world.uncontended(segment).of_client(last.client.index, factor))
         for worker in used:
             idle_s = max(gathering.closed_s - worker.end_s, 0.0)
             self._server.idle_s[worker.client.class_index] += idle_s
@@ -179,18 +184,10 @@ class _Round:
             and any(task.asks_server for task in self._world.tasks(segment))
         )
 
-    def _turns(self, members: Sequence[tuple[int, Client]]) -> list[int]:
+    def _turns(self, members: Sequence[tuple[int, SimulatedClient]]) -> list[int]:
         """Places of the members in the order in which they take their turns."""
         simulation = self._world.simulation
         here = np.array([client.index for _, client in members], dtype=np.int64)
         keys = simulation.population.keys[here]
         order: list[int] = turn_order(simulation.seed, self._round_index, keys).tolist()
         return order
-
-
-def _nobody_comes(round_index: int, needed: int, now_s: float) -> str:
-    return (
-        f"round {round_index}: {needed} available clients are needed, and within "
-        f"{PATIENCE_S / 86400:g} days from {now_s:g} s on there are never as many; lower "
-        "policy.min_available or policy.clients_per_round, or let clients be available more often."
-    )

@@ -1,7 +1,7 @@
-"""A stretch of the protocol as one variant's clients go through it, with its seconds worked out.
+"""A stretch of the protocol as one group's clients go through it, with its seconds worked out.
 
 The protocol's words are read here once for all clients that share class and plan; a client adds its
-own slowdown, rates and luck.
+own slowdown, rates and draws.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = [
     "Action",
     "ClientWork",
     "Loop",
-    "Message",
     "ServerWork",
     "Stream",
     "Task",
+    "TransferAction",
     "read_task",
 ]
 
@@ -69,7 +69,7 @@ class ServerWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class TransferAction:
     """A message that is not empty.
 
     Attributes
@@ -108,19 +108,19 @@ class Stream:
     ----------
     works : tuple of ClientWork
         One after the other.
-    message : Message
+    message : TransferAction
     """
 
     works: tuple[ClientWork, ...]
-    message: Message
+    message: TransferAction
 
 
-Action = ClientWork | ServerWork | Message | Loop | Stream
+Action = ClientWork | ServerWork | TransferAction | Loop | Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a client of one variant does in one segment.
+    """What a client of one group does in one segment.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def read_task(
     *,
     overlap: bool = False,
 ) -> Task:
-    """Read the steps of an ``Each`` for one variant."""
+    """Read the steps of an ``Each`` for one group."""
     reader = _Reader(training, client_class, server, overlap)
     actions = reader.read(steps)
     return Task(
@@ -200,7 +200,7 @@ class _Reader:
 
     def _stream(self, steps: tuple[Step, ...]) -> Stream:
         *works, message = self._read_plainly(steps)
-        assert isinstance(message, Message)
+        assert isinstance(message, TransferAction)
         return Stream(tuple(work for work in works if isinstance(work, ClientWork)), message)
 
     def _read_plainly(self, steps: tuple[Step, ...]) -> tuple[Action, ...]:
@@ -229,11 +229,11 @@ class _Reader:
         one_s = operation_seconds(step.operation, self.training, self.client)
         return ClientWork(self._numbered(step), times, one_s)
 
-    def _message(self, step: Transfer) -> Message:
+    def _message(self, step: Transfer) -> TransferAction:
         payload, is_up = step.payload, step.direction is Direction.UP
         sender, receiver = (self.client, self.server) if is_up else (self.server, self.client)
         packing_s, unpacking_s = pack_seconds(payload, sender), unpack_seconds(payload, receiver)
-        return Message(
+        return TransferAction(
             index=self._numbered(step),
             is_up=is_up,
             client_s=packing_s if is_up else unpacking_s,

@@ -12,6 +12,7 @@ from fedsim.des.agenda import SERVER, Signal
 from fedsim.des.free_running import FreeRunning
 from fedsim.des.iteration import Iteration
 from fedsim.des.world import World
+from fedsim.fleet.progress import Progress
 from fedsim.fleet.selection import Selector
 
 __all__ = ["WindowedMode"]
@@ -26,10 +27,11 @@ class WindowedMode(FreeRunning):
     ----------
     world : World
     selector : Selector
+    progress : Progress
     """
 
-    def __init__(self, world: World, selector: Selector) -> None:
-        super().__init__(world)
+    def __init__(self, world: World, selector: Selector, progress: Progress) -> None:
+        super().__init__(world, progress)
         window_s = world.simulation.policy.window_s
         assert window_s is not None
         self._window_s = window_s
@@ -49,7 +51,7 @@ class WindowedMode(FreeRunning):
             yield from self.aggregated(taken, start_s)
             self.follow_up(taken)
         self.stop_all()
-        # What was stopped books its time ahead of the run's end.
+        # What was stopped enters its time ahead of the run's end.
         yield agenda.at(agenda.now, SERVER)
 
     def has_free_slot(self, client: int) -> None:

@@ -16,7 +16,7 @@ from simpy import Interrupt
 
 from fedsim.des.assignment import Assignment
 from fedsim.des.attempt import Attempt, Events
-from fedsim.des.client import Client
+from fedsim.des.simulated_client import SimulatedClient
 from fedsim.des.stamina import Failed
 from fedsim.des.task import Task
 from fedsim.des.world import World
@@ -55,11 +55,11 @@ class Worker:
     Parameters
     ----------
     world : World
-    client : Client
+    client : SimulatedClient
     task : Task
     assignment : Assignment
     row : int
-        Of this client in the assignment's luck.
+        Of this client in the assignment's draws.
     listener : Listener
 
     Attributes
@@ -90,7 +90,7 @@ class Worker:
     def __init__(
         self,
         world: World,
-        client: Client,
+        client: SimulatedClient,
         task: Task,
         assignment: Assignment,
         row: int,
@@ -140,15 +140,15 @@ class Worker:
             self._agenda.interrupt(self._process, cause)
 
     def commit(self, outcome: Outcome) -> None:
-        """Enter in the books what the last attempt did and what became of it."""
+        """Enter in the ledger what the last attempt did and what became of it."""
         self._attempt.commit(outcome)
 
     def _new_attempt(self, number: int) -> Attempt:
-        luck, client = self._assignment.luck, self.client
-        factor = 1.0 if luck is None else luck.factors[self.row]
+        draws, client = self._assignment.draws, self.client
+        factor = 1.0 if draws is None else draws.factors[self.row]
         slowness, work_s = client.slowdown * factor, inf
-        if luck is not None and self._assignment.may_fail:
-            work_s = luck.work_s(self.row, number)
+        if draws is not None and self._assignment.may_fail:
+            work_s = draws.work_s(self.row, number)
         return Attempt(self._world, client, self._task, self._assignment, number, slowness, work_s)
 
     def _run(self) -> Events:
@@ -210,7 +210,7 @@ class Worker:
     def _is_there(self) -> bool:
         """Whether the client is available; it is stopped when that ends."""
         client, agenda = self.client, self._agenda
-        if self._assignment.luck is None:
+        if self._assignment.draws is None:
             return True
         leave_s = self._world.attendance.leave_s(client.index, agenda.now)
         if leave_s is None:
@@ -224,13 +224,13 @@ class Worker:
 
     def _noticed_s(self, cause: _Cause) -> float:
         """When the server knows that the attempt came to nothing [s]."""
-        now_s, luck = self._agenda.now, self._assignment.luck
-        if cause is _Cause.LEFT or luck is None:
+        now_s, draws = self._agenda.now, self._assignment.draws
+        if cause is _Cause.LEFT or draws is None:
             return now_s
         timeout_s = self._world.simulation.policy.failure_timeout_s
         if timeout_s is not None:
             return now_s + timeout_s
-        return max(now_s, self._since_s + luck.alone_s(self.row))
+        return max(now_s, self._since_s + draws.alone_s(self.row))
 
     def _again_s(self, noticed_s: float) -> float | None:
         """When the next attempt starts; None if there is none [s]."""

@@ -1,4 +1,4 @@
-"""What all processes of a run share: agenda, the server's resources, clients, books."""
+"""What all processes of a run share: agenda, resources, clients, and the sums for the ledger."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fedsim.cost.duration import startup_seconds
 from fedsim.des.accelerators import accelerators
 from fedsim.des.agenda import Agenda
 from fedsim.des.attendance import Attendance
-from fedsim.des.books import Books, Tally
-from fedsim.des.client import Client
+from fedsim.des.ledger_sums import LedgerSums, StepSums
 from fedsim.des.link import SharedLink
 from fedsim.des.rates import ClassRates
-from fedsim.des.task import Message, Task, read_task
+from fedsim.des.simulated_client import SimulatedClient
+from fedsim.des.task import Task, TransferAction, read_task
 from fedsim.fleet.recent import Recent
 from fedsim.fleet.simulation import Simulation
 from fedsim.fleet.trace import TraceEvent
-from fedsim.fleet.uncontended import Parts, segment_parts
+from fedsim.fleet.uncontended import UncontendedTimes, uncontended_times
 from fedsim.ledger import SERVER as SERVER_PARTY
 from fedsim.protocol.step import Each, Segment
 
@@ -39,7 +39,7 @@ class _Known:
     """What was worked out for one round's plans, by segment."""
 
     tasks: dict[int, list[Task]] = field(default_factory=dict)
-    parts: dict[int, Parts] = field(default_factory=dict)
+    uncontended: dict[int, UncontendedTimes] = field(default_factory=dict)
 
 
 class World:
@@ -79,15 +79,15 @@ class World:
             None if c.link.trace is None else ClassRates(self.agenda, c.link.trace)
             for c in federation.classes
         ]
-        self.books = Books()
+        self.ledger_sums = LedgerSums()
         self.visits: list[Visit] | None = [] if keeps_visits else None
         self.trace: list[TraceEvent] | None = [] if keeps_trace else None
         self.clients = [
-            Client(*row)
+            SimulatedClient(*row)
             for row in zip(
                 range(len(population)),
                 population.class_index.tolist(),
-                population.variant_index.tolist(),
+                population.group_index.tolist(),
                 population.slowdown.tolist(),
                 population.uplink.tolist(),
                 population.downlink.tolist(),
@@ -105,14 +105,14 @@ class World:
         """Take a round's plans: its protocols, and who has which."""
         if simulation is self.simulation:
             return
-        variants = simulation.population.variant_index
-        if variants is not self.simulation.population.variant_index:
-            for client, variant in zip(self.clients, variants.tolist(), strict=True):
-                client.variant = variant
+        groups = simulation.population.group_index
+        if groups is not self.simulation.population.group_index:
+            for client, group in zip(self.clients, groups.tolist(), strict=True):
+                client.group = group
         self.simulation, self.round = simulation, simulation.server_protocol.round
 
     def tasks(self, segment: int) -> list[Task]:
-        """What each variant's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
+        """What each group's clients do in a segment; :data:`SETUP_SEGMENT` for the set-up."""
         known = self._known.of(self.simulation, _Known)
         if segment not in known.tasks:
             known.tasks[segment] = self._read_tasks(segment)
@@ -121,33 +121,31 @@ class World:
     def _read_tasks(self, segment: int) -> list[Task]:
         simulation = self.simulation
         federation, tasks = simulation.federation, []
-        for variant, protocol in zip(
-            simulation.population.variants, simulation.protocols, strict=True
-        ):
+        for group, protocol in zip(simulation.population.groups, simulation.protocols, strict=True):
             is_setup = segment == SETUP_SEGMENT
             segments: tuple[Segment, ...] = (
                 protocol.setup if is_setup else (protocol.round[segment],)
             )
             steps = tuple(s for each in segments if isinstance(each, Each) for s in each.steps)
-            client_class = federation.classes[variant.class_index]
-            training = variant.plan.training
+            client_class = federation.classes[group.class_index]
+            training = group.plan.training
             device = federation.server.device
             overlap = simulation.policy.overlap
             tasks.append(read_task(steps, training, client_class, device, overlap=overlap))
         return tasks
 
-    def parts(self, segment: int) -> Parts:
+    def uncontended(self, segment: int) -> UncontendedTimes:
         """Seconds of a segment for each client alone."""
         known = self._known.of(self.simulation, _Known)
-        if segment not in known.parts:
-            known.parts[segment] = segment_parts(self.simulation, segment)
-        return known.parts[segment]
+        if segment not in known.uncontended:
+            known.uncontended[segment] = uncontended_times(self.simulation, segment)
+        return known.uncontended[segment]
 
     def client_id(self, index: int) -> str:
         """What a client is called."""
         return self.simulation.population.client_id(index)
 
-    def startup_s(self, client: Client, message: Message) -> float:
+    def startup_s(self, client: SimulatedClient, message: TransferAction) -> float:
         """Delay ahead of a message's flow that starts up now [s]."""
         rates = self.rates[client.class_index]
         key = (message.is_up, message.message_bytes)
@@ -165,7 +163,7 @@ class World:
         client.startup_s[key] = seconds
         return seconds
 
-    def alone_s(self, client: Client, message: Message) -> tuple[float, float]:
+    def alone_s(self, client: SimulatedClient, message: TransferAction) -> tuple[float, float]:
         """Startup and flow of a message at factor 1, with nobody else there [s]."""
         link = self.simulation.federation.classes[client.class_index].link
         rate, side = (
@@ -175,25 +173,25 @@ class World:
         startup_s = startup_seconds(message.message_bytes, goodput, client.round_trip_s, link)
         return startup_s, message.message_bytes / goodput
 
-    def transfer_s(self, client: Client, message: Message) -> float:
+    def transfer_s(self, client: SimulatedClient, message: TransferAction) -> float:
         """All of a message's way at factor 1, with nobody else there [s]."""
         return sum(self.alone_s(client, message)) + client.round_trip_s / 2
 
     def once(
-        self, round_index: int, book_index: int, segment: int, used: Sequence[Client]
+        self, round_index: int, ledger_round: int, segment: int, used: Sequence[SimulatedClient]
     ) -> Generator[simpy.Event, Any, float]:
         """Let the server work once for what was gathered; the seconds that it takes."""
         plan, total_s = self.simulation.federation.server_plan, 0.0
-        variants = np.array([client.variant for client in used], dtype=np.int64)
-        for times, step, one_s in self.simulation.contributions.steps(segment, variants):
+        groups = np.array([client.group for client in used], dtype=np.int64)
+        for times, step, one_s in self.simulation.contributions.steps(segment, groups):
             start_s = self.agenda.now
-            tally = Tally(start_s)
-            tally.executions = times
-            tally.compute_s = tally.server_s = times * one_s
-            if tally.compute_s > 0:
-                yield Timeout(self.agenda, tally.compute_s)
-            total_s += tally.compute_s
-            self.books.add_server(book_index, step, tally, plan.training)
+            sums = StepSums(start_s)
+            sums.executions = times
+            sums.compute_s = sums.server_s = times * one_s
+            if sums.compute_s > 0:
+                yield Timeout(self.agenda, sums.compute_s)
+            total_s += sums.compute_s
+            self.ledger_sums.add_server(ledger_round, step, sums, plan.training)
             if self.trace is not None:
                 self.trace.append(
                     TraceEvent(

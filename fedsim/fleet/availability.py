@@ -65,14 +65,6 @@ class Intervals:
         """Which of some clients are available at a moment."""
         return np.asarray(self.end_after(clients, time_s) > time_s)
 
-    def next_start(self, client: int, time_s: float) -> float:
-        """When a client is there next: ``time_s`` if it is, infinite if it never is again [s]."""
-        if self.are_there(np.array([client]), time_s)[0]:
-            return time_s
-        starts, _ = self.of(client)
-        later = starts[_nanoseconds(starts) > _nanoseconds(time_s)]
-        return float(later[0]) if len(later) else float("inf")
-
     def time_with(self, wanted: int, clients: NDArray[np.int64], time_s: float) -> float:
         """First moment, not before ``time_s``, at which that many of some clients are there [s].
 

@@ -30,7 +30,7 @@ class Contributions:
     Parameters
     ----------
     plans : sequence of (Protocol, TrainingSpec)
-        Of each variant of clients.
+        Of each group of clients.
     server : (Protocol, TrainingSpec)
         Of the server's own plan.
     device : DeviceSpec
@@ -60,27 +60,25 @@ class Contributions:
         self._kind_of: NDArray[np.int64] = np.array(kind_of, dtype=np.int64)
         self._known: dict[tuple[int, tuple[int, ...]], tuple[_Timed, ...]] = {}
 
-    def steps(self, segment: int, variants: NDArray[np.integer]) -> tuple[_Timed, ...]:
+    def steps(self, segment: int, groups: NDArray[np.integer]) -> tuple[_Timed, ...]:
         """Every step of one ``Once`` with how often it is done and the seconds of one time [s].
 
         Parameters
         ----------
         segment : int
             Number of the segment in the round.
-        variants : ndarray of int, shape (n,)
-            Variant of each client that contributed.
+        groups : ndarray of int, shape (n,)
+            Group of each client that contributed.
 
         Raises
         ------
         ProtocolError
             If clients' plans gather other things than the server's.
         """
-        return self._steps(
-            segment, np.bincount(self._kind_of[variants], minlength=len(self._kinds))
-        )
+        return self._steps(segment, np.bincount(self._kind_of[groups], minlength=len(self._kinds)))
 
     def of_counts(self, segment: int, counts: Sequence[int]) -> tuple[_Timed, ...]:
-        """:meth:`steps` for so many contributions of each variant."""
+        """:meth:`steps` for so many contributions of each group."""
         return self._steps(segment, np.bincount(self._kind_of, counts, len(self._kinds)))
 
     def _steps(self, segment: int, of_kind: NDArray[np.generic]) -> tuple[_Timed, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.simulation import Simulation
-from fedsim.fleet.uncontended import Parts
+from fedsim.fleet.uncontended import UncontendedTimes
 
 __all__ = ["CENTURY_S", "LAST_S", "check_ends", "endless"]
 
@@ -21,13 +21,13 @@ LAST_S: Final = 9.0e9
 _MAX_CHANGES: Final = 10_000_000
 
 
-def check_ends(simulation: Simulation, parts: Iterable[Parts]) -> None:
+def check_ends(simulation: Simulation, uncontended: Iterable[UncontendedTimes]) -> None:
     """Refuse work that takes a client longer than a century with nobody else there.
 
     Parameters
     ----------
     simulation : Simulation
-    parts : iterable of Parts
+    uncontended : iterable of UncontendedTimes
         Of all segments of a round.
 
     Raises
@@ -39,7 +39,7 @@ def check_ends(simulation: Simulation, parts: Iterable[Parts]) -> None:
     traces = [c.link.trace for c in federation.classes]
     factors = np.array([1.0 if t is None else t.mean_factor for t in traces])
     alone_s = np.zeros(len(population))
-    for part in parts:
+    for part in uncontended:
         own_s = part.client_s + part.server_s
         alone_s += own_s + part.transfer_s / factors[population.class_index]
     for index, client_class in enumerate(federation.classes):

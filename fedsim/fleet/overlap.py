@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from fedsim.protocol.operation import Content
+from fedsim.protocol.payload import Payload
 from fedsim.protocol.step import Compute, Direction, Repeat, Site, Step, Transfer
 
-__all__ = ["streamed_uploads"]
+__all__ = ["STREAMED", "can_stream", "streamed_uploads"]
 
-_STREAMED: Final = frozenset({Content.LOGITS, Content.ACTIVATIONS})
+#: What comes sample by sample.
+STREAMED: Final = frozenset({Content.LOGITS, Content.ACTIVATIONS})
 
 
 def streamed_uploads(steps: tuple[Step, ...]) -> dict[int, int]:
@@ -41,12 +43,19 @@ def streamed_uploads(steps: tuple[Step, ...]) -> dict[int, int]:
     return found
 
 
+def can_stream(payload: Payload) -> bool:
+    """Whether its first bytes can be sent ahead of its last ones, whatever computes them."""
+    facts = None if payload.codec is None else payload.codec.facts
+    return facts is None or not (facts.needs_whole or facts.is_stateful)
+
+
 def _is_streamed(step: Step) -> bool:
     return (
         isinstance(step, Transfer)
         and step.direction is Direction.UP
-        and step.payload.content in _STREAMED
+        and step.payload.content in STREAMED
         and step.payload.message_bytes > 0
+        and can_stream(step.payload)
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.contributions import Contributions
-from fedsim.fleet.population import Population, Variant
+from fedsim.fleet.population import ClientGroup, Population
 from fedsim.fleet.recent import Recent
 from fedsim.fleet.simulation import Simulation
 from fedsim.planning import ClientFacts, Need, View, groups, plan, policy
@@ -91,21 +91,23 @@ class Planner:
             return self._base
         view = View(round_index, now_s, asked, self._last_used)
         base = self._base.population
-        distinct, index = _variants(base.variant_index, groups(self._schedules, self._facts, view))
-        variants = tuple(
+        distinct, index = _combined(base.group_index, groups(self._schedules, self._facts, view))
+        client_groups = tuple(
             replace(
-                base.variants[variant],
-                plan=plan(base.variants[variant].plan, self._schedules, group, view),
+                base.groups[client_group],
+                plan=plan(base.groups[client_group].plan, self._schedules, group, view),
             )
-            for variant, *group in distinct
+            for client_group, *group in distinct
         )
         # The server's own work is of the first group: of all, where there is one.
         server_plan = plan(
             self._base.federation.server_plan, self._schedules, [0] * len(self._schedules), view
         )
-        is_as_before = index is base.variant_index
-        key = (variants, server_plan, None if is_as_before else index.tobytes())
-        return self._known.of(key, lambda: self._made(variants, index, server_plan, round_index))
+        is_as_before = index is base.group_index
+        key = (client_groups, server_plan, None if is_as_before else index.tobytes())
+        return self._known.of(
+            key, lambda: self._made(client_groups, index, server_plan, round_index)
+        )
 
     def note_used(self, round_index: int, clients: Integers) -> None:
         """Remember who contributed, for schedules that ask."""
@@ -114,19 +116,19 @@ class Planner:
 
     def _made(
         self,
-        variants: tuple[Variant, ...],
+        client_groups: tuple[ClientGroup, ...],
         index: NDArray[np.int32],
         server_plan: ClientPlan,
         round_index: int,
     ) -> Simulation:
         base = self._base
-        self._plans.update(variant.plan for variant in variants)
+        self._plans.update(client_group.plan for client_group in client_groups)
         if len(self._plans) > MAX_PLANS:
             raise ScenarioError(
                 f"round {round_index}: schedules have made {len(self._plans):,} different plans; "
                 f"at most {MAX_PLANS:,} are simulated. Let a schedule have fewer groups or values."
             )
-        protocols = tuple(self._protocol(variant.plan) for variant in variants)
+        protocols = tuple(self._protocol(client_group.plan) for client_group in client_groups)
         server_protocol = self._protocol(server_plan)
         for protocol in (*protocols, server_protocol):
             self._check(protocol, round_index)
@@ -135,9 +137,9 @@ class Planner:
             federation=replace(base.federation, server_plan=server_plan),
             protocols=protocols,
             server_protocol=server_protocol,
-            population=replace(base.population, variants=variants, variant_index=index),
+            population=replace(base.population, groups=client_groups, group_index=index),
             contributions=Contributions(
-                [(p, v.plan.training) for p, v in zip(protocols, variants, strict=True)],
+                [(p, v.plan.training) for p, v in zip(protocols, client_groups, strict=True)],
                 (server_protocol, server_plan.training),
                 base.federation.server.device,
             ),
@@ -154,18 +156,18 @@ class Planner:
             )
 
 
-def _variants(
-    variant_index: NDArray[np.int32], own: Integers
+def _combined(
+    group_index: NDArray[np.int32], own: Integers
 ) -> tuple[list[list[int]], NDArray[np.int32]]:
-    """The distinct (variant, group under each schedule), and each client's place among them.
+    """The distinct (group, group under each schedule), and each client's place among them.
 
-    Where everybody is of the first group, the places are ``variant_index`` itself.
+    Where everybody is of the first group, the places are ``group_index`` itself.
     """
-    num_variants = int(variant_index.max()) + 1
+    num_groups = int(group_index.max()) + 1
     if not own.any():
         nobody = [0] * own.shape[1]
-        return [[variant, *nobody] for variant in range(num_variants)], variant_index
-    columns = (variant_index, *own.T)
+        return [[number, *nobody] for number in range(num_groups)], group_index
+    columns = (group_index, *own.T)
     sizes = [int(column.max()) + 1 for column in columns]
     if prod(sizes) > _MAX_CODE:
         distinct, index = np.unique(np.column_stack(columns), axis=0, return_inverse=True)

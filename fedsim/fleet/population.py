@@ -18,13 +18,13 @@ from fedsim.spec.federation import ClientClass, FederationSpec
 from fedsim.spec.link import loss_limited_bytes_per_s
 from fedsim.spec.plan import ClientPlan
 
-__all__ = ["Population", "Variant", "draw_population"]
+__all__ = ["ClientGroup", "Population", "draw_population"]
 
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Variant:
+class ClientGroup:
     """Clients of one class with one plan: they differ in speed and link alone.
 
     Attributes
@@ -48,8 +48,8 @@ class Population:
         In the order of ``class_index``.
     first_index : tuple of int
         Of each class's first client.
-    class_index, variant_index : ndarray of int32
-    variants : tuple of Variant
+    class_index, group_index : ndarray of int32
+    groups : tuple of ClientGroup
     keys : ndarray of uint64
         What draws are named by.
     slowdown : ndarray
@@ -66,8 +66,8 @@ class Population:
     class_names: tuple[str, ...]
     first_index: tuple[int, ...]
     class_index: NDArray[np.int32]
-    variant_index: NDArray[np.int32]
-    variants: tuple[Variant, ...]
+    group_index: NDArray[np.int32]
+    groups: tuple[ClientGroup, ...]
     keys: NDArray[np.uint64]
     slowdown: Reals
     uplink: Reals
@@ -101,13 +101,13 @@ def draw_population(federation: FederationSpec, seed: int) -> Population:
     sizes = [c.num_clients for c in classes]
     firsts = tuple(int(n) for n in np.concatenate(([0], np.cumsum(sizes)[:-1])))
     keys = [client_keys(c.name, c.num_clients) for c in classes]
-    variants: list[Variant] = []
-    variant_index, num_samples = [], []
+    groups: list[ClientGroup] = []
+    group_index, num_samples = [], []
     for number, client_class in enumerate(classes):
-        own, index, samples = _variants(client_class, number)
-        variant_index.append(index + len(variants))
+        own, index, samples = _groups_of(client_class, number)
+        group_index.append(index + len(groups))
         num_samples.append(samples)
-        variants.extend(own)
+        groups.extend(own)
     columns = [_links_and_speeds(c, k, seed) for c, k in zip(classes, keys, strict=True)]
     slowdown, uplink, downlink, round_trip = (
         np.concatenate([column[i] for column in columns]) for i in range(4)
@@ -117,8 +117,8 @@ def draw_population(federation: FederationSpec, seed: int) -> Population:
         class_names=tuple(c.name for c in classes),
         first_index=firsts,
         class_index=np.repeat(np.arange(len(classes), dtype=np.int32), sizes),
-        variant_index=np.concatenate(variant_index).astype(np.int32),
-        variants=tuple(variants),
+        group_index=np.concatenate(group_index).astype(np.int32),
+        groups=tuple(groups),
         keys=np.concatenate(keys),
         slowdown=slowdown,
         uplink=uplink,
@@ -129,17 +129,17 @@ def draw_population(federation: FederationSpec, seed: int) -> Population:
     )
 
 
-def _variants(
+def _groups_of(
     client_class: ClientClass, class_index: int
-) -> tuple[list[Variant], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[list[ClientGroup], NDArray[np.int64], NDArray[np.int64]]:
     if client_class.client_samples is None:
         same = client_class.plan.train_epochs[0].num_samples
         zeros = np.zeros(client_class.num_clients, dtype=np.int64)
-        return [Variant(class_index, client_class.plan)], zeros, zeros + same
+        return [ClientGroup(class_index, client_class.plan)], zeros, zeros + same
     samples = np.asarray(client_class.client_samples, dtype=np.int64)
     distinct, index = np.unique(samples, return_inverse=True)
-    variants = [Variant(class_index, client_class.plans[int(n)]) for n in distinct]
-    return variants, index.astype(np.int64), samples
+    groups = [ClientGroup(class_index, client_class.plans[int(n)]) for n in distinct]
+    return groups, index.astype(np.int64), samples
 
 
 def _links_and_speeds(

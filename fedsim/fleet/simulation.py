@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedsim.errors import ScenarioError
 from fedsim.fleet.contributions import Contributions
 from fedsim.fleet.population import Population, draw_population
+from fedsim.fleet.rounds import Rounds
 from fedsim.fleet.trace import TraceEvent
 from fedsim.ledger import Ledger
 from fedsim.protocol.step import Protocol, has_exclusive_steps
@@ -24,10 +25,7 @@ from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.schedule import Need
 
-__all__ = ["VISIT", "Rounds", "Simulation", "SimulationResult", "prepare"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+__all__ = ["VISIT", "Simulation", "SimulationResult", "prepare"]
 
 #: One visit of a shared resource. ``round_index`` is the round, or the client's own iteration where
 #: there are no common rounds; ``visit`` counts a client's visits within one attempt at a segment;
@@ -56,7 +54,7 @@ class Simulation:
     framework : callable
         Plan to protocol.
     protocols : tuple of Protocol
-        One for each of ``population.variants``.
+        One for each of ``population.groups``.
     server_protocol : Protocol
         Built from the server's plan: what it does once a round.
     population : Population
@@ -79,33 +77,6 @@ class Simulation:
     def has_exclusive_steps(self) -> bool:
         """Whether clients of a round work on one thing at the server, one after the other."""
         return any(has_exclusive_steps(protocol.round) for protocol in self.protocols)
-
-
-@dataclass(frozen=True, eq=False)
-class Rounds:
-    """One entry for each round, window or model version.
-
-    Attributes
-    ----------
-    start_s, closed_s, end_s : ndarray
-        Start of the clients' work, end of the (first) gathering, and end of everything [s].
-    num_asked, num_used, num_late, num_lost : ndarray of int64
-        Clients, by what became of their work. In modes without common rounds, contributions since
-        the version before.
-    compute_s, transfer_s : ndarray
-        Along the critical path: the client that closed the gathering, the server, and the last
-        client of what follows, each as if nobody else were there [s]. The rest is waiting.
-    """
-
-    start_s: Reals
-    closed_s: Reals
-    end_s: Reals
-    num_asked: Integers
-    num_used: Integers
-    num_late: Integers
-    num_lost: Integers
-    compute_s: Reals
-    transfer_s: Reals
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +144,7 @@ def prepare(
     """
     _check_schedules(federation, policy)
     population = draw_population(federation, seed)
-    protocols = tuple(framework(variant.plan) for variant in population.variants)
+    protocols = tuple(framework(group.plan) for group in population.groups)
     server_protocol = framework(federation.server_plan)
     return Simulation(
         federation=federation,
@@ -184,7 +155,7 @@ def prepare(
         policy=policy,
         seed=seed,
         contributions=Contributions(
-            [(p, v.plan.training) for p, v in zip(protocols, population.variants, strict=True)],
+            [(p, v.plan.training) for p, v in zip(protocols, population.groups, strict=True)],
             (server_protocol, federation.server_plan.training),
             federation.server.device,
         ),

@@ -1,7 +1,7 @@
-"""What a stretch of the protocol takes each client with nobody else there.
+"""Uncontended seconds of each segment, per client: nobody else is there.
 
-The place at which a client fails, the order of the fastest clients and the critical path's parts
-are measured by it. Waiting is what an engine finds beyond.
+The place at which a client fails, the order of the fastest clients and the critical path are
+measured by them. Waiting is what an engine finds beyond.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from fedsim.spec.device import DeviceSpec
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Parts", "round_factors", "segment_parts", "startup_times", "work_until_failure"]
+__all__ = [
+    "UncontendedTimes",
+    "message_times",
+    "round_factors",
+    "startup_times",
+    "uncontended_times",
+    "work_until_failure",
+]
 
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """Seconds of one pass through a segment, alone, as arrays over clients.
+class UncontendedTimes:
+    """Seconds of one pass through a segment with nobody else there, as arrays over clients.
 
     Attributes
     ----------
@@ -56,6 +63,14 @@ class Parts:
         whole = own + self.server_s[clients] + self.transfer_s[clients]
         return np.asarray(whole - self.hidden(factors, clients))
 
+    def of_client(self, client: int, factor: float) -> tuple[float, float]:
+        """What a client computes, the server for it included, and what it sends and receives [s].
+
+        ``factor`` is on the client's computing.
+        """
+        compute_s = float(self.client_s[client] * factor + self.server_s[client])
+        return compute_s, float(self.transfer_s[client] - self.hidden(factor, client))
+
     def hidden(
         self, factors: Reals | float = 1.0, clients: NDArray[np.int64] | slice | int = slice(None)
     ) -> Reals:
@@ -66,38 +81,38 @@ class Parts:
         return total
 
 
-def segment_parts(simulation: Simulation, segment_index: int) -> Parts:
-    """Parts of the segment number ``segment_index`` of the round; zero unless it is an ``Each``."""
+def uncontended_times(simulation: Simulation, segment_index: int) -> UncontendedTimes:
+    """Of segment number ``segment_index`` of the round; zero unless it is an ``Each``."""
     population, server = simulation.population, simulation.federation.server
     num = len(population)
-    parts = Parts(np.zeros(num), np.zeros(num), np.zeros(num))
+    uncontended = UncontendedTimes(np.zeros(num), np.zeros(num), np.zeros(num))
     streams: list[tuple[int, Reals, Reals]] = []
-    for index, (variant, protocol) in enumerate(
-        zip(population.variants, simulation.protocols, strict=True)
+    for index, (group, protocol) in enumerate(
+        zip(population.groups, simulation.protocols, strict=True)
     ):
         segment = protocol.round[segment_index]
         if not isinstance(segment, Each):
             continue
-        client_class = simulation.federation.classes[variant.class_index]
+        client_class = simulation.federation.classes[group.class_index]
         client_s, server_s, messages = _alone(
-            segment.steps, variant.plan.training, client_class.device, server.device
+            segment.steps, group.plan.training, client_class.device, server.device
         )
-        members = np.flatnonzero(population.variant_index == index)
-        parts.client_s[members] = client_s * population.slowdown[members]
-        parts.server_s[members] = server_s
+        members = np.flatnonzero(population.group_index == index)
+        uncontended.client_s[members] = client_s * population.slowdown[members]
+        uncontended.server_s[members] = server_s
         for (direction, message_bytes), times in messages.items():
-            one = _transfer_times(simulation, members, direction, message_bytes, client_class.link)
-            parts.transfer_s[members] += times * one
+            one = message_times(simulation, members, direction, message_bytes, client_class.link)
+            uncontended.transfer_s[members] += times * one
         if simulation.policy.overlap:
-            found = _streams(segment.steps, variant.plan.training, client_class.device)
+            found = _streams(segment.steps, group.plan.training, client_class.device)
             for times, seconds, message_bytes in found:
                 compute_s, transfer_s = np.zeros(num), np.zeros(num)
                 compute_s[members] = seconds * population.slowdown[members]
-                transfer_s[members] = _transfer_times(
+                transfer_s[members] = message_times(
                     simulation, members, Direction.UP, message_bytes, client_class.link
                 )
                 streams.append((times, compute_s, transfer_s))
-    return replace(parts, streams=tuple(streams))
+    return replace(uncontended, streams=tuple(streams))
 
 
 def startup_times(
@@ -212,13 +227,26 @@ def _streams(
     return tuple(found)
 
 
-def _transfer_times(
+def message_times(
     simulation: Simulation,
     members: NDArray[np.int64],
     direction: Direction,
     message_bytes: int,
     link: LinkSpec,
 ) -> Reals:
+    """What one message takes each of some clients of a class, from its start to its arrival [s].
+
+    Parameters
+    ----------
+    simulation : Simulation
+    members : ndarray of int64
+        Of one class.
+    direction : Direction
+    message_bytes : int
+        [B].
+    link : LinkSpec
+        The class's.
+    """
     population, server = simulation.population, simulation.federation.server
     is_up = direction is Direction.UP
     rates = (population.uplink if is_up else population.downlink)[members]

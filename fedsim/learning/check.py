@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.stats import beta
 
 from fedsim.learning.curves import CurveGroup, Run
 from fedsim.learning.fit import fit_configuration, fit_group, measured_configurations
@@ -97,10 +97,6 @@ class Coverage:
     low: float
     high: float
     width: float
-
-    def refutes(self, share: float, level: float = 0.001) -> bool:
-        """Whether so few hits are less likely than ``level``, if the share were this one."""
-        return bool(binom.cdf(self.num_covered, self.num_runs, share) < level)
 
 
 def coverage(found: tuple[HeldOut, ...]) -> Coverage:

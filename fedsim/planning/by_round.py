@@ -28,8 +28,8 @@ class ByRound:
     Attributes
     ----------
     field : str
-        Of :class:`fedsim.spec.plan.ClientPlan`: ``batch_size``, ``accumulation_steps`` or
-        ``distillation_epochs``; or ``local_epochs`` or ``num_samples``.
+        Of :class:`fedsim.spec.plan.ClientPlan`: ``batch_size``, ``accumulation_steps``,
+        ``distillation_epochs`` or ``codecs``; or ``local_epochs`` or ``num_samples``.
     first_rounds : tuple of int
         Rounds from which each value holds, rising; ahead of the first, the plan stays as it is.
     values : tuple
@@ -163,6 +163,7 @@ _FIELDS: Final[Mapping[str, Callable[[ClientPlan, Any], ClientPlan]]] = {
     "batch_size": _field("batch_size"),
     "accumulation_steps": _field("accumulation_steps"),
     "distillation_epochs": _field("distillation_epochs"),
+    "codecs": _field("codecs"),
     "local_epochs": _with_epochs,
     "num_samples": _with_samples,
 }

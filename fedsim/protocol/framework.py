@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from fedsim.protocol.encoding import with_codecs
 from fedsim.protocol.step import Protocol
 from fedsim.spec.plan import ClientPlan
 
@@ -32,7 +33,8 @@ class Framework:
     title : str
         What readers call it.
     build : callable
-        A client's plan to its protocol; a pure function.
+        A client's plan to its protocol; a pure function. Its messages are plain: which codec they
+        go through, the plan says, and it is put in behind.
     needs : mapping of str to str
         Keys of a scenario without which there is no plan for it, each with the reason and what to
         write: a sentence for whoever left it out.
@@ -61,7 +63,7 @@ class Framework:
     _kept: Callable[[ClientPlan], Protocol] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_kept", lru_cache(maxsize=_MAX_KEPT)(self.build))
+        object.__setattr__(self, "_kept", lru_cache(maxsize=_MAX_KEPT)(self.built))
 
     def __call__(self, plan: ClientPlan) -> Protocol:
         """The protocol of a plan, built once.
@@ -72,6 +74,16 @@ class Framework:
             If the plan lacks what the framework needs.
         """
         return self._kept(plan)
+
+    def built(self, plan: ClientPlan) -> Protocol:
+        """The protocol of a plan, built anew.
+
+        Raises
+        ------
+        ProtocolError
+            If the plan lacks what the framework needs, or a codec fails.
+        """
+        return with_codecs(self.build(plan), plan)
 
     def may_read(self, key: str) -> bool:
         """Whether the framework reads a key that is some frameworks' own."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from fedsim.spec.batch import BatchShape
+from fedsim.spec.message import Content
 
 __all__ = [
     "AddNoise",
@@ -38,23 +39,6 @@ __all__ = [
     "Train",
     "TrainAboveCut",
 ]
-
-
-class Content(StrEnum):
-    """What a message or an aggregation is about."""
-
-    BASE_WEIGHTS = "base_weights"
-    PUBLIC_TEXT = "public_text"
-    ADAPTERS = "adapters"
-    LOGITS = "logits"
-    ACTIVATIONS = "activations"
-    ACTIVATION_GRADIENTS = "activation_gradients"
-    PUBLIC_KEYS = "public_keys"
-    ENCRYPTED_SHARES = "encrypted_shares"
-    MASKED_ADAPTERS = "masked_adapters"
-    MASKED_LOGITS = "masked_logits"
-    SURVIVORS = "survivors"
-    SHARES = "shares"
 
 
 class Loss(StrEnum):

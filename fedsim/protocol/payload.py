@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Final
 
 from fedsim.protocol.operation import Content, Part
 from fedsim.protocol.parameters import Parameter, part_parameters
 from fedsim.spec.batch import BatchShape
-from fedsim.spec.dtype import SAFETENSORS_CODE, dtype_bytes, index_dtype
+from fedsim.spec.codec import Codec
+from fedsim.spec.dtype import SAFETENSORS_CODE, index_dtype, is_float
+from fedsim.spec.message import TensorSpec
 from fedsim.spec.plan import ClientPlan, TrainingSpec
 
 __all__ = [
@@ -51,20 +52,6 @@ _CIPHER_FRAME_BYTES: Final = 12 + 16
 
 
 @dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One tensor of a payload."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the tensor's data [B]."""
-        return prod(self.shape) * dtype_bytes(self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
 class Payload:
     """What one message carries.
 
@@ -73,10 +60,32 @@ class Payload:
     content : Content
         What it is about; the runtime fills the message by it.
     tensors : tuple of TensorSpec
+        On the wire.
+    codec : Codec or None
+        What made them, where anything did.
+    plain : tuple of TensorSpec
+        What it made them of; empty without a codec.
     """
 
     content: Content
     tensors: tuple[TensorSpec, ...]
+    codec: Codec | None = None
+    plain: tuple[TensorSpec, ...] = ()
+
+    @property
+    def plain_tensors(self) -> tuple[TensorSpec, ...]:
+        """The tensors as sender and receiver have them."""
+        return self.tensors if self.codec is None else self.plain
+
+    @property
+    def plain_bytes(self) -> int:
+        """Data of the tensors as sender and receiver have them [B]."""
+        return sum(tensor.num_bytes for tensor in self.plain_tensors)
+
+    @property
+    def encoded(self) -> tuple[TensorSpec, ...]:
+        """The plain tensors that the codec is given: whole numbers arrive as they are."""
+        return () if self.codec is None else tuple(t for t in self.plain if is_float(t.dtype))
 
     @property
     def payload_bytes(self) -> int:
@@ -134,7 +143,7 @@ def adapter_payload(training: TrainingSpec, part: Part, shares_head: bool = True
         for p in part_parameters(training, part)
         if p.is_trained and (shares_head or not p.is_head)
     )
-    return _payload_of(Content.ADAPTERS, chosen, training.numerics.payload_dtype)
+    return _payload_of(Content.ADAPTERS, chosen, training.trained_dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -179,7 +188,7 @@ def logits_payload(plan: ClientPlan) -> Payload:
         shape = (text.num_samples, text.max_tokens, width)
     else:
         shape = (sum(min(n, text.max_tokens) for n in text.lengths), width)
-    tensor = TensorSpec("logits", shape, training.numerics.payload_dtype)
+    tensor = TensorSpec("logits", shape, training.numerics.compute_dtype)
     return Payload(Content.LOGITS, (tensor,))
 
 
@@ -189,7 +198,7 @@ def activation_payload(plan: ClientPlan, batch: BatchShape) -> Payload:
     hidden = TensorSpec(
         "activations",
         (*batch.token_shape, training.model.hidden_size),
-        training.numerics.payload_dtype,
+        training.numerics.compute_dtype,
     )
     if training.head.kind == "classification":
         labels = TensorSpec("labels", (batch.num_samples,), index_dtype(training.head.num_classes))
@@ -205,7 +214,7 @@ def activation_gradient_payload(plan: ClientPlan, batch: BatchShape) -> Payload:
     """Gradients of the activations at the cut (step c4)."""
     training = plan.training
     shape = (*batch.token_shape, training.model.hidden_size)
-    tensor = TensorSpec("activation_gradients", shape, training.numerics.payload_dtype)
+    tensor = TensorSpec("activation_gradients", shape, training.numerics.compute_dtype)
     return Payload(Content.ACTIVATION_GRADIENTS, (tensor,))
 
 

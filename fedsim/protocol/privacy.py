@@ -14,7 +14,6 @@ its signatures. Bell et al. 2020 run the same rounds among neighbors. See ``feds
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Final
 
 from fedsim.errors import ProtocolError, ScenarioError
@@ -52,11 +51,11 @@ from fedsim.protocol.step import (
     Transfer,
     leaf_steps,
 )
-from fedsim.spec.dtype import dtype_bytes
+from fedsim.spec.dtype import dtype_bytes, is_float
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.privacy import PrivacySpec
 
-__all__ = ["MASKED", "PRIVACY_STEPS", "masked_values", "with_privacy"]
+__all__ = ["MASKED", "PRIVACY_STEPS", "masked_values", "summed_bits", "with_privacy"]
 
 #: What is summed value by value, and what it is called once it is masked.
 MASKED: Final = {
@@ -120,13 +119,13 @@ def with_privacy(
         before: tuple[Step, ...] = ()
         behind: tuple[Segment, ...] = ()
         if noise is not None:
-            before = _client_noise(upload.payload, place.num_values, is_local=noise == "local")
+            before = _client_noise(upload.payload, place.num_plain, is_local=noise == "local")
             if noise == "central":
-                work = _with_server_noise(work, place.num_values, protocol.name)
+                work = _with_server_noise(work, place.num_plain, protocol.name)
         if scheme is not None:
             early, behind = scheme.key_steps(), (Each(scheme.unmasking_steps()),)
             before += scheme.masking_steps(place.num_values)
-            upload = replace(upload, payload=scheme.masked(place, plan))
+            upload = replace(upload, payload=scheme.masked(place))
             work = scheme.server_steps(place.num_values) + work
         steps = each.steps
         new = (*early, *steps[: place.step], *before, upload, *steps[place.step + 1 :])
@@ -151,14 +150,30 @@ def masked_values(protocol: Protocol) -> int:
     return 0
 
 
+def summed_bits(protocol: Protocol) -> int:
+    """Bits of a value of what clients contribute, on the wire and ahead of any mask.
+
+    Raises
+    ------
+    ProtocolError
+        If there is no contribution that can be summed value by value.
+    """
+    return _contribution(protocol).value_bits
+
+
 @dataclass(frozen=True, slots=True)
 class _Contribution:
-    """Where a round's contribution stands: number of its Gather, of its step, and the message."""
+    """Where a round's contribution stands: number of its Gather, of its step, and the message.
+
+    ``num_values`` of ``value_bits`` are summed, and ``num_plain`` there ahead of the codec.
+    """
 
     gather: int
     step: int
     upload: Transfer
     num_values: int
+    num_plain: int
+    value_bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +227,9 @@ class _Scheme:
             Compute("sa3", Site.CLIENT, MaskVector(num_values, self.k + 1)),
         )
 
-    def masked(self, place: _Contribution, plan: ClientPlan) -> Payload:
+    def masked(self, place: _Contribution) -> Payload:
         """The message instead of the plain one."""
-        payload_bits = 8 * dtype_bytes(plan.training.numerics.payload_dtype)
-        bits = self.privacy.ring_bits(self.n, payload_bits)
+        bits = self.privacy.ring_bits(self.n, place.value_bits)
         content = place.upload.payload.content
         return masked_payload(MASKED[content], place.num_values, bits)
 
@@ -286,14 +300,27 @@ def _contribution(protocol: Protocol) -> _Contribution:
             f"framework '{protocol.name}': '{upload.label}' carries {payload.content.value}, which "
             f"the server does not sum; allowed: {', '.join(c.value for c in MASKED)}."
         )
+    codec = payload.codec
+    if codec is not None and not codec.facts.is_summable:
+        raise ProtocolError(
+            f"framework '{protocol.name}': '{upload.label}' goes through {codec!r}, whose messages "
+            f"do not add up value by value; leave the codec of {payload.content.value} up out, or "
+            "send it as 'float16' or 'bfloat16'."
+        )
     # Top-m logits stand at other places for every client.
-    if any("float" not in tensor.dtype for tensor in payload.tensors):
+    if not all(is_float(tensor.dtype) for tensor in payload.plain_tensors):
         raise ProtocolError(
             f"framework '{protocol.name}': '{upload.label}' sends values with their places, which "
             "differ between clients and cannot be summed value by value; send all logits."
         )
-    num_values = sum(prod(tensor.shape) for tensor in payload.tensors)
-    return _Contribution(gathers[0], index, upload, num_values)
+    return _Contribution(
+        gathers[0],
+        index,
+        upload,
+        num_values=sum(tensor.num_values for tensor in payload.tensors),
+        num_plain=sum(tensor.num_values for tensor in payload.plain_tensors),
+        value_bits=max((8 * dtype_bytes(tensor.dtype) for tensor in payload.tensors), default=32),
+    )
 
 
 def _client_noise(payload: Payload, num_values: int, *, is_local: bool) -> tuple[Step, ...]:

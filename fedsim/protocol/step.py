@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from fedsim.protocol.operation import Content, ForwardToCut, Loss, Operation
 from fedsim.protocol.payload import Payload
+from fedsim.spec.message import Direction
 
 __all__ = [
     "Compute",
@@ -40,13 +41,6 @@ class Site(StrEnum):
 
     CLIENT = "client"
     SERVER = "server"
-
-
-class Direction(StrEnum):
-    """Way of a transfer, always seen from the client."""
-
-    UP = "up"
-    DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -24,14 +25,15 @@ from fedsim.protocol.operation import (
     Train,
     TrainAboveCut,
 )
+from fedsim.runtime.coding import CodecMemories
 from fedsim.runtime.cut_exchange import activation_message, unpack_tokens
 from fedsim.runtime.knowledge import KnowledgeBuffer
 from fedsim.runtime.state import StateRegistry, TrainerState
 from fedsim.runtime.text_batch import TextBatch, TextSource, received_text
 from fedsim.runtime.trainer import CutForward, Trainer
-from fedsim.spec.plan import ClientPlan
+from fedsim.spec.plan import ClientPlan, TrainingSpec
 
-__all__ = ["Client", "client_part"]
+__all__ = ["Client", "client_part", "in_trained_format"]
 
 
 @dataclass
@@ -51,6 +53,8 @@ class Client:
         Of the current round.
     order : list of int
         Private rows in the order in which this round visits them, epochs one after the other.
+    codecs : CodecMemories
+        What codecs keep at this end.
     """
 
     client_id: str
@@ -59,6 +63,7 @@ class Client:
     plan: ClientPlan
     public: TextSource | None = None
     order: list[int] = field(default_factory=list)
+    codecs: CodecMemories = field(default_factory=CodecMemories)
     samples_seen: int = 0
     tokens_seen: int = 0
     _cursor: int = 0
@@ -122,6 +127,7 @@ class Client:
     def enter_state(self, registry: StateRegistry) -> None:
         """Enter all that later rounds depend on."""
         registry.enter(f"client/{self.client_id}", TrainerState(self.trainer))
+        registry.enter(f"codecs/client/{self.client_id}", self.codecs)
 
     @property
     def knowledge(self) -> KnowledgeBuffer:
@@ -133,13 +139,13 @@ class Client:
         return self._knowledge
 
     def outgoing(self, content: Content) -> dict[str, Tensor]:
-        """Tensors of an uplink message."""
+        """Tensors of an uplink message, ahead of its codec."""
         match content:
             case Content.ADAPTERS:
                 adapters = self.trainer.adapters(with_head=self.plan.shares_head)
-                return {name: t.to(self._payload_dtype) for name, t in adapters.items()}
+                return in_trained_format(adapters, self.plan.training)
             case Content.LOGITS:
-                return self.knowledge.message(self._payload_dtype)
+                return self.knowledge.message()
             case Content.ACTIVATIONS:
                 assert self._batch is not None
                 return activation_message(self._activations, self._batch, self.plan)
@@ -236,11 +242,6 @@ class Client:
         self._forward = self._gradients = None
         self._activations = []
 
-    @property
-    def _payload_dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.plan.training.numerics.payload_dtype)
-        return dtype
-
     def _saw(self, batch: TextBatch) -> None:
         self.samples_seen += batch.num_samples
         self.tokens_seen += batch.num_positions
@@ -253,6 +254,12 @@ class Client:
         self.trainer.backward_from_cut(
             forward, unpack_tokens(gradients, batch), is_update=is_update
         )
+
+
+def in_trained_format(tensors: Mapping[str, Tensor], training: TrainingSpec) -> dict[str, Tensor]:
+    """Trained parameters as they are sent: all in one format, whatever the base's is."""
+    dtype: torch.dtype = getattr(torch, training.trained_dtype)
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
 def client_part(plan: ClientPlan) -> Part:

@@ -16,9 +16,12 @@ __all__ = ["activation_message", "pack_tokens", "received_batch", "unpack_tokens
 def activation_message(
     outputs: list[Tensor] | Tensor, batch: TextBatch, plan: ClientPlan
 ) -> dict[str, Tensor]:
-    """Tensors of step c2, from groups of activations or from what :func:`pack_tokens` makes."""
+    """Tensors of step c2 ahead of its codec.
+
+    From groups of activations, or from what :func:`pack_tokens` makes of them.
+    """
     training = plan.training
-    payload_dtype = getattr(torch, training.numerics.payload_dtype)
+    compute_dtype = getattr(torch, training.numerics.compute_dtype)
     if training.head.kind == "classification":
         assert batch.labels is not None
         labels, num_labels = batch.labels, training.head.num_classes
@@ -33,7 +36,7 @@ def activation_message(
     max_tokens = plan.train_epochs[0].max_tokens
     packed = outputs if isinstance(outputs, Tensor) else pack_tokens(outputs, batch)
     return {
-        "activations": packed.to(payload_dtype),
+        "activations": packed.to(compute_dtype),
         "labels": labels.to(getattr(torch, index_dtype(num_labels))),
         "last_index": batch.last_index.to(getattr(torch, index_dtype(max_tokens))),
     }

@@ -27,6 +27,7 @@ from fedsim.protocol.step import (
 )
 from fedsim.runtime.channel import Channel, Message, deserialize, serialize
 from fedsim.runtime.client import Client
+from fedsim.runtime.coding import decoded, encoded
 from fedsim.runtime.losses import LossBook
 from fedsim.runtime.meter import MemoryMeter, message_payload_bytes, metered
 from fedsim.runtime.noise import begin_noise
@@ -203,14 +204,17 @@ class Executor:
         client = self.clients[client_id]
         content = step.payload.content
         start = time.perf_counter()
+        self.server.expect(client_id, step)
         if step.direction is Direction.UP:
-            request = Message(client_id, step.label, content, serialize(client.outgoing(content)))
+            sent = encoded(step, client.outgoing(content), client.codecs)
+            request = Message(client_id, step.label, content, serialize(sent))
             reply = self.channel.request(request)
             arrived, party = self.server.received(content, client_id), SERVER
         else:
             request = Message(client_id, step.label, content)
             reply = self.channel.request(request)
-            arrived = deserialize(reply.body, client.trainer.model.device)
+            wire = deserialize(reply.body, client.trainer.model.device)
+            arrived = decoded(step, wire, client.codecs)
             client.incoming(content, arrived)
             party = client_id
         bodies = [message.body for message in (request, reply) if message.body]

@@ -26,6 +26,7 @@ class KnowledgeBuffer:
     def __init__(self, public: TextSource, training: TrainingSpec) -> None:
         self.public = public
         self.is_classifier = training.head.kind == "classification"
+        self._dtype: torch.dtype = getattr(torch, training.numerics.compute_dtype)
         self.teacher: Tensor | None = None
         self._own: list[Tensor] = []
         self._cursor = 0
@@ -69,11 +70,11 @@ class KnowledgeBuffer:
         batch, start = self._next(num_samples, device)
         return batch, self._rows(batch, start)
 
-    def message(self, dtype: torch.dtype) -> dict[str, Tensor]:
-        """All own logits as one message; empty where the public set is."""
+    def message(self) -> dict[str, Tensor]:
+        """All own logits as one message, as they were computed; empty where the public set is."""
         if not self._own:
             return {}
-        return {"logits": torch.cat(self._own).to(dtype)}
+        return {"logits": torch.cat(self._own).to(self._dtype)}
 
     def receive(self, tensors: dict[str, Tensor]) -> None:
         """Take the logits to distil from."""

@@ -26,9 +26,11 @@ from fedsim.protocol.operation import (
     Train,
     TrainAboveCut,
 )
+from fedsim.protocol.step import Transfer
 from fedsim.runtime.aggregation import weighted_average
 from fedsim.runtime.channel import Message, deserialize, serialize
-from fedsim.runtime.client import client_part
+from fedsim.runtime.client import client_part, in_trained_format
+from fedsim.runtime.coding import CodecMemories, decoded, encoded
 from fedsim.runtime.cut_exchange import pack_tokens, received_batch, unpack_tokens
 from fedsim.runtime.keyed_dropout import MaskStream
 from fedsim.runtime.knowledge import KnowledgeBuffer
@@ -88,6 +90,9 @@ class Server:
         self.public = public
         self.samples_seen = 0
         self.tokens_seen = 0
+        #: By client: what codecs keep at this end, and the message that comes next.
+        self.codecs = {client_id: CodecMemories() for client_id in self.client_plans}
+        self._expected: dict[str, Transfer] = {}
         self._inbox: dict[tuple[Content, str], dict[str, Tensor]] = {}
         self._gradients: dict[str, Tensor] = {}
         self._above: dict[str, Trainer] = {}
@@ -126,6 +131,8 @@ class Server:
             if id(trainer) not in known:
                 known.add(id(trainer))
                 registry.enter(f"above/{client_id}", TrainerState(trainer))
+        for client_id, memories in sorted(self.codecs.items()):
+            registry.enter(f"codecs/server/{client_id}", memories)
         if self.fed_adam is not None:
             registry.enter("fed_adam", self.fed_adam)
 
@@ -149,26 +156,36 @@ class Server:
 
     # --- messages ----------------------------------------------------------------------------
 
+    def expect(self, client_id: str, transfer: Transfer) -> None:
+        """The protocol's next message with a client: its codec is the server's too."""
+        self._expected[client_id] = transfer
+
     def handle(self, message: Message) -> Message:
         """Answer a client: an empty request asks for a downlink message, any other brings one."""
         content = Content(message.content)
+        expected = self._expected.pop(message.client_id, None)
         body = b""
         if message.body:
             tensors = deserialize(message.body, self.trainer.model.device)
+            if expected is not None:
+                tensors = decoded(expected, tensors, self.codecs[message.client_id])
             self._inbox[content, message.client_id] = tensors
         else:
-            body = serialize(self._outgoing(content, message.client_id))
+            tensors = self._outgoing(content, message.client_id)
+            if expected is not None:
+                tensors = encoded(expected, tensors, self.codecs[message.client_id])
+            body = serialize(tensors)
         return Message(message.client_id, message.label, message.content, body)
 
     def _outgoing(self, content: Content, client_id: str) -> dict[str, Tensor]:
         plan = self.client_plans[client_id]
-        dtype: torch.dtype = getattr(torch, plan.training.numerics.payload_dtype)
         match content:
             case Content.ADAPTERS:
-                return {name: t.to(dtype) for name, t in self._client_adapters(client_id).items()}
+                return in_trained_format(self._client_adapters(client_id), plan.training)
             case Content.LOGITS:
-                return self.knowledge.message(dtype)
+                return self.knowledge.message()
             case Content.ACTIVATION_GRADIENTS:
+                dtype: torch.dtype = getattr(torch, plan.training.numerics.compute_dtype)
                 return {"activation_gradients": self._gradients.pop(client_id).to(dtype)}
             case Content.BASE_WEIGHTS:
                 return dict(self._model_of(plan.training).frozen(client_part(plan)))
@@ -248,8 +265,7 @@ class Server:
             is_padded=operation.batch.padded_tokens is not None,
             is_classifier=training.head.kind == "classification",
         )
-        dtype: torch.dtype = getattr(torch, training.numerics.compute_dtype)
-        return tensors["activations"].to(dtype), batch
+        return tensors["activations"], batch
 
     def client_trains(self, client_id: str) -> bool:
         """Whether a client trains anything of its part, and so wants gradients."""

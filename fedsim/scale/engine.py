@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from fedsim.fleet.progress import Progress, ProgressCallback
+from fedsim.fleet.rules import FIRST_HORIZON_S, HORIZON_GROWTH
 from fedsim.fleet.simulation import Simulation, SimulationResult
 from fedsim.scale.sample_limits import check_sampled
 from fedsim.scale.synchronous import SynchronousRun
 
 __all__ = ["simulate"]
-
-#: Short, for stays of seconds make many intervals; what is beyond it is drawn when it is needed.
-_FIRST_HORIZON_S = 3600.0
 
 
 def simulate(
@@ -46,13 +44,13 @@ def simulate(
             simulation.policy,
             is_exclusive=simulation.has_exclusive_steps,
         )
-    horizon_s = _FIRST_HORIZON_S
+    horizon_s = FIRST_HORIZON_S
     told = Progress(progress, simulation.federation.num_rounds)
     while True:
         result = _result(simulation, keeps_visits, horizon_s, num_sampled, told)
         if result is not None:
             return result
-        horizon_s *= 4
+        horizon_s *= HORIZON_GROWTH
 
 
 def _result(

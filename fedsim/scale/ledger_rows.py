@@ -1,4 +1,4 @@
-"""From a kernel's sums by variant and stage to ledger rows by class and step."""
+"""From a kernel's sums by group and stage to ledger rows by class and step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from fedsim.fleet.simulation import Simulation
 from fedsim.ledger import COUNTED, Ledger, LedgerRow, Outcome, RowKey
 from fedsim.protocol.step import Direction, Transfer
 from fedsim.scale.program import Program
-from fedsim.scale.segment import Tally
+from fedsim.scale.records import Records
+from fedsim.scale.segment import STEP_SUMS
 
 __all__ = ["ledger_rows"]
 
@@ -22,7 +23,7 @@ _SECONDS: Final = ("compute_s", "server_s", "transfer_s", "wait_s")
 def ledger_rows(
     simulation: Simulation,
     programs: tuple[Program, ...],
-    tally: Tally,
+    sums: Records,
     round_index: int,
     ledger: Ledger,
 ) -> None:
@@ -30,23 +31,23 @@ def ledger_rows(
 
     Integers are Python's: a million clients' FLOP in a round do not fit 64 bits.
     """
-    for variant_index, program in enumerate(programs):
-        variant = simulation.population.variants[variant_index]
-        party = simulation.population.class_names[variant.class_index]
-        sums = _by_step(program, tally, variant_index)
-        for place in map(tuple, np.argwhere(np.isfinite(sums.start_s)).tolist()):
+    for group_index, program in enumerate(programs):
+        group = simulation.population.groups[group_index]
+        party = simulation.population.class_names[group.class_index]
+        own = _by_step(program, sums[group_index])
+        for place in map(tuple, np.argwhere(np.isfinite(own["start_s"])).tolist()):
             step = program.distinct[place[0]]
-            row = _multiplied(step_row(step, 1, variant.plan.training), int(sums.executions[place]))
+            row = _multiplied(step_row(step, 1, group.plan.training), int(own["executions"][place]))
             for name in _SECONDS:
-                setattr(row, name, float(getattr(sums, name)[place]))
+                setattr(row, name, float(own[name][place]))
             if isinstance(step, Transfer):
                 way = "uplink" if step.direction is Direction.UP else "downlink"
-                _add(row, f"{way}_message_bytes", int(sums.cut_bytes[place]))
-                _add(row, f"{way}_payload_bytes", int(sums.cut_payload[place]))
+                _add(row, f"{way}_message_bytes", int(own["cut_bytes"][place]))
+                _add(row, f"{way}_payload_bytes", int(own["cut_payload"][place]))
             if row == LedgerRow():
                 # Cut off as it began.
                 continue
-            row.start_s = float(sums.start_s[place])
+            row.start_s = float(own["start_s"][place])
             key = RowKey(round_index, party, step.label, 0, _OUTCOMES[place[1]])
             known = ledger.rows.get(key)
             if known is not None:
@@ -54,20 +55,15 @@ def ledger_rows(
             ledger.add(key, row)
 
 
-def _by_step(program: Program, tally: Tally, variant_index: int) -> Tally:
-    """Sums of one variant by different step and outcome, shape (K, 3)."""
+def _by_step(program: Program, sums: Records) -> Records:
+    """Sums of one group by different step and outcome, shape (K, 3)."""
     place = np.array(program.distinct_of, dtype=np.int64)
-    found = []
-    for name, values in zip(Tally._fields, tally, strict=True):
-        own = values[variant_index, : len(place)]
-        if name == "start_s":
-            total = np.full((len(program.distinct), own.shape[1]), np.inf)
-            np.minimum.at(total, place, own)
-        else:
-            total = np.zeros((len(program.distinct), own.shape[1]), own.dtype)
-            np.add.at(total, place, own)
-        found.append(total)
-    return Tally(*found)
+    found = np.zeros((len(program.distinct), sums.shape[1]), STEP_SUMS)
+    found["start_s"] = np.inf
+    for name in STEP_SUMS.names or ():
+        gather = np.minimum if name == "start_s" else np.add
+        gather.at(found[name], place, sums[name][: len(place)])
+    return found
 
 
 def _add(row: LedgerRow, name: str, amount: int) -> None:

@@ -107,7 +107,7 @@ class Program:
 def program(
     steps: tuple[Step, ...], training: TrainingSpec, client: DeviceSpec, server: DeviceSpec
 ) -> Program:
-    """Flatten the steps of an ``Each`` for the clients of one variant."""
+    """Flatten the steps of an ``Each`` for the clients of one group."""
     stages: list[Stage] = []
     blocks: list[Block] = []
     for times, body in _flat(steps):

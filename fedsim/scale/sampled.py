@@ -21,14 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.fleet.simulation import Simulation
-from fedsim.fleet.uncontended import startup_times, work_until_failure
+from fedsim.fleet.uncontended import message_times, work_until_failure
+from fedsim.protocol.step import Transfer
 from fedsim.scale.program import Kind, Program, Stage
-from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
+from fedsim.scale.records import Integers, Reals, Records
+from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, step_sums
 
 __all__ = ["SampledSegment", "approximation"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 #: Of a mini-batch: rounding may not take a finished one away.
 _ROUNDING: Final = 1e-9
@@ -92,7 +91,7 @@ class SampledSegment:
     ----------
     simulation : Simulation
     programs : tuple of Program
-        One for each variant.
+        One for each group.
     num_sampled : int
         Clients whose mini-batches are simulated; all where a round has no more.
     """
@@ -107,22 +106,14 @@ class SampledSegment:
         num, num_stages = len(simulation.population), max(1, *(len(p.stages) for p in programs))
         #: Of one message, alone [s], by client and stage.
         self._transfer_s = np.zeros((num, num_stages))
-        for v, members in _groups(simulation.population.variant_index):
+        population, classes = simulation.population, simulation.federation.classes
+        for v, members in _members_by(population.group_index):
+            link = classes[population.groups[v].class_index].link
             for s, stage in enumerate(programs[v].stages):
-                if stage.kind in (Kind.UP, Kind.DOWN):
-                    self._transfer_s[members, s] = self._alone(v, stage, members)
-
-    def _alone(self, v: int, stage: Stage, members: Integers) -> Reals:
-        """A message of each member of a variant with nobody else there [s]."""
-        population, federation = self._simulation.population, self._simulation.federation
-        link = federation.classes[population.variants[v].class_index].link
-        is_up, server = stage.kind is Kind.UP, federation.server
-        rates = (population.uplink if is_up else population.downlink)[members]
-        capacity = server.uplink_bytes_per_s if is_up else server.downlink_bytes_per_s
-        goodput = np.minimum(rates, capacity or np.inf) * link.payload_fraction
-        trip = population.round_trip[members]
-        startup = startup_times(stage.message_bytes, goodput, trip, link)
-        return np.asarray(startup + stage.message_bytes / goodput + trip / 2)
+                if isinstance(stage.step, Transfer):
+                    self._transfer_s[members, s] = message_times(
+                        simulation, members, stage.step.direction, stage.message_bytes, link
+                    )
 
     def run(self, task: SegmentTask) -> SegmentOutcome:
         """One round's pass through the segment."""
@@ -151,10 +142,10 @@ class SampledSegment:
         cut = found
         if (outcome == LATE).any():
             cut = run_segment(replace(sample.task, deadline_s=closed_s))
-        _shorten(cut.tally, self._programs, sample.task.programs)
-        tally, busy_s = self._tally(task, passage, self._shares(sample.task, found), cut)
+        _shorten(cut.sums, self._programs, sample.task.programs)
+        sums, busy_s = self._step_sums(task, passage, self._shares(sample.task, found), cut)
         return SegmentOutcome(
-            closed_s, outcome, task.start_s + end_s, last_used, tally, busy_s, found.num_events
+            closed_s, outcome, task.start_s + end_s, last_used, sums, busy_s, found.num_events
         )
 
     def _failures(self, task: SegmentTask, done_s: Reals) -> tuple[Reals, Reals]:
@@ -207,68 +198,68 @@ class SampledSegment:
     def _shares(self, sample: SegmentTask, found: SegmentOutcome) -> Reals:
         """What the sample waited for, as shares of it, shape (labels, 2): queues, links."""
         through = sample.clients[found.outcome == USED]
-        variant = self._simulation.population.variant_index[through]
+        group = self._simulation.population.group_index[through]
         seconds = np.zeros((len(self._labels), 2))
-        for v, members in _groups(variant):
+        for v, members in _members_by(group):
             program, alone_s = self._programs[v], self._transfer_s[through[members]].sum(axis=0)
             for block in program.blocks:
                 for s in range(block.first, block.stop):
                     label = self._labels.index(program.stages[s].step.label)
-                    seconds[label, 0] += found.tally.wait_s[v, s, USED]
-                    seconds[label, 1] += found.tally.transfer_s[v, s, USED]
+                    seconds[label, 0] += found.sums["wait_s"][v, s, USED]
+                    seconds[label, 1] += found.sums["transfer_s"][v, s, USED]
                     seconds[label, 1] -= alone_s[s] * block.times
         seconds = np.maximum(seconds, 0.0)
         total = float(seconds.sum())
         return seconds / total if total > 0 else seconds
 
-    def _tally(
+    def _step_sums(
         self, task: SegmentTask, passage: _Passage, shares: Reals, cut: SegmentOutcome
-    ) -> tuple[Tally, float]:
+    ) -> tuple[Records, float]:
         """What was done, and the accelerators' seconds.
 
         What was cut off is the sample's, times how many more clients that happened to; where the
         sample has none, whole mini-batches are counted.
         """
-        variant = self._simulation.population.variant_index[task.clients]
+        group = self._simulation.population.group_index[task.clients]
         num_stages = max(1, *(len(p.stages) for p in self._programs))
-        tally, busy_s = Tally.empty(len(self._programs), num_stages), 0.0
+        sums, busy_s = step_sums(len(self._programs), num_stages), 0.0
         known = [USED]
         for result in (LATE, LOST):
             num = np.count_nonzero(cut.outcome == result)
             if num:
                 known.append(result)
                 ratio = np.count_nonzero(passage.outcome == result) / num
-                _add_cut(tally, cut.tally, result, ratio)
-        for number, rows in _groups(3 * variant.astype(np.int64) + passage.outcome):
+                _add_cut(sums, cut.sums, result, ratio)
+        for number, rows in _members_by(3 * group.astype(np.int64) + passage.outcome):
             v, result = divmod(number, 3)
             if result != USED and result in known:
                 continue
-            self._add(tally, v, result, task, rows, passage)
+            self._add(sums, v, result, task, rows, passage)
             waited_s = float((passage.extra_s[rows] * passage.progress[rows]).sum())
             seen: set[str] = set()
             for s, stage in enumerate(self._programs[v].stages):
                 label = stage.step.label
-                if label not in seen and np.isfinite(tally.start_s[v, s, result]):
+                if label not in seen and np.isfinite(sums["start_s"][v, s, result]):
                     seen.add(label)
                     share = shares[self._labels.index(label)] * waited_s
-                    tally.wait_s[v, s, result] += share[0]
-                    tally.transfer_s[v, s, result] += share[1]
+                    sums["wait_s"][v, s, result] += share[0]
+                    sums["transfer_s"][v, s, result] += share[1]
         for v, program in enumerate(self._programs):
             for s, stage in enumerate(program.stages):
                 if stage.kind is Kind.REQUEST:
-                    busy_s += int(tally.executions[v, s].sum()) * _service_s(stage)
-        return tally, busy_s
+                    busy_s += int(sums["executions"][v, s].sum()) * _service_s(stage)
+        return sums, busy_s
 
     def _add(
         self,
-        tally: Tally,
+        sums: Records,
         v: int,
         result: int,
         task: SegmentTask,
         rows: Integers,
         passage: _Passage,
     ) -> None:
-        """What some clients of a variant did, in whole mini-batches and but for waiting."""
+        """What some clients of a group did, in whole mini-batches and but for waiting."""
         program = self._programs[v]
         transfer_s = self._transfer_s[task.clients[rows]]
         pace = passage.factors[rows]
@@ -289,35 +280,34 @@ class SampledSegment:
                 stage, place = program.stages[s], (v, s, result)
                 if total:
                     begun = start_s[laps > 0]
-                    tally.start_s[place] = task.start_s + float(begun.min())
-                tally.executions[place] += round(total) * stage.times
+                    sums["start_s"][place] = task.start_s + float(begun.min())
+                sums["executions"][place] += round(total) * stage.times
                 server_s = total * _service_s(stage)
                 own_s = float((laps * pace).sum()) * stage.client_s * stage.times
-                tally.compute_s[place] += own_s + server_s
-                tally.server_s[place] += server_s
-                tally.transfer_s[place] += float((laps * transfer_s[:, s]).sum())
+                sums["compute_s"][place] += own_s + server_s
+                sums["server_s"][place] += server_s
+                sums["transfer_s"][place] += float((laps * transfer_s[:, s]).sum())
                 start_s = start_s + seconds
             before_s = before_s + laps * lap_s
 
 
-def _groups(kind: NDArray[np.integer]) -> Iterator[tuple[int, Integers]]:
+def _members_by(kind: NDArray[np.integer]) -> Iterator[tuple[int, Integers]]:
     """Each value and where it stands, ascending."""
     order = np.argsort(kind, kind="stable")
     values, first = np.unique(kind[order], return_index=True)
     yield from zip(values.tolist(), np.split(order, first[1:]), strict=True)
 
 
-def _add_cut(tally: Tally, cut: Tally, result: int, ratio: float) -> None:
+def _add_cut(sums: Records, cut: Records, result: int, ratio: float) -> None:
     """Work that was cut off in the sample, for as many more clients."""
-    for whole in ("executions", "cut_bytes", "cut_payload"):
-        found = getattr(cut, whole)[:, :, result] * ratio
-        getattr(tally, whole)[:, :, result] = np.rint(found).astype(np.int64)
+    for count in ("executions", "cut_bytes", "cut_payload"):
+        sums[count][:, :, result] = np.rint(cut[count][:, :, result] * ratio)
     for seconds in ("compute_s", "server_s", "transfer_s", "wait_s"):
-        getattr(tally, seconds)[:, :, result] = getattr(cut, seconds)[:, :, result] * ratio
-    tally.start_s[:, :, result] = cut.start_s[:, :, result]
+        sums[seconds][:, :, result] = cut[seconds][:, :, result] * ratio
+    sums["start_s"][:, :, result] = cut["start_s"][:, :, result]
 
 
-def _shorten(tally: Tally, programs: tuple[Program, ...], longer: tuple[Program, ...]) -> None:
+def _shorten(sums: Records, programs: tuple[Program, ...], longer: tuple[Program, ...]) -> None:
     """Take away what services of the smaller network are longer; seconds stand by label."""
     for v, (program, slow) in enumerate(zip(programs, longer, strict=True)):
         home: dict[str, int] = {}
@@ -325,8 +315,8 @@ def _shorten(tally: Tally, programs: tuple[Program, ...], longer: tuple[Program,
             first = home.setdefault(stage.step.label, s)
             if stage.kind is Kind.REQUEST:
                 excess_s = _service_s(slow.stages[s]) - _service_s(stage)
-                for seconds in (tally.compute_s, tally.server_s):
-                    left_s = seconds[v, first] - tally.executions[v, s] * excess_s
+                for seconds in (sums["compute_s"], sums["server_s"]):
+                    left_s = seconds[v, first] - sums["executions"][v, s] * excess_s
                     seconds[v, first] = np.maximum(left_s, 0.0)
 
 

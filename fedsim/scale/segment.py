@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +12,19 @@ from fedsim.fleet.availability import Intervals
 from fedsim.fleet.simulation import Simulation
 from fedsim.protocol.step import Each, Segment
 from fedsim.scale.program import Program, program
+from fedsim.scale.records import Integers, Reals, Records, layout
 
 __all__ = [
     "LATE",
     "LOST",
+    "STEP_SUMS",
     "USED",
     "HorizonError",
     "SegmentOutcome",
     "SegmentTask",
-    "Tally",
     "segment_programs",
+    "step_sums",
 ]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 USED, LATE, LOST = 0, 1, 2
 
@@ -42,7 +41,7 @@ class SegmentTask:
     ----------
     simulation : Simulation
     programs : tuple of Program
-        One for each variant.
+        One for each group.
     segment_index : int
         In the protocol's round; -1 for the set-up.
     round_index : int
@@ -83,44 +82,21 @@ class SegmentTask:
     keeps_visits: bool = False
 
 
-class Tally(NamedTuple):
-    """Sums over clients and attempts by variant, stage and outcome, shape (V, S, 3).
+#: Sums over clients and attempts: executions that were finished and messages that were sent in
+#: full; whole segments of messages that were cut off, as message and as payload [B]; seconds, of
+#: which the server's are within those of computing; the earliest start, infinite where nothing
+#: ran [s].
+STEP_SUMS: Final = layout(
+    ["executions", "cut_bytes", "cut_payload"],
+    ["compute_s", "server_s", "transfer_s", "wait_s", "start_s"],
+)
 
-    Attributes
-    ----------
-    executions : ndarray of int64
-        Finished ones; messages that were sent in full.
-    cut_bytes, cut_payload : ndarray of int64
-        Of messages that were cut off: whole segments that had left, as message and as payload.
-    compute_s, server_s, transfer_s, wait_s : ndarray
-        [s]; ``server_s`` is the server's share of ``compute_s``.
-    start_s : ndarray
-        Earliest start; infinite where nothing ran [s].
-    """
 
-    executions: Integers
-    cut_bytes: Integers
-    cut_payload: Integers
-    compute_s: Reals
-    server_s: Reals
-    transfer_s: Reals
-    wait_s: Reals
-    start_s: Reals
-
-    @classmethod
-    def empty(cls, num_variants: int, num_stages: int) -> Tally:
-        """Nothing yet."""
-        shape = (num_variants, num_stages, 3)
-        return cls(
-            executions=np.zeros(shape, dtype=np.int64),
-            cut_bytes=np.zeros(shape, dtype=np.int64),
-            cut_payload=np.zeros(shape, dtype=np.int64),
-            compute_s=np.zeros(shape),
-            server_s=np.zeros(shape),
-            transfer_s=np.zeros(shape),
-            wait_s=np.zeros(shape),
-            start_s=np.full(shape, np.inf),
-        )
+def step_sums(num_groups: int, num_stages: int) -> Records:
+    """No sums yet, by group, stage and outcome: ndarray of STEP_SUMS, shape (V, S, 3)."""
+    sums = np.zeros((num_groups, num_stages, 3), STEP_SUMS)
+    sums["start_s"] = np.inf
+    return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +113,8 @@ class SegmentOutcome:
         When each client was through, or stopped for good [s].
     last_used : int
         Row of the client whose contribution was the last that counted; -1 if there is none.
-    tally : Tally
+    sums : ndarray of STEP_SUMS, shape (V, S, 3)
+        By group, stage and outcome.
     accelerator_busy_s : float
         [s].
     num_events : int
@@ -149,18 +126,18 @@ class SegmentOutcome:
     outcome: Integers
     end_s: Reals
     last_used: int
-    tally: Tally
+    sums: Records
     accelerator_busy_s: float
     num_events: int
     visits: NDArray[np.void] | None = None
 
 
 def segment_programs(
-    simulation: Simulation, segments: tuple[Segment, ...], variant_index: int
+    simulation: Simulation, segments: tuple[Segment, ...], group_index: int
 ) -> Program:
-    """Program of one variant over some segments' ``Each`` steps in a row."""
-    variant = simulation.population.variants[variant_index]
-    client_class = simulation.federation.classes[variant.class_index]
+    """Program of one group over some segments' ``Each`` steps in a row."""
+    group = simulation.population.groups[group_index]
+    client_class = simulation.federation.classes[group.class_index]
     steps = tuple(s for segment in segments if isinstance(segment, Each) for s in segment.steps)
     server = simulation.federation.server.device
-    return program(steps, variant.plan.training, client_class.device, server)
+    return program(steps, group.plan.training, client_class.device, server)

@@ -21,7 +21,7 @@ def set_up(
     everybody = np.arange(len(simulation.population))
     programs = tuple(
         segment_programs(simulation, simulation.protocols[v].setup, v)
-        for v in range(len(simulation.population.variants))
+        for v in range(len(simulation.population.groups))
     )
     task = SegmentTask(
         simulation=simulation,

@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.cost.step_row import step_row
-from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals, is_always_on, presence
 from fedsim.fleet.endless import LAST_S, check_ends, endless
 from fedsim.fleet.planner import Planner
 from fedsim.fleet.progress import Progress
 from fedsim.fleet.recent import Recent
+from fedsim.fleet.rounds import RoundLine, RoundsLog
+from fedsim.fleet.rules import PATIENCE_S, too_few_available
 from fedsim.fleet.selection import Selector
-from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
-from fedsim.fleet.uncontended import Parts, round_factors, segment_parts
+from fedsim.fleet.simulation import Simulation, SimulationResult
+from fedsim.fleet.uncontended import UncontendedTimes, round_factors, uncontended_times
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
 from fedsim.protocol.step import Each, Gather, Once
 from fedsim.scale.ledger_rows import ledger_rows
 from fedsim.scale.program import Kind, Program
+from fedsim.scale.records import Integers, Reals
 from fedsim.scale.sampled import SampledSegment, approximation
 from fedsim.scale.segment import (
     LATE,
@@ -40,48 +42,13 @@ from fedsim.scale.straight.segment import StraightSegment, is_straight
 
 __all__ = ["SynchronousRun"]
 
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-#: A server that waits longer than this for clients waits for ever.
-_PATIENCE_S = 100 * 86400.0
-
-
-@dataclass
-class _Columns:
-    """Figures of the rounds so far."""
-
-    start_s: list[float] = field(default_factory=list)
-    closed_s: list[float] = field(default_factory=list)
-    end_s: list[float] = field(default_factory=list)
-    num_asked: list[int] = field(default_factory=list)
-    num_used: list[int] = field(default_factory=list)
-    num_late: list[int] = field(default_factory=list)
-    num_lost: list[int] = field(default_factory=list)
-    compute_s: list[float] = field(default_factory=list)
-    transfer_s: list[float] = field(default_factory=list)
-
-    def rounds(self) -> Rounds:
-        """As arrays."""
-        return Rounds(
-            start_s=np.array(self.start_s),
-            closed_s=np.array(self.closed_s),
-            end_s=np.array(self.end_s),
-            num_asked=np.array(self.num_asked, dtype=np.int64),
-            num_used=np.array(self.num_used, dtype=np.int64),
-            num_late=np.array(self.num_late, dtype=np.int64),
-            num_lost=np.array(self.num_lost, dtype=np.int64),
-            compute_s=np.array(self.compute_s),
-            transfer_s=np.array(self.transfer_s),
-        )
-
 
 @dataclass
 class _Known:
     """What was worked out for one round's plans, by segment."""
 
     programs: dict[int, tuple[Program, ...]] = field(default_factory=dict)
-    parts: dict[int, Parts] = field(default_factory=dict)
+    uncontended: dict[int, UncontendedTimes] = field(default_factory=dict)
     fast: dict[int, StraightSegment | SampledSegment | None] = field(default_factory=dict)
 
 
@@ -109,13 +76,12 @@ class SynchronousRun:
         num_sampled: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._progress = progress or Progress(None, 0)
         self._simulation = simulation
         self._keeps_visits = keeps_visits
         self._horizon_s = horizon_s
         self._num_sampled = num_sampled
         self._ledger = Ledger()
-        self._columns = _Columns()
+        self._log = RoundsLog(progress)
         self._visits: list[NDArray[np.void]] = []
         self._num_events = 0
         self._busy_s = 0.0
@@ -131,9 +97,9 @@ class SynchronousRun:
             self._intervals = presence(
                 simulation.federation, simulation.population, simulation.seed, horizon_s
             )
-        parts = [self._alone(i) for i, s in enumerate(self._segments) if isinstance(s, Each)]
-        check_ends(simulation, parts)
-        alone = sum((p.total() for p in parts), start=np.zeros(len(simulation.population)))
+        uncontended = [self._alone(i) for i, s in enumerate(self._segments) if isinstance(s, Each)]
+        check_ends(simulation, uncontended)
+        alone = sum((p.total() for p in uncontended), start=np.zeros(len(simulation.population)))
         self._selector = Selector(simulation, alone)
 
     def result(self) -> SimulationResult | None:
@@ -143,7 +109,6 @@ class SynchronousRun:
         try:
             for round_index in range(1, self._simulation.federation.num_rounds + 1):
                 now = self._round(round_index, now)
-                self._progress.done(round_index)
         except HorizonError:
             return None
         visits = None
@@ -153,7 +118,7 @@ class SynchronousRun:
                 order=["round_index", "client", "segment", "attempt", "visit"],
             )
         return SimulationResult(
-            rounds=self._columns.rounds(),
+            rounds=self._log.rounds(),
             ledger=self._ledger,
             idle_s=tuple(self._idle_s.tolist()),
             setup_s=setup_s,
@@ -166,7 +131,7 @@ class SynchronousRun:
 
     def _approximation(self) -> str:
         num = self._num_sampled
-        if num is None or num >= max(self._columns.num_asked):
+        if num is None or num >= max(line.num_asked for line in self._log.lines):
             return ""
         return approximation(num)
 
@@ -182,18 +147,14 @@ class SynchronousRun:
         self._simulation = self._planner.at(round_index, cohort, start)
         self._segments = self._simulation.server_protocol.round
         factors = round_factors(self._simulation, round_index, cohort)
-        columns = self._columns
-        columns.start_s.append(start)
-        columns.num_asked.append(len(cohort))
+        line = RoundLine(start, start, start, len(cohort))
         clients, now, is_first = cohort, start, True
-        compute_s = transfer_s = 0.0
-        closed_s = start
         for index, segment in enumerate(self._segments):
             if isinstance(segment, Gather):
                 continue
             if isinstance(segment, Once):
                 seconds = self._work(round_index, index, clients, now)
-                compute_s += seconds
+                line.compute_s += seconds
                 self._idle(clients, np.full(len(clients), seconds))
                 now += seconds
                 continue
@@ -205,28 +166,23 @@ class SynchronousRun:
             self._idle(clients[used], found.closed_s - found.end_s[used])
             if found.last_used >= 0:
                 last = int(clients[found.last_used])
-                parts = self._alone(index)
-                own = parts.client_s[last] * own_factors[found.last_used]
-                compute_s += float(own + parts.server_s[last])
-                transfer_s += float(parts.transfer_s[last])
+                factor = float(own_factors[found.last_used])
+                line.add(*self._alone(index).of_client(last, factor))
             if is_first:
-                closed_s = found.closed_s
-                columns.num_used.append(int(used.sum()))
-                columns.num_late.append(int((found.outcome == LATE).sum()))
-                columns.num_lost.append(int((found.outcome == LOST).sum()))
+                line.closed_s, line.num_used = found.closed_s, int(used.sum())
+                line.num_late = int((found.outcome == LATE).sum())
+                line.num_lost = int((found.outcome == LOST).sum())
                 self._selector.learn(round_index, clients[used], found.end_s[used] - start)
                 self._planner.note_used(round_index, clients[used])
             clients, now, is_first = clients[used], found.closed_s, False
             if not len(clients):
                 break
-        columns.closed_s.append(closed_s)
-        columns.end_s.append(now)
-        columns.compute_s.append(compute_s)
-        columns.transfer_s.append(transfer_s)
+        line.end_s = now
         if now > LAST_S:
             raise endless(now)
         if self._intervals is not None and now >= self._horizon_s:
             raise HorizonError
+        self._log.add(line)
         return now
 
     def _start(self, round_index: int, now: float) -> tuple[float, Integers]:
@@ -241,12 +197,8 @@ class SynchronousRun:
             least = wanted if policy.clients_per_round is not None else 1
         start = self._intervals.time_with(least, everybody, now)
         if not start < self._horizon_s:
-            if self._horizon_s > now + _PATIENCE_S:
-                raise ScenarioError(
-                    f"round {round_index}: fewer than {least:,} clients are available at once "
-                    f"within 100 days of waiting; lower policy.min_available or "
-                    "policy.clients_per_round, or let clients be available longer."
-                )
+            if self._horizon_s > now + PATIENCE_S:
+                raise too_few_available(round_index, least, now)
             raise HorizonError
         eligible = everybody[self._intervals.are_there(everybody, start)]
         return start, self._selector.choose(round_index, eligible, wanted)
@@ -307,8 +259,8 @@ class SynchronousRun:
         programs = self._known.programs
         if index not in programs:
             programs[index] = tuple(
-                segment_programs(self._simulation, (protocol.round[index],), variant)
-                for variant, protocol in enumerate(self._simulation.protocols)
+                segment_programs(self._simulation, (protocol.round[index],), group)
+                for group, protocol in enumerate(self._simulation.protocols)
             )
         return programs[index]
 
@@ -316,19 +268,19 @@ class SynchronousRun:
         programs = self._programs_of(index)
         return any(stage.kind is Kind.REQUEST for p in programs for stage in p.stages)
 
-    def _alone(self, index: int) -> Parts:
-        parts = self._known.parts
-        if index not in parts:
-            parts[index] = segment_parts(self._simulation, index)
-        return parts[index]
+    def _alone(self, index: int) -> UncontendedTimes:
+        uncontended = self._known.uncontended
+        if index not in uncontended:
+            uncontended[index] = uncontended_times(self._simulation, index)
+        return uncontended[index]
 
     def _work(self, round_index: int, index: int, clients: Integers, now: float) -> float:
         """The server's work of a round for what was gathered; its seconds [s]."""
         simulation = self._simulation
         training = simulation.federation.server_plan.training
-        variants = simulation.population.variant_index[clients]
+        groups = simulation.population.group_index[clients]
         total = 0.0
-        for times, step, one in simulation.contributions.steps(index, variants):
+        for times, step, one in simulation.contributions.steps(index, groups):
             row = step_row(step, times, training)
             row.compute_s = row.server_s = times * one
             row.start_s = now + total
@@ -342,7 +294,7 @@ class SynchronousRun:
         self._idle_s += np.bincount(class_index, seconds, minlength=len(self._idle_s))
 
     def _note(self, found: SegmentOutcome, programs: tuple[Program, ...], round_index: int) -> None:
-        ledger_rows(self._simulation, programs, found.tally, round_index, self._ledger)
+        ledger_rows(self._simulation, programs, found.sums, round_index, self._ledger)
         self._num_events += found.num_events
         self._busy_s += found.accelerator_busy_s
         if found.visits is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.protocol import Framework
 from fedsim.protocol.privacy import with_privacy
 from fedsim.protocol.step import Protocol
+from fedsim.scenario.build.codec import read_codecs
 from fedsim.scenario.build.federation import built_federation
 from fedsim.scenario.build.framework import find_framework
 from fedsim.scenario.file.document import read_document
@@ -43,7 +45,10 @@ class Example:
 
 
 def example_protocol(
-    name: str, privacy: PrivacySpec | None = None, num_participants: int | None = None
+    name: str,
+    privacy: PrivacySpec | None = None,
+    num_participants: int | None = None,
+    codecs: Sequence[str] = (),
 ) -> Example:
     """The protocol of a framework for the shipped case study's plan.
 
@@ -56,11 +61,13 @@ def example_protocol(
         What hides the clients' contributions.
     num_participants : int, optional
         Clients that a round asks; the case study's by default.
+    codecs : sequence of str
+        As :func:`fedsim.scenario.build.codec.read_codecs` takes them.
 
     Raises
     ------
     ScenarioError
-        If there is no such framework, or it refuses the plan or the privacy.
+        If there is no such framework or codec, or it refuses the plan or the privacy.
     """
     try:
         framework = find_framework(name, Path.cwd())
@@ -73,13 +80,17 @@ def example_protocol(
     federation, mistakes = built_federation(settings, Place(document.folder))
     if federation is None:
         raise refusal(mistake.line(document.file) for mistake in mistakes)
-    plan = federation.server_plan
+    try:
+        chosen = read_codecs(codecs, Path.cwd())
+    except ScenarioError as error:
+        raise ScenarioError(f"--codec {error}") from error
+    plan = replace(federation.server_plan, codecs=chosen)
     spec, num = privacy or PrivacySpec(), num_participants or federation.num_clients
     try:
         protocol = with_privacy(framework, spec, num)(plan)
     except ProtocolError as error:
         raise ScenarioError(f"framework '{name}': {error}") from error
-    words = _words(settings, framework)
+    words = ", ".join([_words(settings, framework), *(f"codec {text}" for text in codecs)])
     if spec.secure_aggregation is not None:
         words += f", {spec.secure_aggregation} of {num:,} clients"
     return Example(plan, protocol, words)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from fedsim.errors import ScenarioError
 from fedsim.spec.memory_margin import UNMEASURED, MemoryMargins
 
-__all__ = ["FEATURES", "FORMS", "REGIMES", "Z95", "DeviceSpec", "Form", "Regime"]
+__all__ = ["CODEC_FEATURES", "FEATURES", "FORMS", "REGIMES", "Z95", "DeviceSpec", "Form", "Regime"]
 
 #: Kinds of work that take time, in the order of coefficient vectors; units in their names.
 FEATURES: Final = (
@@ -31,6 +31,9 @@ FEATURES: Final = (
     "num_unpacked_tensors",
     "num_messages",
     "copied_bytes",
+    "encoded_bytes",
+    "decoded_bytes",
+    "num_codec_kernels",
 )
 
 #: How the parts of a step's time go together; see :func:`fedsim.cost.duration.combine`.
@@ -38,9 +41,9 @@ Form = Literal["additive", "roofline", "dispatch"]
 FORMS: Final[tuple[Form, ...]] = ("additive", "roofline", "dispatch")
 
 #: Kinds of steps that are predicted equally well: passes over the model; over parameters (averages,
-#: replacements); messages written and read.
-Regime = Literal["model", "parameters", "message"]
-REGIMES: Final[tuple[Regime, ...]] = ("model", "parameters", "message")
+#: replacements); messages written and read; what codecs make of tensors.
+Regime = Literal["model", "parameters", "message", "codec"]
+REGIMES: Final[tuple[Regime, ...]] = ("model", "parameters", "message", "codec")
 
 #: Features that only writing and reading messages has; all others are of passes and averages.
 _MESSAGE_FEATURES: Final = (
@@ -50,6 +53,15 @@ _MESSAGE_FEATURES: Final = (
     "num_unpacked_tensors",
     "num_messages",
 )
+
+#: Features that only codecs have; the kinds of work whose measured price stands for theirs on a
+#: device that was measured without any, the first that it has. A cast reads and writes as
+#: elementwise work does.
+CODEC_FEATURES: Final = ("encoded_bytes", "decoded_bytes", "num_codec_kernels")
+_BYTES_LIKE: Final = ("moved_bytes", "parameter_bytes", "packed_bytes")
+_KERNELS_LIKE: Final = ("num_parameter_kernels", "num_kernels", "num_packed_tensors")
+#: The truth is within this factor of the estimate, as for devices that nobody measured.
+_ESTIMATE_RATIO: Final = 2.0
 
 #: 97.5 % quantile of the normal distribution: two-sided 95 % intervals.
 Z95: Final = 1.959963984540054
@@ -91,6 +103,9 @@ class DeviceSpec:
         How far measured peaks of memory were from predicted ones.
     warning : str
         Why its seconds must not be believed; empty where nothing is known against them.
+    is_encoding_estimated : bool
+        Whether nobody measured what codecs cost here: coefficients that are missing are those of
+        elementwise work and of small operators.
     """
 
     name: str
@@ -107,6 +122,7 @@ class DeviceSpec:
     source: str = ""
     memory_margins: MemoryMargins = UNMEASURED
     warning: str = ""
+    is_encoding_estimated: bool = False
 
     def __post_init__(self) -> None:
         unknown = set(self.seconds_per_unit) - set(FEATURES)
@@ -131,12 +147,27 @@ class DeviceSpec:
                     f"device '{self.name}': interval_95 of {regime} = ({low}, {high}); allowed: "
                     "two positive ratios, the smaller first."
                 )
+        missing = [name for name in CODEC_FEATURES if name not in self.seconds_per_unit]
+        if missing:
+            prices = {name: self._estimate(name) for name in missing}
+            object.__setattr__(self, "seconds_per_unit", {**self.seconds_per_unit, **prices})
+            object.__setattr__(self, "is_encoding_estimated", True)
+
+    def _estimate(self, feature: str) -> float:
+        """A price of a codec's work from one that the device has; 0 where it has none at all."""
+        like = _BYTES_LIKE if feature.endswith("_bytes") else _KERNELS_LIKE
+        found = (self.seconds_per_unit.get(name, 0.0) for name in like)
+        return next((price for price in found if price > 0), 0.0)
 
     def ratios_95(self, regime: Regime) -> tuple[float, float]:
         """Measured over predicted time at both ends of the 95 % interval."""
         known = self.interval_95.get(regime)
         if known is not None:
             return known
+        if regime == "codec" and self.is_encoding_estimated:
+            # No better than what a data sheet says, and no better than what was measured beside it.
+            low, high = self.ratios_95("message")
+            return min(low, 1 / _ESTIMATE_RATIO), max(high, _ESTIMATE_RATIO)
         factor = exp(Z95 * self.relative_sigma)
         return 1 / factor, factor
 
@@ -153,9 +184,9 @@ class DeviceSpec:
         Averages and replacements move with passes over the model: the two share kinds of work, and
         on every measured device the former are a thousandth of a round.
         """
-        model, message = self.ratios_95("model")[end], self.ratios_95("message")[end]
-        seconds = {
-            name: value * (message if name in _MESSAGE_FEATURES else model)
-            for name, value in self.seconds_per_unit.items()
-        }
+        model = self.ratios_95("model")[end]
+        ratios = dict.fromkeys(FEATURES, model)
+        ratios |= dict.fromkeys(_MESSAGE_FEATURES, self.ratios_95("message")[end])
+        ratios |= dict.fromkeys(CODEC_FEATURES, self.ratios_95("codec")[end])
+        seconds = {name: value * ratios[name] for name, value in self.seconds_per_unit.items()}
         return replace(self, seconds_per_unit=seconds)

@@ -11,6 +11,7 @@ __all__ = [
     "FloatDtype",
     "dtype_bytes",
     "index_dtype",
+    "is_float",
     "precision_name",
 ]
 
@@ -44,6 +45,11 @@ SAFETENSORS_CODE: Final[dict[str, str]] = {
 def dtype_bytes(dtype: str) -> int:
     """Bytes of one value of ``dtype`` [B]."""
     return DTYPE_BYTES[dtype]
+
+
+def is_float(dtype: str) -> bool:
+    """Whether values of ``dtype`` are real numbers, and no indices, labels or packed bits."""
+    return dtype in ("float64", "float32", "float16", "bfloat16")
 
 
 def index_dtype(num_values: int) -> Dtype:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf, sqrt
+from typing import Final
 
 from fedsim.errors import ScenarioError
 from fedsim.spec.device import Z95
 
-__all__ = ["LinkSpec", "RateTrace", "loss_limited_bytes_per_s", "rates_at_end"]
+__all__ = ["SEGMENT_BYTES", "LinkSpec", "RateTrace", "loss_limited_bytes_per_s", "rates_at_end"]
 
-_SEGMENT_BYTES = 1448
+#: Of a message in a TCP segment over Ethernet, with timestamps [B].
+SEGMENT_BYTES: Final = 1448
 #: sqrt(3/2): every segment acknowledged, losses periodic.
 _MATHIS_CONSTANT = sqrt(1.5)
 #: Of a rate trace.
@@ -193,4 +195,4 @@ def loss_limited_bytes_per_s(loss_probability: float, round_trip_s: float) -> fl
     """
     if loss_probability == 0 or round_trip_s == 0:
         return inf
-    return _SEGMENT_BYTES / round_trip_s * _MATHIS_CONSTANT / sqrt(loss_probability)
+    return SEGMENT_BYTES / round_trip_s * _MATHIS_CONSTANT / sqrt(loss_probability)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from fedsim.errors import ScenarioError
 from fedsim.spec.batch import TextLengths
+from fedsim.spec.codec import UNNAMED, Codecs
 from fedsim.spec.dtype import FloatDtype
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.tuning import LoraTuning, Tuning
@@ -32,7 +33,8 @@ class Numerics:
     compute_dtype : str
         Of activations; differs from ``weights_dtype`` under autocast.
     payload_dtype : str
-        Of everything that is sent in a round: adapters, activations, gradients, logits.
+        Of everything that is sent in a round and that no codec is named for: adapters,
+        activations, gradients, logits.
     is_checkpointed : bool
         Gradient checkpointing of every block: activations are recomputed in the backward pass.
     """
@@ -77,6 +79,11 @@ class TrainingSpec:
         self.tuning.check(self.model)
         if not 0 <= self.model_dropout < 1:
             raise ScenarioError(f"model dropout = {self.model_dropout}; allowed: 0 <= p < 1.")
+
+    @property
+    def trained_dtype(self) -> FloatDtype:
+        """Format of the trained parameters: adapters are kept in 32 bits beside 16-bit weights."""
+        return self.numerics.weights_dtype if self.lora is None else "float32"
 
     @property
     def lora(self) -> LoraTuning | None:
@@ -140,6 +147,8 @@ class ClientPlan:
         One server-side copy a client, averaged; or one shared server-side model.
     shares_head : bool
         Whether a trained classification head is exchanged with the adapters.
+    codecs : Codecs
+        What messages go through; where none is named, a cast to ``numerics.payload_dtype``.
     """
 
     training: TrainingSpec
@@ -151,6 +160,7 @@ class ClientPlan:
     cut: Cut | None = None
     server_variant: ServerVariant = "v1"
     shares_head: bool = True
+    codecs: Codecs = UNNAMED
 
     def __post_init__(self) -> None:
         for field, lowest in (

@@ -12,17 +12,18 @@ from typing import Any, Final
 
 from fedsim.errors import ScenarioError
 from fedsim.learning.curves import CurveGroup, Curves, Run
-from fedsim.scenario.answer.learned import Use, conditions, learning_keys, plain
+from fedsim.scenario.answer.learned import LearningKey, Use, conditions, learning_keys
 from fedsim.text_file import read_text
-from fedsim.training.tables import TrainingFile
 
-__all__ = ["collect_curves", "training_use"]
+__all__ = ["collect_curves", "run_keys", "training_use"]
 
-#: Labels of data sets, where a file leaves them to the data.
-_NUM_CLASSES: Final = {"banking77": 77, "clinc150": 150, "generated": 8}
-_KEYS: Final = learning_keys(TrainingFile)
-#: Keys that a real run does not have: what they say, its data say.
+#: Tables of a file that decide what a real run learns; devices and links only say how soon.
+_TABLES: Final = ("model", "lora", "workload", "split", "codec", "learning", "data", "train")
+#: What a run's own key says of a device, and what of a file its data say themselves.
+_TF32: Final = "device.tf32"
+_MORE: Final = (_TF32, "policy.clients_per_round")
 _READ: Final = ("workload.lengths",)
+_SCHEMA: Final = 2
 _PROVENANCE: Final = ("fedsim", "commit", "versions")
 
 
@@ -65,6 +66,11 @@ def _summary(path: Path) -> dict[str, Any]:
             raise KeyError("kind")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ScenarioError(f"{path}: no summary of 'fedsim train' ({error!r}).") from error
+    if summary.get("schema") != _SCHEMA:
+        raise ScenarioError(
+            f"{path}: of an older fedsim, whose training files had another format; its curves can "
+            "be collected by that version, or trained again. Curves that were collected stay good."
+        )
     found: dict[str, Any] = summary
     return found
 
@@ -76,19 +82,23 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, Any]) -> None:
     configuration = summary["configuration"]
+    if configuration["fleet"]["class"]:
+        raise ScenarioError(
+            f"{summary['file']}: has classes of clients; a law is of clients that are alike."
+        )
     use = training_use(configuration)
     framework = use.framework
     if configuration["model"]["head"] != "classification":
         raise ScenarioError(f"{summary['file']}: a language model has no accuracy to fit.")
-    measured_under = conditions(use, _KEYS)
+    measured_under = conditions(use, run_keys())
     key = framework, json.dumps(measured_under, sort_keys=True)
     group = groups.setdefault(
         key,
         {
             "framework": framework,
             "conditions": measured_under,
-            "chance": 1.0 / _num_classes(configuration),
-            "test_samples": _test_samples(summary),
+            "chance": 1.0 / configuration["model"]["num_classes"],
+            "test_samples": summary["test_samples"] or 1,
             "runs": [],
         },
     )
@@ -117,27 +127,39 @@ def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, An
         )
 
 
+def run_keys() -> tuple[LearningKey, ...]:
+    """Keys that say under which conditions a real run learned."""
+    return tuple(
+        key for key in learning_keys() if key.path.partition(".")[0] in _TABLES or key.path in _MORE
+    )
+
+
 def training_use(configuration: Mapping[str, Any]) -> Use:
-    """Values of all keys that learning depends on, by the path that a scenario has for them.
+    """Values of all keys that learning depends on.
 
     Parameters
     ----------
     configuration : mapping
-        A whole training file, as its summary has it.
+        All tables of a run's file, as its summary has them.
     """
-    values = {key.path: (None if key.path in _READ else key.default,) for key in learning_keys()}
-    for key in _KEYS:
-        table, _, name = key.path.partition(".")
-        given = (configuration.get(table) or {}).get(name, key.default)
-        values[key.stands_for or key.path] = (plain(given),)
-    if configuration["model"]["head"] == "classification":
-        values["model.num_classes"] = (_num_classes(configuration),)
-    return Use(str(configuration["train"]["framework"]), values)
+    values = {}
+    for key in learning_keys():
+        found: Any = configuration
+        for name in key.path.split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+        values[key.path] = (key.default if found is None else _plain(found),)
+    values[_TF32] = (configuration["train"]["tf32"],)
+    values.update(dict.fromkeys(_READ, (None,)))
+    return Use(str(configuration["framework"]), values)
 
 
-def _num_classes(configuration: Mapping[str, Any]) -> int:
-    given = configuration["model"].get("num_classes")
-    return int(given or _NUM_CLASSES[configuration["data"]["dataset"]])
+def _plain(value: Any) -> Any:
+    """A value of a summary as a file of curves has it."""
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    if isinstance(value, Mapping):
+        return value.get("path") or value.get("name")
+    return value
 
 
 def _covariates(use: Use) -> dict[str, float]:
@@ -149,8 +171,3 @@ def _covariates(use: Use) -> dict[str, float]:
             share = key.covariate == "participation"
             found[key.covariate] = 1.0 - value if share else float(value)
     return found
-
-
-def _test_samples(summary: Mapping[str, Any]) -> int:
-    given = summary["configuration"]["data"]["test_samples"]
-    return int(given) if given else int(summary.get("test_samples") or 1)

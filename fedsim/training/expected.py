@@ -6,6 +6,7 @@ model's by the shipped profile, times how much slower this machine is now, and r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,11 +20,12 @@ from fedsim.cost.duration import operation_seconds
 from fedsim.cost.flop import operation_flop
 from fedsim.errors import ScenarioError
 from fedsim.protocol.operation import InferLogits, Operation, Part
-from fedsim.protocol.step import Compute, Each, Gather, leaf_steps
+from fedsim.protocol.step import Compute, Each, Gather, Once, Segment, leaf_steps
 from fedsim.runtime.free_memory import FreeMemory
 from fedsim.spec.batch import BatchShape, TextLengths
 from fedsim.spec.device import DeviceSpec
-from fedsim.spec.plan import ClientPlan
+from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.training.data import client_sizes
 from fedsim.training.memory_need import MemoryNeed, memory_need
 from fedsim.training.setup import TextSample, TrainingSetup
 from fedsim.units import format_bytes
@@ -98,23 +100,23 @@ def expected_run(setup: TrainingSetup, speed: Speed, rounds_left: int) -> Expect
     ScenarioError
         If data or sizes do not fit.
     """
-    file = setup.document.file
-    sample = setup.text_sample(file.train.seeds[0])
-    num_clients, workload = file.data.num_clients, file.workload
-    private, public = workload.samples_per_client, workload.public_samples or 0
+    sample = setup.text_sample(setup.document.seeds[0])
     factor = _counted_factor(setup)
-    plan = _plan(setup, sample, factor)
-    flop, seconds = _round(setup, plan, speed, num_clients, factor)
+    groups = _groups(setup, sample, factor)
+    flop, seconds = _round(setup, groups, speed, factor)
     share = _judged_share(setup)
-    test_flop, test_s = _evaluation(setup, plan, sample, speed)
-    visits = num_clients * private * workload.local_epochs
-    if setup.document.framework.may_read("workload.public_samples"):
-        visits += public * workload.distillation_epochs * (num_clients + 1)
+    test_flop, test_s = _evaluation(groups[0][0], sample, speed)
+    workload, num_clients = setup.document.settings.workload, _num_clients(setup)
+    asked = _asked_share(setup)
+    visits = asked * sum(client_sizes(setup.document.federation).values()) * workload.local_epochs
+    if setup.reads_public:
+        students = asked * num_clients + 1
+        visits += (workload.public_samples or 0) * workload.distillation_epochs * students
     return Expected(
-        num_samples=rounds_left * visits,
-        num_flop=round(rounds_left * (flop + share * test_flop)),
-        seconds=rounds_left * (seconds + share * test_s),
-        memory=_memory(setup, plan, sample),
+        num_samples=round(rounds_left * visits),
+        num_flop=round(rounds_left * (asked * flop + share * test_flop)),
+        seconds=rounds_left * (asked * seconds + share * test_s),
+        memory=_memory(setup, sample),
     )
 
 
@@ -126,8 +128,7 @@ def expected_memory(setup: TrainingSetup) -> MemoryNeed:
     ScenarioError
         If data or sizes do not fit.
     """
-    sample = setup.text_sample(setup.document.file.train.seeds[0])
-    return _memory(setup, _plan(setup, sample, _counted_factor(setup)), sample)
+    return _memory(setup, setup.text_sample(setup.document.seeds[0]))
 
 
 def check_memory(name: str, need: MemoryNeed, free: FreeMemory | None) -> None:
@@ -153,74 +154,88 @@ def check_memory(name: str, need: MemoryNeed, free: FreeMemory | None) -> None:
 
 def _counted_factor(setup: TrainingSetup) -> float:
     """How many times a round is larger than the part of it that is counted."""
-    workload = setup.document.file.workload
-    return max(
-        1.0,
-        workload.samples_per_client / _MAX_COUNTED,
-        (workload.public_samples or 0) / _MAX_COUNTED,
-    )
+    largest = max(client_sizes(setup.document.federation).values())
+    public = setup.document.settings.workload.public_samples or 0
+    return max(1.0, largest / _MAX_COUNTED, public / _MAX_COUNTED)
 
 
-def _memory(setup: TrainingSetup, plan: ClientPlan, sample: TextSample) -> MemoryNeed:
-    file = setup.document.file
-    workload, num_clients = file.workload, file.data.num_clients
-    private, public = workload.samples_per_client, workload.public_samples or 0
-    texts = TextLengths(private, workload.max_tokens)
-    whole = replace(plan, train_epochs=(texts,) * workload.local_epochs)
-    num_rows = num_clients * private + public + sample.num_test
-    return memory_need(whole, num_clients, num_rows, file.train.mode)
+def _num_clients(setup: TrainingSetup) -> int:
+    return setup.document.federation.num_clients
+
+
+def _asked_share(setup: TrainingSetup) -> float:
+    """Share of the clients that a round asks."""
+    asked = setup.document.settings.policy.clients_per_round
+    return 1.0 if asked is None else min(1.0, asked / _num_clients(setup))
+
+
+def _memory(setup: TrainingSetup, sample: TextSample) -> MemoryNeed:
+    """What is needed if all clients were as the one that needs most."""
+    settings = setup.document.settings
+    private = sum(client_sizes(setup.document.federation).values())
+    num_rows = private + (settings.workload.public_samples or 0) + sample.num_test
+
+    def need(plan: ClientPlan) -> MemoryNeed:
+        text = plan.train_epochs[0]
+        texts = TextLengths(text.num_samples, text.max_tokens)
+        whole = replace(plan, train_epochs=(texts,) * len(plan.train_epochs))
+        return memory_need(whole, _num_clients(setup), num_rows, settings.train.mode)
+
+    needs = (need(plan) for plan in dict.fromkeys(setup.plans().values()))
+    return max(needs, key=lambda each: each.peak_bytes)
 
 
 def _device(profile: Profile, setup: TrainingSetup) -> DeviceSpec:
-    dtype = setup.document.file.model.compute_dtype
+    dtype = setup.document.settings.model.compute_dtype
     return profile.device_for(dtype) if dtype in profile.file.fit else profile.device
 
 
-def _plan(setup: TrainingSetup, sample: TextSample, factor: float) -> ClientPlan:
-    file = setup.document.file
-    workload = file.workload
+def _groups(
+    setup: TrainingSetup, sample: TextSample, factor: float
+) -> list[tuple[ClientPlan, int]]:
+    """Plans with texts as long as the sample's, and how many clients have each."""
 
-    def texts(number: int) -> TextLengths:
-        counted = max(1, round(number / factor))
+    def texts(text: TextLengths) -> TextLengths:
+        counted = max(1, round(text.num_samples / factor))
         lengths = tuple(int(n) for n in np.resize(sample.lengths, counted))
-        return TextLengths(counted, workload.max_tokens, workload.padding, lengths)
+        return TextLengths(counted, text.max_tokens, text.padding, lengths)
 
-    is_public = setup.document.framework.may_read("workload.public_samples") and (
-        workload.public_samples is not None
-    )
-    training = setup.tried("[lora]", lambda: setup.training(sample.num_labels))
-    return setup.tried(
-        "[workload]",
-        lambda: setup.plan(
-            training,
-            texts(workload.samples_per_client),
-            texts(workload.public_samples or 1) if is_public else None,
-        ),
-    )
+    def counted(plan: ClientPlan) -> ClientPlan:
+        public = plan.public_text
+        return replace(
+            plan,
+            train_epochs=tuple(texts(text) for text in plan.train_epochs),
+            public_text=None if public is None else texts(public),
+        )
+
+    return [(counted(plan), num) for plan, num in Counter(setup.plans().values()).items()]
 
 
 def _round(
-    setup: TrainingSetup, plan: ClientPlan, speed: Speed, num_clients: int, factor: float
+    setup: TrainingSetup, groups: list[tuple[ClientPlan, int]], speed: Speed, factor: float
 ) -> tuple[float, float]:
     """FLOP and seconds of one round, all parties one after the other."""
     flop = seconds = 0.0
-    known: dict[Operation, tuple[int, float]] = {}
-    protocol = setup.document.framework(plan)
-    for times, operation in _operations(protocol.round, num_clients):
-        if operation not in known:
-            known[operation] = (
-                operation_flop(operation, plan.training),
-                operation_seconds(operation, plan.training, speed.device, num_clients),
-            )
-        flop += times * known[operation][0]
-        seconds += times * known[operation][1]
+    known: dict[tuple[Operation, TrainingSpec], tuple[int, float]] = {}
+    for number, (plan, num_clients) in enumerate(groups):
+        segments = setup.document.framework(plan).round
+        for times, operation in _operations(segments, num_clients, is_first=number == 0):
+            key = operation, plan.training
+            if key not in known:
+                known[key] = (
+                    operation_flop(*key),
+                    operation_seconds(*key, speed.device, _num_clients(setup)),
+                )
+            flop += times * known[key][0]
+            seconds += times * known[key][1]
     return factor * flop, factor * speed.slowness * seconds
 
 
-def _operations(segments: object, num_clients: int) -> Iterator[tuple[int, Operation]]:
-    assert isinstance(segments, tuple)
+def _operations(
+    segments: tuple[Segment, ...], num_clients: int, *, is_first: bool
+) -> Iterator[tuple[int, Operation]]:
     for segment in segments:
-        if isinstance(segment, Gather):
+        if isinstance(segment, Gather) or (isinstance(segment, Once) and not is_first):
             continue
         parties = num_clients if isinstance(segment, Each) else 1
         for times, step in leaf_steps(segment.steps):
@@ -230,19 +245,17 @@ def _operations(segments: object, num_clients: int) -> Iterator[tuple[int, Opera
 
 def _judged_share(setup: TrainingSetup) -> float:
     """Models that are judged, a round."""
-    train = setup.document.file.train
+    train = setup.document.train
     models = ("global" in train.evaluate) + (
-        setup.document.file.data.num_clients if "clients" in train.evaluate else 0
+        _num_clients(setup) if "clients" in train.evaluate else 0
     )
     return models / train.evaluate_every
 
 
-def _evaluation(
-    setup: TrainingSetup, plan: ClientPlan, sample: TextSample, speed: Speed
-) -> tuple[float, float]:
+def _evaluation(plan: ClientPlan, sample: TextSample, speed: Speed) -> tuple[float, float]:
     """FLOP and seconds of judging one model on all test rows."""
     lengths = np.resize(sample.lengths, min(sample.num_test, _MAX_COUNTED)).tolist()
-    whole = Part.whole(setup.model.num_layers)
+    whole = Part.whole(plan.training.model.num_layers)
     flop = seconds = 0.0
     for start in range(0, len(lengths), _EVALUATED_AT_ONCE):
         batch = BatchShape.unpadded(sorted(lengths)[start : start + _EVALUATED_AT_ONCE])

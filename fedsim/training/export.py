@@ -29,7 +29,7 @@ def export_run(setup: TrainingSetup, out: Path, folder: Path) -> int:
     ScenarioError
         If there is no checkpoint, or the folder cannot be made.
     """
-    seed = setup.document.file.train.seeds[-1]
+    seed = setup.document.seeds[-1]
     federation, _ = setup.federation(seed)
     identity = {"configuration": setup.document.sha256(), "seed": str(seed)}
     done = RunFolder(out, setup.document).checkpoints(seed, identity).latest()

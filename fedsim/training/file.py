@@ -1,63 +1,116 @@
-"""Read a training file and check it, with one line for each mistake."""
+"""A case of a scenario file, read to be run: the same file, the same pass, and what a run adds.
+
+Decides which case is meant, and what of a case belongs to a run's identity. What keys may say is
+for the scenario's own checks; what a real run cannot do is for :mod:`fedsim.training.check`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from fedsim.errors import ScenarioError
-from fedsim.protocol import FEDLLM, Framework
+from fedsim.errors import ScenarioError, nearest
+from fedsim.protocol import Framework
 from fedsim.runtime.data import check_dataset
-from fedsim.scenario.build.framework import find_framework
-from fedsim.scenario.file.document import Overrides, Source, overridden, read_toml
-from fedsim.scenario.file.mistake import Mistake, refusal, shown, validation_mistakes
-from fedsim.scenario.file.plain import DICT_NAME, plain_table
-from fedsim.spec.quantity import FROM_FILE
-from fedsim.training.check import training_mistakes
-from fedsim.training.tables import TrainingFile
+from fedsim.scenario.build.checked_case import STAND_INS, Inspected, inspected
+from fedsim.scenario.file.document import Document, Overrides, Source, read_document
+from fedsim.scenario.file.mistake import Mistake, refusal, shown
+from fedsim.scenario.file.settings import Settings
+from fedsim.scenario.file.training_tables import DataTable, TrainTable
+from fedsim.spec.dataset import TextSource
+from fedsim.spec.federation import FederationSpec
+from fedsim.training.check import run_mistakes
 from fedsim.training.translate import mistakes_of
 
-__all__ = ["TrainingDocument", "read_training"]
+__all__ = ["TrainingDocument", "read_training", "read_trainings"]
 
-#: What may change between the parts of one run: nothing that a round depends on.
+#: Tables and keys on which no round of a real run depends, so that they may change within one.
 _NOT_OF_A_RUN: Final = (
-    ("question",),
-    ("workload", "num_rounds"),
-    ("train", "seeds"),
-    ("train", "checkpoint_every"),
+    *("question", "goal", "engine", "profile", "device", "link", "server", "price", "case"),
+    *("workload.num_rounds", "workload.lengths", "workload.available_samples"),
+    *("learning.curves", "learning.transfer", "learning.extrapolate", "learning.target_accuracy"),
+    *(f"learning.budget_{name}" for name in ("time", "bytes", "energy", "money")),
+    *("train.seeds", "train.checkpoint_every"),
 )
+_NOT_OF_A_CLASS: Final = ("device", "link")
+#: Of a case, as its own table has it.
+_MAX_NAME: Final = 60
 
 
 @dataclass(frozen=True)
 class TrainingDocument:
-    """A training file without mistakes.
+    """One case of a scenario file, to be run.
 
     Attributes
     ----------
     name : str
-        As the user gave it.
-    folder : Path
-        Where relative paths in it start.
-    file : TrainingFile
-    framework : Framework
+        The file as the user gave it.
+    case : Inspected
+        The case with its settings and plans.
+    given : frozenset of str
+        Tables that the file has, of those that a run does without.
     """
 
     name: str
-    folder: Path
-    file: TrainingFile
-    framework: Framework
+    case: Inspected
+    given: frozenset[str]
 
     @classmethod
     def of(cls, name: str, folder: Path, table: Mapping[str, Any]) -> TrainingDocument:
         """A table that fedsim itself made, of a study's run."""
-        file = TrainingFile.model_validate(table, context=FROM_FILE)
-        return cls(name, folder, file, find_framework(file.train.framework, folder))
+        return _read(Document(name, folder, dict(table), plain=dict(table)), None)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the file start."""
+        return self.case.place.folder
+
+    @property
+    def settings(self) -> Settings:
+        """All tables of the case."""
+        return self.case.settings
+
+    @property
+    def framework(self) -> Framework:
+        """What a round is."""
+        return self.case.variant.framework
+
+    @property
+    def federation(self) -> FederationSpec:
+        """Classes of clients with their plans, as a scenario has them."""
+        return self.case.federation
+
+    @property
+    def data(self) -> DataTable:
+        """``[data]``."""
+        assert self.settings.data is not None
+        return self.settings.data
+
+    @property
+    def train(self) -> TrainTable:
+        """``[train]``."""
+        return self.settings.train
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One run each."""
+        return (self.settings.seed,) if self.train.seeds is None else self.train.seeds
+
+    @property
+    def source(self) -> TextSource:
+        """Where the clients' texts come from."""
+        return self.data.dataset.source(self.folder)
+
+    @property
+    def public_source(self) -> TextSource | None:
+        """Where public texts come from; None for the clients' own data set."""
+        table = self.data.public_dataset
+        found = None if table is None else table.source(self.folder)
+        return None if found == self.source else found
 
     def check_data(self, data_dir: Path | None) -> None:
         """See that the folders of its data sets are there.
@@ -67,29 +120,32 @@ class TrainingDocument:
         ScenarioError
             If one is not.
         """
-        data = self.file.data
-        for name in ("dataset", "public_dataset"):
-            source = getattr(data, name)
+        for key, source in (("dataset", self.source), ("public_dataset", self.public_source)):
             if source is None:
                 continue
             try:
                 check_dataset(source, data_dir)
             except ScenarioError as error:
-                mistakes = mistakes_of(error, f"[data] {name}")
+                mistakes = mistakes_of(error, f"[data] {key}")
                 raise refusal(m.line(self.name) for m in mistakes) from error
 
     def configuration(self) -> dict[str, Any]:
-        """All keys with their values, defaults included, as JSON."""
-        return self.file.model_dump(mode="json")
+        """All keys that the file has or could have, defaults included, as JSON."""
+        found = self.settings.model_dump(mode="json", by_alias=True)
+        for name in STAND_INS:
+            if name not in self.given:
+                found.pop(name)
+        return {"case": self.case.variant.case, "framework": self.framework.name, **found}
 
     def run_configuration(self) -> dict[str, Any]:
         """The keys that a round depends on."""
         found = self.configuration()
-        for *tables, name in _NOT_OF_A_RUN:
-            table = found
-            for part in tables:
-                table = table[part]
-            del table[name]
+        for path in _NOT_OF_A_RUN:
+            table, _, name = path.rpartition(".")
+            (found[table] if table else found).pop(name, None)
+        for entry in found["fleet"]["class"]:
+            for name in _NOT_OF_A_CLASS:
+                entry.pop(name)
         return found
 
     def sha256(self) -> str:
@@ -98,45 +154,118 @@ class TrainingDocument:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_training(source: Source, overrides: Overrides = ()) -> TrainingDocument:
-    """Read a training file, or take a table of one's own with what a file would hold.
+def read_training(
+    source: Source, overrides: Overrides = (), case: str | None = None
+) -> TrainingDocument:
+    """Read the case of a scenario file that is to be run.
+
+    Parameters
+    ----------
+    source : str or mapping
+        A file, a shipped scenario, or a table with what a file would hold.
+    overrides : iterable of str, or mapping
+        As for :func:`fedsim.scenario.run_scenario`.
+    case : str, optional
+        Name of the case; without it, the only one.
 
     Raises
     ------
     ScenarioError
         With a line for every mistake.
     """
-    if isinstance(source, str):
-        name, path = source, _training_path(source)
-        given = read_toml(path, name)
-    else:
-        name, path, given = DICT_NAME, Path(DICT_NAME), plain_table(source)
-    table, _ = overridden(given, overrides, TrainingFile)
-    try:
-        file = TrainingFile.model_validate(table, context=FROM_FILE)
-    except ValidationError as error:
-        raise refusal(m.line(name) for m in validation_mistakes(error, TrainingFile)) from error
-    mistakes: list[Mistake] = []
-    try:
-        framework = find_framework(file.train.framework, path.parent)
-    except ScenarioError as error:
-        mistakes.append(Mistake("[train] framework", shown(file.train.framework), str(error)))
-        # The rest of the file is checked all the same: mistakes are told at once.
-        framework = FEDLLM
-    mistakes.extend(training_mistakes(file, framework))
-    if mistakes:
-        raise refusal(mistake.line(name) for mistake in mistakes)
-    return TrainingDocument(name, path.parent, file, framework)
+    return _read(read_document(source, overrides), case)
 
 
-def _training_path(name: str) -> Path:
-    path = Path(name)
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError) as error:
-        raise ScenarioError(f"{shown(name)}: no usable file name ({error}).") from error
-    if not is_file:
+def read_trainings(
+    source: Source,
+    overrides: Overrides = (),
+    cases: Iterable[str] = (),
+    frameworks: Iterable[str | Framework] = (),
+) -> list[TrainingDocument]:
+    """Read several cases of a file, all of them where none is named.
+
+    Parameters
+    ----------
+    source, overrides
+        See :func:`read_training`.
+    cases : iterable of str
+        Their names.
+    frameworks : iterable of str or Framework
+        Instead of cases: these, under the file's case of each, or else its base tables.
+    """
+    document = read_document(source, overrides)
+    entries = [_case(document, name) for name in cases]
+    for given in frameworks:
+        name = given if isinstance(given, str) else given.name
+        if not isinstance(given, str):
+            document = replace(document, frameworks={**document.frameworks, name: given})
+        own = [entry for entry in _cases(document) if entry.get("framework") == name]
+        entries += own or [{"name": name[:_MAX_NAME], "framework": name}]
+    entries = entries or _cases(document)
+    return [_read(_with_case(document, entry), None) for entry in entries] or [
+        _read(document, None)
+    ]
+
+
+def _read(document: Document, case: str | None) -> TrainingDocument:
+    cases = _cases(document)
+    if case is not None:
+        cases = [_case(document, case)]
+    elif len(cases) > 1:
+        names = ", ".join(repr(entry.get("name")) for entry in cases)
         raise ScenarioError(
-            f"{name}: there is no such file; docs/examples/training holds some to begin with."
+            f"{document.file}: {len(cases)} cases; a run is of one: give --case NAME (in a program "
+            f"case) with one of {names}."
         )
-    return path
+    lines: list[str] = []
+    if cases:
+        entry, lines = _without_sweep(document, cases[0])
+        document = _with_case(document, entry)
+    try:
+        (found, *_), _ = inspected(document, run_mistakes)
+    except ScenarioError as error:
+        raise refusal([*lines, *str(error).splitlines()]) from error
+    if lines:
+        raise refusal(lines)
+    given = frozenset(name for name in STAND_INS if name in found.variant.table)
+    return TrainingDocument(document.file, found, given)
+
+
+def _cases(document: Document) -> list[dict[str, Any]]:
+    """The file's cases; none where they are no list of tables, which is told later."""
+    entries = document.table.get("case")
+    if not isinstance(entries, list):
+        return []
+    return [dict(entry) for entry in entries if isinstance(entry, Mapping)]
+
+
+def _case(document: Document, name: str) -> dict[str, Any]:
+    for entry in _cases(document):
+        if entry.get("name") == name:
+            return entry
+    known = [str(entry.get("name")) for entry in _cases(document)]
+    raise ScenarioError(
+        f"{document.file}: --case {name}: no such case; there are "
+        f"{', '.join(known) or 'none'}.{nearest(name, known)}"
+    )
+
+
+def _with_case(document: Document, entry: Mapping[str, Any]) -> Document:
+    return replace(document, table={**document.table, "case": [dict(entry)]})
+
+
+def _without_sweep(
+    document: Document, entry: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The case at the first of its values, with a line for each axis that has several."""
+    sweep = entry.get("sweep")
+    if not isinstance(sweep, Mapping):
+        return dict(entry), []
+    lines, single = [], {}
+    for key, axis in sweep.items():
+        single[key] = axis[:1] if isinstance(axis, list) else axis
+        if isinstance(axis, list) and len(axis) > 1 and key not in document.overridden:
+            text = f"a run has one value of each key; write --set {key}={shown(axis[0])}, say."
+            where = f"[[case]] '{entry.get('name')}' sweep '{key}'"
+            lines.append(Mistake(where, shown(axis), text).line(document.file))
+    return {**entry, "sweep": single}, lines

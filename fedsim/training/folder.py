@@ -30,6 +30,8 @@ SUMMARY: Final = "summary.json"
 _CONFIGURATION: Final = "configuration.json"
 _CHECKPOINTS: Final = "checkpoints"
 _LOCK: Final = ".lock"
+#: Of a configuration: 1 was that of training files which were no scenarios.
+_SCHEMA: Final = 2
 
 
 class RecordFile:
@@ -137,11 +139,18 @@ class RunFolder:
                 )
             return
         try:
-            found = json.loads(read_text(path))["configuration"]
+            document = json.loads(read_text(path))
+            found, schema = document["configuration"], document["schema"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ScenarioError(
                 f"{path}: cannot be read ({error}); name another folder, or give --fresh."
             ) from error
+        if schema != _SCHEMA:
+            raise ScenarioError(
+                f"--output {self.path}: holds a run of an older fedsim, whose training files had "
+                "another format: it cannot go on. Its metrics stay readable; name another folder, "
+                "or give --fresh to replace it."
+            )
         differing = list(_differences(found, self.document.run_configuration()))
         if differing:
             raise ScenarioError(
@@ -151,11 +160,9 @@ class RunFolder:
 
     def num_rounds_left(self, *, is_fresh: bool) -> int:
         """Rounds of all seeds together that are not there yet."""
-        file = self.document.file
+        num_rounds = self.document.settings.workload.num_rounds
         wanted = {
-            (seed, number)
-            for seed in file.train.seeds
-            for number in range(1, file.workload.num_rounds + 1)
+            (seed, number) for seed in self.document.seeds for number in range(1, num_rounds + 1)
         }
         if is_fresh:
             return len(wanted)
@@ -164,7 +171,7 @@ class RunFolder:
     def begin(self) -> None:
         """Say whose folder it is."""
         document = {
-            "schema": 1,
+            "schema": _SCHEMA,
             "sha256": self.document.sha256(),
             "configuration": self.document.run_configuration(),
         }

@@ -15,18 +15,24 @@ from fedsim.protocol.operation import InferLogits, Loss, Part
 from fedsim.protocol.step import Compute, Protocol, Site, loss_steps
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import Evaluation, Evaluator, RoundOutcome
-from fedsim.training.predicted import predicted_round
 
 __all__ = [
     "EVALUATION",
+    "PREDICTED",
     "Judgement",
     "LossSteps",
     "checked_ledger",
     "evaluation_rows",
     "ledger_records",
     "metrics_record",
+    "prediction_record",
 ]
 
+#: Counts of a round that the formulas are held against, and that are told side by side.
+PREDICTED: Final = (
+    *("uplink_payload_bytes", "downlink_payload_bytes"),
+    *("uplink_message_bytes", "downlink_message_bytes", "client_flop", "server_flop"),
+)
 #: Step of the ledger under which an evaluation stands: no framework has one of this name.
 EVALUATION: Final = "evaluation"
 
@@ -54,17 +60,22 @@ class Judgement:
     reference: Evaluation | None = None
 
 
-def checked_ledger(
-    federation: Federation, outcome: RoundOutcome, round_index: int, *, counts_flop: bool
-) -> Ledger:
+def checked_ledger(predicted: Ledger, outcome: RoundOutcome, *, counts_flop: bool) -> Ledger:
     """A round's ledger, with FLOP by formula where none were metered.
+
+    Parameters
+    ----------
+    predicted : Ledger
+        What the formulas say of the round.
+    outcome : RoundOutcome
+    counts_flop : bool
+        Whether FLOP were metered.
 
     Raises
     ------
     AgreementError
         If the run and the formulas disagree in anything that was counted.
     """
-    predicted = predicted_round(federation, round_index)
     found = Ledger({key: replace(row) for key, row in outcome.ledger.rows.items()})
     if not counts_flop:
         for key, row in found.rows.items():
@@ -125,6 +136,7 @@ def metrics_record(
     steps: LossSteps,
     judgement: Judgement,
     evaluation: Ledger,
+    prediction: Mapping[str, Any],
     *,
     counts_flop: bool,
 ) -> dict[str, Any]:
@@ -158,6 +170,18 @@ def metrics_record(
         "compute_s": total.compute_s,
         "transfer_s": total.transfer_s,
         "evaluation_s": judged.compute_s,
+        "predicted": dict(prediction),
+    }
+
+
+def prediction_record(
+    predicted: Ledger, seconds: tuple[float, float, float] | None
+) -> dict[str, Any]:
+    """What the formulas said of a round, as it is written; seconds with both ends of 95 %."""
+    total = predicted.total()
+    return {
+        **{name: getattr(total, name) for name in PREDICTED},
+        "compute_s": None if seconds is None else list(seconds),
     }
 
 

@@ -29,6 +29,7 @@ from fedsim.runtime.training import (
     weights_sha256,
 )
 from fedsim.training.folder import RunFolder
+from fedsim.training.predicted import Devices, predicted_round, predicted_seconds
 from fedsim.training.record import (
     Judgement,
     LossSteps,
@@ -36,6 +37,7 @@ from fedsim.training.record import (
     evaluation_rows,
     ledger_records,
     metrics_record,
+    prediction_record,
 )
 from fedsim.training.setup import TrainingSetup
 from fedsim.training.summary import written_summary
@@ -87,11 +89,11 @@ def run_training(
         If a round's counts are not those of the formulas.
     """
     folder = RunFolder(out, setup.document)
-    with folder.locked(), tf32_products(setup.document.file.train.tf32):
+    with folder.locked(), tf32_products(setup.document.train.tf32):
         if not is_fresh:
             folder.check()
         run = _Run(setup, folder, observer, is_fresh)
-        for seed in setup.document.file.train.seeds:
+        for seed in setup.document.seeds:
             run.train(seed)
             summary = written_summary(setup, folder, run.identities, command)
     return summary
@@ -107,7 +109,7 @@ class _Run:
 
     def train(self, seed: int) -> None:
         """Bring one seed to its last round."""
-        num_rounds = self.setup.document.file.workload.num_rounds
+        num_rounds = self.setup.document.settings.workload.num_rounds
         identity = self._identity(seed)
         done = None if self.must_clear else self._latest(seed, identity)
         if done is not None and done.round_index > num_rounds:
@@ -130,13 +132,14 @@ class _Run:
         elif done is not None:
             done = checkpoints.latest()
         self.folder.begin()
-        seed_run = _SeedRun(self, seed, federation, checkpoints)
+        devices = Devices.of(self.setup.document)
+        seed_run = _SeedRun(self, seed, federation, checkpoints, devices=devices)
         pad = federation.data.pad_token_id
         seed_run.evaluator = Evaluator(
             federation.server.trainer.model,
             test,
             pad,
-            counts_flop=self.setup.document.file.train.count_flop,
+            counts_flop=self.setup.document.train.count_flop,
         )
         if self.setup.is_reduced:
             reference = self.setup.reference_model(federation, seed)
@@ -180,10 +183,11 @@ class _SeedRun:
     evaluator: Evaluator = field(init=False)
     reference: Evaluator | None = None
     steps: LossSteps = field(init=False)
+    devices: Devices | None = None
 
     def go_on(self, done: Checkpoint | None, num_rounds: int) -> None:
         """Run the rounds that are missing."""
-        train = self.run.setup.document.file.train
+        train = self.run.setup.document.train
         runner = round_runner(
             train.mode,
             self.federation,
@@ -206,14 +210,18 @@ class _SeedRun:
     def _round(self, runner: RoundRunner, round_index: int, num_rounds: int) -> None:
         is_last = round_index == num_rounds
         self._record(round_index, runner.run_round(round_index), is_last=is_last)
-        every = self.run.setup.document.file.train.checkpoint_every
+        every = self.run.setup.document.train.checkpoint_every
         if is_last or round_index % every == 0:
             self.checkpoints.write(round_index, runner.tensors())
 
     def _record(self, round_index: int, outcome: RoundOutcome, *, is_last: bool = False) -> None:
-        train = self.run.setup.document.file.train
+        train = self.run.setup.document.train
         counts = train.count_flop
-        ledger = checked_ledger(self.federation, outcome, round_index, counts_flop=counts)
+        predicted = predicted_round(self.federation, round_index)
+        ledger = checked_ledger(predicted, outcome, counts_flop=counts)
+        seconds = None
+        if self.devices is not None:
+            seconds = predicted_seconds(self.federation, round_index, self.devices)
         judgement = Judgement()
         if is_last or round_index % train.evaluate_every == 0:
             judgement = self._judgement(outcome, round_index)
@@ -226,6 +234,7 @@ class _SeedRun:
             self.steps,
             judgement,
             evaluation,
+            prediction_record(predicted, seconds),
             counts_flop=counts,
         )
         # The ledger first: a round whose metrics are there is whole.
@@ -235,7 +244,7 @@ class _SeedRun:
         self.run.observer.on_round(record)
 
     def _judgement(self, outcome: RoundOutcome, round_index: int) -> Judgement:
-        judged = self.run.setup.document.file.train.evaluate
+        judged = self.run.setup.document.train.evaluate
         clients = global_model = reference = None
         if "global" in judged:
             global_model = self.evaluator.evaluate(outcome.global_parameters)
@@ -257,15 +266,15 @@ class _SeedRun:
         return Judgement(global_model, clients, reference)
 
     def _diverged(self, error: TrainingError) -> TrainingError:
-        file = self.run.setup.document.file
-        rate = file.learning.learning_rate
+        settings = self.run.setup.document.settings
+        rate = settings.learning.learning_rate
         cure = f"Lower learning.learning_rate ({rate:g} here)"
-        if file.lora is not None and file.lora.init_lora_weights == "gaussian":
+        if settings.lora is not None and settings.lora.init_lora_weights == "gaussian":
             cure += (
                 f'; or set lora.init_lora_weights = "default": Adam\'s first step under '
                 f"'gaussian' moves a weight by about alpha * learning_rate * r^-1.5 = "
-                f"{file.lora.alpha * rate * file.lora.r**-1.5:.2g}, which is large for r = "
-                f"{file.lora.r}"
+                f"{settings.lora.alpha * rate * settings.lora.r**-1.5:.2g}, which is large for r = "
+                f"{settings.lora.r}"
             )
         try:
             kept = self.checkpoints.latest()

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from fedsim.calibration.machine import describe_machine, repository_commit, software_versions
 from fedsim.scenario.file.output import write_text
+from fedsim.training.file import TrainingDocument
 from fedsim.training.folder import SUMMARY, RunFolder
 from fedsim.training.setup import TrainingSetup
+from fedsim.training.side_by_side import side_by_side
 from fedsim.version import __version__
 
 __all__ = ["written_summary"]
@@ -38,23 +40,24 @@ def written_summary(
     document = setup.document
     records = folder.metrics.read()
     summary = {
-        "schema": 1,
+        "schema": 2,
         "kind": "training",
         "fedsim": __version__,
         "commit": repository_commit(),
         "command": command,
         "file": document.name,
-        "question": document.file.question,
+        "question": document.settings.question if "question" in document.given else "",
         "configuration": document.configuration(),
         "configuration_sha256": document.sha256(),
         "machine": describe_machine(setup.device).model_dump(),
         "versions": software_versions(),
         "weights": {
-            "choice": document.file.train.weights,
-            "source": document.file.train.weights_from or _model_name(setup),
+            "choice": document.settings.learning.weights,
+            "source": document.train.weights_from or _model_name(setup),
         },
+        "test_samples": _test_samples(records),
         "runs": [
-            _run(seed, identity, [r for r in records if r["seed"] == seed])
+            _run(document, seed, identity, [r for r in records if r["seed"] == seed])
             for seed, identity in identities.items()
         ],
     }
@@ -62,11 +65,25 @@ def written_summary(
     return summary
 
 
+def _test_samples(records: list[dict[str, Any]]) -> int | None:
+    """Test rows that every judged model was judged on; None where none was."""
+    for record in records:
+        num_judged = (record["global"] is not None) + len(record["clients"] or ())
+        if num_judged:
+            return int(record["evaluation_samples"]) // num_judged
+    return None
+
+
 def _model_name(setup: TrainingSetup) -> str | None:
-    return None if setup.weights_source is None else setup.model.name
+    return None if setup.weights_source is None else setup.document.settings.model.name
 
 
-def _run(seed: int, identity: Mapping[str, str], records: list[dict[str, Any]]) -> dict[str, Any]:
+def _run(
+    document: TrainingDocument,
+    seed: int,
+    identity: Mapping[str, str],
+    records: list[dict[str, Any]],
+) -> dict[str, Any]:
     last = records[-1]
     judged = [record for record in records if record["global"] is not None]
     best = max(judged, key=lambda record: record["global"]["accuracy"], default=None)
@@ -82,6 +99,7 @@ def _run(seed: int, identity: Mapping[str, str], records: list[dict[str, Any]]) 
         if best is None
         else {"round": best["round"], "accuracy": best["global"]["accuracy"]},
         "totals": {name: sum(record[name] for record in records) for name in _TOTALS},
+        "predicted_and_measured": side_by_side(document, records),
         "curve": _curve(records),
     }
 

@@ -1,4 +1,4 @@
-"""Messages of the runtime and of the data loaders, as mistakes in a training file.
+"""Messages of the runtime and of the data loaders, as mistakes in a scenario file.
 
 They name options of other commands and arguments of functions; here the user typed keys.
 """
@@ -15,13 +15,13 @@ __all__ = ["mistakes_of"]
 
 _KEYS_FOR_OPTIONS: Final = {
     "--weights-from FOLDER": 'weights_from = "FOLDER"',
-    "--weights random": 'weights = "random"',
+    "--weights random": 'learning.weights = "random"',
     "--model": "[model] name",
     "--data generated": '[data] dataset = "generated"',
     "--device ": "device = ",
 }
 _PLACES: Final = {
-    "num_clients": "[data] num_clients",
+    "num_clients": "[fleet] num_clients",
     "num_public": "[workload] public_samples",
     "num_labels": "[model] num_classes",
     "num_test": "[data] test_samples",

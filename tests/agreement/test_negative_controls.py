@@ -62,7 +62,8 @@ def steps_and_fields(found: tuple[Difference, ...]) -> set[tuple[str, str]]:
 
 def invoke_verify(framework: str) -> Result:
     """``fedsim verify`` as a user types it."""
-    quick = ["--timed-rounds", "0", "--samples-per-client", "2", "--public-samples", "2"]
+    keys = ("workload.samples_per_client=2", "workload.public_samples=2")
+    quick = ["--timed-rounds", "0", *(word for key in keys for word in ("--set", key))]
     return CliRunner().invoke(main, ["verify", "--framework", framework, *quick])
 
 

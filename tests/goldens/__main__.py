@@ -40,6 +40,10 @@ def main() -> None:
     refused = [name for name, answer in before.items() if "refused" in answer]
     if refused:
         sys.exit(f"{arguments.since} has no answer to {', '.join(refused)}: nothing would be held")
+    new = [golden.name for golden in chosen if golden.name not in before]
+    if new:
+        sys.stdout.write(f"not in {arguments.since}: {', '.join(new)}\n")
+    chosen = [golden for golden in chosen if golden.name in before]
     changed = 0
     for golden in chosen:
         differences = list(islice(_differences(before[golden.name], after[golden.name]), _SHOWN))
@@ -74,7 +78,8 @@ def _kept(commit: str, goldens: list[Golden], keep: Path | None, scratch: Path) 
 
 
 def _made(tree: Path, goldens: list[Golden], out: Path) -> dict[str, Any]:
-    """Answers of a tree by name; of a command that fails, what it said."""
+    """Answers of a tree by name, to what it has; of a command that fails, what it said."""
+    goldens = [golden for golden in goldens if golden.is_of(tree)]
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         answers = workers.map(lambda golden: _answer(tree, golden, out / golden.name), goldens)
         return dict(zip((golden.name for golden in goldens), answers, strict=True))
@@ -82,7 +87,7 @@ def _made(tree: Path, goldens: list[Golden], out: Path) -> dict[str, Any]:
 
 def _answer(tree: Path, golden: Golden, out: Path) -> Any:
     out.mkdir(parents=True)
-    words = [word.format(out=out) for word in golden.arguments]
+    words = [word.format(out=out) for word in golden.arguments_at(tree)]
     ended = subprocess.run(
         [sys.executable, "-m", "fedsim", *words],
         cwd=tree,

@@ -21,6 +21,8 @@ WORDS: Final = {"reasons", "sentences", "text", "why", "notes", "evidence"}
 _LEFT_OUT: Final = {
     "command",
     "commit",
+    # Of a run, beside what was measured: the formulas' own, which every round is held against.
+    "predicted",
     "compute_s",
     "evaluation_s",
     "evidence",
@@ -49,10 +51,23 @@ class Golden:
     name : str
     arguments : tuple of str
         Of ``fedsim``, run in the root of the repository; ``{out}`` stands for where it writes.
+    before_one_format : tuple of str
+        The same of a commit at which a training file was no scenario; empty where nothing differs.
     """
 
     name: str
     arguments: tuple[str, ...]
+    before_one_format: tuple[str, ...] = ()
+
+    def arguments_at(self, tree: Path) -> tuple[str, ...]:
+        """The command of a tree; ``{file}`` of an old format stands in this one."""
+        is_one = (tree / "fedsim/scenario/file/training_tables.py").is_file()
+        return self.arguments if is_one else self.before_one_format or self.arguments
+
+    def is_of(self, tree: Path) -> bool:
+        """Whether a tree has what is asked: scenarios are added."""
+        file = self.arguments_at(tree)[1]
+        return not file.endswith(".toml") or (tree / file).is_file()
 
 
 def held(path: Path) -> Any:
@@ -131,19 +146,22 @@ def _engines() -> Iterator[Golden]:
 
 def _trainings() -> Iterator[Golden]:
     file = "tests/goldens/training/small.toml"
-    choices = {
-        "fedllm": ("train.framework=fedllm",),
-        "kd_fedllm": ("train.framework=kd_fedllm",),
-        "split_fedllm": ("train.framework=split_fedllm",),
-        "split_fedllm-v2": ("train.framework=split_fedllm", "split.server_variant=v2"),
-        "fedadam": ("train.server_optimizer=fedadam", "train.server_learning_rate=0.01"),
+    old_file = str(Path(__file__).parent / "training/before_one_format.toml")
+    fed_adam = ("train.server_optimizer=fedadam", "train.server_learning_rate=0.01")
+    choices: dict[str, tuple[str, str, tuple[str, ...]]] = {
+        "fedllm": ("fedllm", "fedllm", ()),
+        "kd_fedllm": ("kd", "kd_fedllm", ()),
+        "split_fedllm": ("split", "split_fedllm", ()),
+        "split_fedllm-v2": ("split", "split_fedllm", ("split.server_variant=v2",)),
+        "fedadam": ("fedllm", "fedllm", fed_adam),
     }
-    for name, keys in choices.items():
+    for name, (case, framework, keys) in choices.items():
         modes = ("sequential",) if name.endswith("v2") else ("sequential", "cohort")
         for mode in modes:
             sets = [word for key in (*keys, f"train.mode={mode}") for word in ("--set", key)]
-            arguments = ("train", file, *sets, "--output", "{out}/run")
-            yield Golden(f"train-{name}-{mode}", arguments)
+            more = (*sets, "--output", "{out}/run")
+            old = ("train", old_file, "--set", f"train.framework={framework}", *more)
+            yield Golden(f"train-{name}-{mode}", ("train", file, "--case", case, *more), old)
 
 
 GOLDENS: Final[tuple[Golden, ...]] = (*_shipped(), *_engines(), *_trainings())

@@ -25,8 +25,7 @@ from fedsim.scale.link.flow_link_kernel import (
     leave,
     next_due,
 )
-from fedsim.scale.queue import queue_departures, sharing_departures
-from fedsim.scale.straight.link import link_departures
+from laws.scale_parts import link_departures, queue_departures, sharing_departures
 from oracle import Flow
 
 Reals = NDArray[np.float64]
@@ -42,7 +41,7 @@ def des_queue(
     shared_s: Reals | None = None,
     patience_s: float = inf,
 ) -> tuple[Reals, Reals]:
-    """The same question as :func:`fedsim.scale.queue.queue_departures`."""
+    """The same question as :func:`laws.scale_parts.queue_departures`."""
     agenda = Agenda(len(arrival_s))
     queue = Queue(agenda, num_accelerators, max_batch)
     shared = np.zeros(len(arrival_s)) if shared_s is None else shared_s
@@ -56,7 +55,7 @@ def des_queue(
 
 
 def des_sharing(arrival_s: Reals, work_s: Reals, num_accelerators: int) -> Reals:
-    """The same question as :func:`fedsim.scale.queue.sharing_departures`."""
+    """The same question as :func:`laws.scale_parts.sharing_departures`."""
     agenda = Agenda(len(arrival_s))
     none = np.zeros(len(arrival_s))
     requests = _asked(agenda, Sharing(agenda, num_accelerators), arrival_s, work_s, none, inf)
@@ -114,7 +113,7 @@ def des_link(flows: Sequence[Flow], capacity: float | None) -> Ends:
     def change(client: int, rate: float, _: object) -> None:
         limits[client] = rate
         if client in joined:
-            link.set_rate(joined[client], rate)
+            link.set_rates([(joined[client], rate)])
 
     for client, flow in enumerate(flows):
         agenda.call_at(flow.arrival_s, client, partial(come, client))

@@ -318,8 +318,8 @@ def test_a_schedule_of_the_round_alone_makes_no_arrays() -> None:
     asked = simulation(ByRound("batch_size", (3,), (2,)))
     planner = Planner(asked)
     later = planner.at(3, np.arange(6), 0.0)
-    assert later.population.variant_index is asked.population.variant_index
-    assert {v.plan.batch_size for v in later.population.variants} == {2}
+    assert later.population.group_index is asked.population.group_index
+    assert {v.plan.batch_size for v in later.population.groups} == {2}
 
 
 def test_a_schedule_of_some_classes_leaves_the_others_and_the_server() -> None:
@@ -328,7 +328,7 @@ def test_a_schedule_of_some_classes_leaves_the_others_and_the_server() -> None:
     found = planner.at(1, np.arange(6), 0.0)
     own = {
         found.population.class_names[v.class_index]: v.plan.batch_size
-        for v in found.population.variants
+        for v in found.population.groups
     }
     assert own == {"fast": 4, "slow": 2}
     assert found.federation.server_plan.batch_size == 4

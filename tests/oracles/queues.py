@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from fedsim import des, scale
 from fedsim.fleet import Simulation, prepare
 from fedsim.protocol.step import Each, Gather, Protocol
-from fedsim.scale.queue import queue_departures
-from fedsim.scale.queue import sharing_departures as scale_sharing
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.policy import PolicySpec
 from laws.conftest import des_queue, des_sharing
+from laws.scale_parts import queue_departures
+from laws.scale_parts import sharing_departures as scale_sharing
 from oracles.ciw_networks import closed_network_visits, fcfs_ends, sharing_ends
 from toy_fleet import ASK, DOWN, UP, WORK, toy_class, toy_server
 

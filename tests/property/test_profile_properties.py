@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.calibration.profile import ProfileFile, write_profile
+from fedsim.calibration.profile import write_profile
+from fedsim.calibration.profile_file import ProfileFile
 from fedsim.scenario import run_scenario
 from fedsim.spec.device import FEATURES, FORMS
 from profiles import MEASUREMENTS, profile_content

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from fedsim.agreement import Difference
 from fedsim.api.table import at
 from fedsim.cli import main
 from fedsim.ledger import RowKey
-from fedsim.study.verification_request import VerificationRequest
 from training_file import TOML, lines, train, training_file, untimed
 
-QUICK: fedsim.VerifyOptions = {"samples_per_client": 3, "public_samples": 3}
+QUICK: dict[str, Any] = {
+    "set": {"workload.samples_per_client": 3, "workload.public_samples": 3},
+    "timed_rounds": 0,
+}
 
 
 # --- verify ------------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ QUICK: fedsim.VerifyOptions = {"samples_per_client": 3, "public_samples": 3}
 @pytest.fixture(scope="module")
 def agreement() -> fedsim.Agreement:
     """FedLLM on the tiny model."""
-    return fedsim.verify("fedllm", timed_rounds=0, **QUICK)
+    return fedsim.verify(case="fedllm", **QUICK)
 
 
 def test_verifying_gives_what_the_command_writes(
@@ -39,8 +41,9 @@ def test_verifying_gives_what_the_command_writes(
 ) -> None:
     """The same outcome in the same words."""
     path = tmp_path / "out.json"
-    options = ["--timed-rounds", "0", "--samples-per-client", "3", "--public-samples", "3"]
-    command = ["verify", "--framework", "fedllm", *options, "--json", str(path)]
+    sets = ("workload.samples_per_client=3", "workload.public_samples=3")
+    options = ["--timed-rounds", "0", *(word for key in sets for word in ("--set", key))]
+    command = ["verify", "--case", "fedllm", *options, "--json", str(path)]
     assert CliRunner().invoke(main, command).exit_code == 0
     document = json.loads(path.read_text(encoding="utf-8"))
     (outcome,) = document["outcomes"]
@@ -48,12 +51,6 @@ def test_verifying_gives_what_the_command_writes(
     assert agreement.table["steps"] == outcome["steps"]
     assert agreement.agrees
     assert agreement.differences == []
-
-
-def test_options_are_those_of_the_command() -> None:
-    """Each is a field of what the command asks for, and none is left out."""
-    known = {one.name for one in fields(VerificationRequest)}
-    assert set(fedsim.VerifyOptions.__annotations__) == known
 
 
 def test_a_row_is_a_step(agreement: fedsim.Agreement) -> None:
@@ -105,7 +102,7 @@ def own(plan: fedsim.ClientPlan) -> fedsim.Protocol:
 @pytest.mark.parametrize("framework", [own, fedsim.Framework("mine", "Mine", own)])
 def test_a_framework_of_ones_own_is_verified_as_it_is(framework: Any) -> None:
     """As a bare function and as a value."""
-    found = fedsim.verify(framework, timed_rounds=0, **QUICK)
+    found = fedsim.verify(framework=framework, **QUICK)
     assert found.agrees
     assert found.framework == ("own" if framework is own else "mine")
     assert [step["step"] for step in found.table["steps"]] == ["s", "o1"]
@@ -114,23 +111,32 @@ def test_a_framework_of_ones_own_is_verified_as_it_is(framework: Any) -> None:
 def test_a_function_that_gives_no_protocol_is_its_authors() -> None:
     """And said in one line."""
     with pytest.raises(fedsim.ScenarioError, match="'<lambda>' gives int"):
-        fedsim.verify(lambda plan: plan.batch_size, timed_rounds=0, **QUICK)  # type: ignore[arg-type,return-value]
+        fedsim.verify(framework=lambda plan: plan.batch_size, **QUICK)  # type: ignore[arg-type,return-value]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({}, "3 cases; a run is of one"),
+        ({"source": "fedllm"}, "fedllm: a scenario is verified; write framework=..."),
+        ({"source": "verify_tyny"}, "Did you mean 'verify_tiny'"),
+        (
+            {"case": "split_fedllm"},
+            "--case split_fedllm: no such case; there are fedllm, kd",
+        ),
+        ({"case": "kd", "framework": "kd_fedllm"}, "leave framework or case out"),
         ({"framework": "fedlm"}, "Did you mean 'fedllm'"),
         ({"framework": 3}, "int is no framework"),
         ({"rounds": 0}, "rounds = 0"),
         ({"timed_rounds": -1}, "timed_rounds = -1"),
-        ({"sample_per_client": 1}, "Did you mean 'samples_per_client'"),
-        ({"head": "clasification"}, "Did you mean 'classification'"),
-        ({"rank": 0, "num_clients": True}, "num_clients = True"),
-        ({"num_clients": 101}, "at most 100"),
-        ({"data_source": "bankin77"}, "Did you mean 'banking77'"),
-        ({"data_source": "banking77", "data_dir": "no-such-folder"}, "no-such-folder"),
-        ({"cut_layer": 3}, "allowed for a cut: 1 to 2"),
+        ({"case": "kd", "set": {"lora.rank": 1}}, "Did you mean 'r'"),
+        ({"case": "kd", "set": {"data.dataset": "bankin77"}}, "Did you mean 'banking77'"),
+        (
+            {"case": "kd", "set": {"data.dataset": "banking77"}, "data_dir": "no-such-folder"},
+            "no-such-folder",
+        ),
+        ({"case": "split", "set": {"split.cut_layer": 3}}, "allowed for a cut: 1 to 2"),
+        ({"case": "kd", "set": {"train.attention": "sdpa"}}, 'write attention = "eager"'),
     ],
 )
 def test_bad_input_says_what_to_type(options: dict[str, Any], words: str) -> None:
@@ -144,7 +150,7 @@ def test_what_can_be_refused_at_once_is_refused_ahead_of_torch(tmp_path: Path) -
     """Its import alone takes seconds."""
     code = (
         "import sys, fedsim\n"
-        "for call in (lambda: fedsim.verify(rank=0), lambda: fedsim.verify('fedlm'),\n"
+        "for call in (lambda: fedsim.verify('x.toml'), lambda: fedsim.verify(),\n"
         "             lambda: fedsim.train({'train': {}}, sys.argv[1])):\n"
         "    try:\n        call()\n    except fedsim.ScenarioError:\n        print('refused')\n"
         "print('torch' in sys.modules)"
@@ -161,7 +167,7 @@ def test_what_can_be_refused_at_once_is_refused_ahead_of_torch(tmp_path: Path) -
 def test_training_by_a_table_ends_with_the_bits_of_the_command(tmp_path: Path) -> None:
     """All but the clock."""
     assert train(training_file(tmp_path), tmp_path / "cli").exit_code == 0
-    found = fedsim.train(tomllib.loads(TOML), tmp_path / "api")
+    found = fedsim.train(tomllib.loads(TOML), tmp_path / "api", case="fedllm")
     metrics = "metrics.jsonl"
     assert untimed(tmp_path / "api" / metrics) == untimed(tmp_path / "cli" / metrics)
     summary = json.loads((tmp_path / "api" / "summary.json").read_text(encoding="utf-8"))
@@ -175,6 +181,7 @@ def test_a_row_is_a_seed_and_a_round(tmp_path: Path) -> None:
     found = fedsim.train(
         training_file(tmp_path),
         tmp_path / "out",
+        case="fedllm",
         set={"train.seeds": [1, 0], "workload.num_rounds": 2},
         progress=lambda record: told.append((record["seed"], record["round"])),
     )
@@ -199,6 +206,7 @@ def test_a_second_call_goes_on_and_fresh_starts_over(tmp_path: Path) -> None:
         fedsim.train(
             tomllib.loads(TOML),
             out,
+            case="fedllm",
             set={"workload.num_rounds": num},
             fresh=fresh,
             progress=lambda record: told.append(record["round"]),
@@ -214,7 +222,8 @@ def test_a_second_call_goes_on_and_fresh_starts_over(tmp_path: Path) -> None:
 def test_a_users_texts_are_escaped_in_a_notebook(tmp_path: Path) -> None:
     """The question is the user's."""
     table = {**tomllib.loads(TOML), "question": "<b>why</b>"}
-    page = fedsim.train(table, tmp_path / "o", set={"workload.num_rounds": 1})._repr_html_()
+    few = {"workload.num_rounds": 1}
+    page = fedsim.train(table, tmp_path / "o", case="fedllm", set=few)._repr_html_()
     assert "&lt;b&gt;why&lt;/b&gt;" in page
 
 
@@ -224,7 +233,7 @@ def test_mistakes_of_a_training_table_are_told_at_once(tmp_path: Path) -> None:
     table["lora"]["rank"] = table["lora"].pop("r")
     table["workload"]["batch_size"] = 0
     with pytest.raises(fedsim.ScenarioError) as caught:
-        fedsim.train(table, tmp_path / "o")
+        fedsim.train(table, tmp_path / "o", case="fedllm")
     text = str(caught.value)
     assert "<dict>: [workload] batch_size = 0" in text
     assert "Did you mean 'r'" in text

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from fedsim.calibration import campaign
 from fedsim.calibration.measure import Bench
 from fedsim.calibration.measurements import Partial
-from fedsim.calibration.plan import Plan
+from fedsim.calibration.plan import MeasurementPlan
 from fedsim.calibration.plan_file import read_plan
 from fedsim.calibration.profile import load_profile
 from fedsim.calibration.sentinel import sentinel_seconds
@@ -233,7 +233,9 @@ def test_disturbed_visits_are_made_again(tmp_path: Path, monkeypatch: pytest.Mon
         v.key: v for v in made_up_visits(SHAPES, noise=0.01, seed=0, num_passes=2, num_repeats=2)
     }
 
-    def disturbed(plan: Plan, shape: Shape, pass_index: int, attempt: int, device: torch.device):
+    def disturbed(
+        plan: MeasurementPlan, shape: Shape, pass_index: int, attempt: int, device: torch.device
+    ):
         visit = quiet[shape.name, pass_index, 0]
         factor = 40.0 if (shape, pass_index, attempt) == (SHAPES[2], 1, 0) else 1.0
         seconds = {p: tuple(factor * s for s in v) for p, v in visit.seconds.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from fedsim.cli import main
 from fedsim.learning import read_curves, read_laws
 from fedsim.study.case_study.costs import CostPoint, cost_findings
 from fedsim.study.case_study.findings import SeriesPoint, findings
-from fedsim.study.case_study.plan import SCALES, SERIES, study_runs
+from fedsim.study.case_study.plan import SERIES, Scale, study_runs
 
 _SMALL = {
     "model.name": '"gpt2-tiny"',
@@ -21,14 +22,13 @@ _SMALL = {
     "data.test_samples": "20",
     "workload.max_tokens": "12",
     "workload.num_rounds": "2",
-    "workload.dataset": '"generated"',
     "split.cut_layer": "1",
     "train.evaluate_every": "1",
 }
 
 
 def test_runs_differ_by_what_their_series_says() -> None:
-    for scale in SCALES:
+    for scale in get_args(Scale):
         runs = study_runs(scale)
         assert len({run.name for run in runs}) == len(runs)
         assert runs[0].series == "fedllm"
@@ -37,7 +37,7 @@ def test_runs_differ_by_what_their_series_says() -> None:
             table, key = varied.split(".")
             share = 100 if key == "dropout_probability" else 1
             assert run.table[table][key] * share == pytest.approx(run.value)
-            assert run.table["train"]["framework"] == framework
+            assert run.table["case"] == [{"name": run.series, "framework": framework}]
     full = {run.name: run.table for run in study_runs("full")}
     assert full["fedllm-8"]["train"]["seeds"] == [0, 1, 42]
     assert full["fedllm-8"]["workload"]["num_rounds"] == 100

@@ -78,11 +78,13 @@ def test_it_trains(mode: str, beside_it: Path) -> None:
     shutil.copy(EXAMPLES / "training" / "tiny.toml", beside_it)
     text = (beside_it / "tiny.toml").read_text(encoding="utf-8")
     lora = '[lora]\nr = 2\ntarget_modules = ["attn.c_attn"]\n'
-    (beside_it / "tiny.toml").write_text(text.replace('tuning = "full"', 'tuning = "lora"') + lora)
+    own = f'[[case]]\nname = "own"\nframework = "{NAME}"\n'
+    text = text.replace('tuning = "full"', 'tuning = "lora"') + lora + own
+    (beside_it / "tiny.toml").write_text(text)
     sizes = ("samples_per_client=8", "public_samples=6", "num_rounds=2")
-    keys = (f"train.framework={NAME}", f"train.mode={mode}", *(f"workload.{s}" for s in sizes))
+    keys = (f"train.mode={mode}", *(f"workload.{s}" for s in sizes))
     sets = [word for key in keys for word in ("--set", key)]
-    ran("train", "tiny.toml", *sets, "--output", "run")
+    ran("train", "tiny.toml", "--case", "own", *sets, "--output", "run")
     rounds = (beside_it / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in rounds] == [0, 1, 2]
     assert json.loads(rounds[-1])["downlink_payload_bytes"] == 3 * 6 * 8 * 4

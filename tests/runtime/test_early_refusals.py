@@ -32,9 +32,10 @@ def test_a_missing_data_folder_is_said_before_torch_is_imported(
 ) -> None:
     """Naming the folder; exit code 2."""
     text = TOML.replace('dataset = "generated"', 'dataset = "banking77"')
+    file = training_file(tmp_path, text)
     arguments = {
-        "verify": ["verify", "--data", "banking77"],
-        "train": ["train", str(training_file(tmp_path, text)), "--output", str(tmp_path / "o")],
+        "verify": ["verify", "--set", "data.dataset=banking77"],
+        "train": ["train", str(file), "--case", "fedllm", "--output", str(tmp_path / "o")],
         "reproduce": ["reproduce", "case-study", "--quick", "--output", str(tmp_path / "o")],
     }[command]
     output = called(*arguments, "--data-dir", str(tmp_path / "absent"))

@@ -41,7 +41,7 @@ def test_every_batch_is_taught_its_own_rows(kind: str, padding: Padding) -> None
     buffer, trainer = party(kind, padding)
     for num_samples in BATCHES:
         buffer.infer(trainer, num_samples)
-    buffer.receive(buffer.message(torch.float32))
+    buffer.receive(buffer.message())
 
     for num_samples in BATCHES * 2:
         buffer.distill(trainer, num_samples, is_update=False)
@@ -54,7 +54,7 @@ def test_rows_of_other_texts_teach_something_else(kind: str) -> None:
     buffer, trainer = party(kind, "none")
     for num_samples in BATCHES:
         buffer.infer(trainer, num_samples)
-    sent = buffer.message(torch.float32)["logits"]
+    sent = buffer.message()["logits"]
     buffer.receive({"logits": sent.roll(1, 0)})
 
     losses = []
@@ -73,7 +73,7 @@ def test_batches_change_no_logit(kind: str, padding: Padding) -> None:
         buffer, trainer = party(kind, padding)
         for num_samples in batches:
             buffer.infer(trainer, num_samples)
-        found.append(buffer.message(torch.float32)["logits"])
+        found.append(buffer.message()["logits"])
 
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=0, atol=1e-6)
@@ -85,7 +85,7 @@ def test_each_pass_replaces_the_logits_of_the_last() -> None:
     for num_samples in BATCHES * 2:
         buffer.infer(trainer, num_samples)
 
-    assert buffer.message(torch.float32)["logits"].shape == (5, NUM_CLASSES)
+    assert buffer.message()["logits"].shape == (5, NUM_CLASSES)
 
 
 def test_a_pass_ends_with_the_public_set() -> None:
@@ -102,7 +102,7 @@ def test_too_few_received_rows_are_refused() -> None:
     """Logits of four texts teach no fifth one."""
     buffer, trainer = party("classification", "none")
     buffer.infer(trainer, 5)
-    buffer.receive({"logits": buffer.message(torch.float32)["logits"][:4]})
+    buffer.receive({"logits": buffer.message()["logits"][:4]})
 
     with pytest.raises(ProtocolError, match="received logits have 4 rows"):
         buffer.distill(trainer, 5, is_update=False)

@@ -51,7 +51,15 @@ def test_a_run_that_a_batch_system_ends_goes_on_to_the_same_bits(
 ) -> None:
     """Its folder is left as behind Ctrl-C: whole rounds, and nothing half-written."""
     file, out = training_file(tmp_path), tmp_path / "run"
-    long = ["--set", "workload.num_rounds=100000", "--set", "train.evaluate=[]", "--yes"]
+    long = [
+        "--case",
+        "fedllm",
+        "--set",
+        "workload.num_rounds=100000",
+        "--set",
+        "train.evaluate=[]",
+        "--yes",
+    ]
     command = [sys.executable, "-m", "fedsim", "train", str(file), "--output", str(out), *long]
     metrics = out / "metrics.jsonl"
     text = ended(

@@ -28,12 +28,14 @@ from fedsim.runtime.training import Checkpoints
 from fedsim.runtime.training.rounds import FederatedRounds
 from fedsim.spec.plan import Cut
 from tiny import RoundSettings, tiny_federation, tiny_training
+from toy_codecs import named_codecs
 
 NUM_ROUNDS = 4
 NUM_MOMENTS = 20
 LENGTHS = {"ann": (4, 9, 1, 7), "bob": (3, 8)}
 OPTIONS = RunOptions(learning_rate=0.05, optimizer_state="keep", seed=2)
 State = dict[str, Tensor]
+_CODED = ("adapters", "logits", "activations", "activation_gradients")
 
 
 class StoppedError(Exception):
@@ -60,9 +62,24 @@ class RememberingClient(Client):
         return TextBatch(ids, last, labels, batch.is_padded)
 
 
-def federation(framework: str, *, has_buffers: bool = True, is_entered: bool = True) -> Federation:
-    """Two clients, each of them with a buffer where it should have one."""
-    settings = RoundSettings(batch_size=2, cut=Cut(1) if framework == "split_fedllm" else None)
+def federation(
+    framework: str,
+    *,
+    has_buffers: bool = True,
+    is_entered: bool = True,
+    has_codecs: bool = True,
+    are_codecs_entered: bool = True,
+) -> Federation:
+    """Two clients, with a buffer and codecs that keep the last message where they should have them.
+
+    Batches across the cut have two samples or one, so those messages change their shapes too.
+    """
+    ways = dict.fromkeys(_CODED, ("delta", "delta") if has_codecs else (None, None))
+    settings = RoundSettings(
+        batch_size=2,
+        cut=Cut(1) if framework == "split_fedllm" else None,
+        codecs=named_codecs(**ways),
+    )
     found = tiny_federation(
         framework,
         tiny_training(),
@@ -75,11 +92,20 @@ def federation(framework: str, *, has_buffers: bool = True, is_entered: bool = T
     if has_buffers:
         for client_id, client in list(found.clients.items()):
             own = RememberingClient(
-                client_id, client.trainer, client.private, client.plan, client.public
+                client_id,
+                client.trainer,
+                client.private,
+                client.plan,
+                client.public,
+                codecs=client.codecs,
             )
             found.clients[client_id] = own
             if is_entered:
                 found.state.enter(f"buffer/{client_id}", own.buffer)
+    if not are_codecs_entered:
+        for name in found.state.names():
+            if name.startswith("codecs/"):
+                found.state.remove(name)
     return found
 
 
@@ -156,6 +182,17 @@ def test_a_buffer_that_is_not_entered_is_missed() -> None:
     own = {name: tensor for name, tensor in expected.items() if not name.startswith("buffer/")}
     assert not is_same(lost, own)
     assert not is_same(plain, own)
+
+
+def test_codecs_that_are_not_entered_are_missed() -> None:
+    """As buffers are: a receiver would add a difference to nothing."""
+    expected, num_steps = whole("fedllm")
+    plain, _ = whole("fedllm", has_codecs=False)
+    lost = interrupted("fedllm", [num_steps // 2], are_codecs_entered=False)
+    own = {name: tensor for name, tensor in expected.items() if not name.startswith("codecs/")}
+    assert len(own) < len(expected)
+    assert not is_same(lost, own)
+    assert plain.keys() == own.keys()
 
 
 KILLED = """

@@ -34,7 +34,7 @@ def test_samples_and_flop_are_said_before_a_run_and_are_those_that_it_has(
     """Padded, so that nothing depends on the sample of texts."""
     text = TOML.replace('padding = "none"', 'padding = "max_tokens"')
     file, out = training_file(tmp_path, text), tmp_path / "run"
-    result = train(file, out, train__framework=framework, train__evaluate=[])
+    result = train(file, out, case=framework, train__evaluate=[])
     records = lines(out / "metrics.jsonl")
     flop = sum(record["client_flop"] + record["server_flop"] for record in records)
     said = result.output.splitlines()[0]
@@ -89,8 +89,9 @@ def test_a_run_that_its_memory_cannot_hold_does_not_start(tmp_path: Path) -> Non
     text = TOML.replace('name = "gpt2-tiny"', 'name = "llama-3.2-1b"\ntuning = "full"')
     file = training_file(tmp_path, text.replace("dropout = 0.1\ntarget", "target"))
     limit = 8 * 1024**3
+    command = [sys.executable, "-m", "fedsim", "train", str(file), "--case", "fedllm"]
     done = subprocess.run(
-        [sys.executable, "-m", "fedsim", "train", str(file), "--output", str(tmp_path / "run")],
+        [*command, "--output", str(tmp_path / "run")],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
         capture_output=True,
         text=True,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.training.file import read_training
+from fedsim.scenario import read_scenario
+from fedsim.scenario.build.checked_case import STAND_INS
+from fedsim.training.file import read_trainings
 from fedsim.training.setup import TrainingSetup
-from training_file import TOML, needs_published_data, train, training_file
+from training_file import TOML, needs_published_data, read, train, training_file
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "training"
 
@@ -24,13 +25,41 @@ def message(result: Any) -> str:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"train__framwork": "fedllm"}, "[train] framwork: unknown key"),
-        ({"train__framwork": "fedllm"}, "Did you mean 'framework'?"),
+        ({"train__seed": 1}, "[train] seed: unknown key"),
+        ({"train__seed": 1}, "Did you mean 'seeds'?"),
         ({"train__rounds": 3}, "'num_rounds' is a key of [workload]"),
         ({"train__lr": 0.1}, "'learning_rate' is a key of [learning]"),
         ({"data__partition": "iid"}, "'partition' is a key of [learning]"),
         ({"trian__seeds": [1]}, "unknown key 'trian'"),
-        ({"train__framework": "fedlm"}, "[train] framework = 'fedlm': allowed: fedllm"),
+        (
+            {"case": "fedlm"},
+            "--case fedlm: no such case; there are fedllm, kd_fedllm, split_fedllm.",
+        ),
+        ({"case": "fedlm"}, "Did you mean 'fedllm'?"),
+        ({"case": None}, "3 cases; a run is of one: give --case NAME (in a program case) with"),
+        (
+            {"train__framework": "kd_fedllm"},
+            "[train] framework = 'kd_fedllm': moved: a case names the framework; write [[case]]",
+        ),
+        (
+            {"train__weights": "warm"},
+            "[train] weights = 'warm': moved to [learning]: write weights = 'warm' there",
+        ),
+        (
+            {"train__dropout_probability": 0.3},
+            "moved to [fleet]: write dropout_probability = 0.3 there",
+        ),
+        ({"data__num_clients": 3}, "moved to [fleet]: write num_clients = 3 there"),
+        ({"policy__mode": "buffered", "policy__buffer_size": 1}, 'write mode = "synchronous"'),
+        ({"policy__quorum": 1}, "[policy] quorum = 1: a run waits for all who do not drop out"),
+        ({"policy__deadline": "1 s"}, "[policy] deadline = 1.0: nobody comes late in a run"),
+        ({"privacy__secure_aggregation": "secagg"}, "[privacy] secure_aggregation = 'secagg'"),
+        (
+            {"fleet__availability.kind": "on_off", "fleet__availability.mean_on": "1 h"}
+            | {"fleet__availability.mean_off": "1 h"},
+            "[fleet] availability.kind = 'on_off': all clients are there in a run",
+        ),
+        ({"fleet__num_clients": 10_001}, "[fleet] num_clients = 10,001: each client of a run"),
         ({"train__seeds": []}, "[train] seeds = []: at least 1 entry is needed"),
         ({"train__seeds": [3, 3]}, "one is there twice"),
         ({"train__seeds": [-1]}, "allowed: 0 or more"),
@@ -45,21 +74,21 @@ def message(result: Any) -> str:
         ({"train__server_optimizer": "fedadam", "train__beta1": 1.0}, "allowed: below 1"),
         (
             {
-                "train__framework": "kd_fedllm",
+                "case": "kd_fedllm",
                 "train__server_optimizer": "fedprox",
                 "train__mu": 0.1,
             },
             "KD-FedLLM averages no parameters",
         ),
-        ({"train__weights": "warm"}, "[train] weights_from is missing; name the folder"),
+        ({"learning__weights": "warm"}, "[train] weights_from is missing; name the folder"),
         ({"train__weights_from": "gpt2"}, "random weights come from nowhere"),
         (
-            {"train__weights": "warm", "train__weights_from": "no/such"},
+            {"learning__weights": "warm", "train__weights_from": "no/such"},
             "[train] weights_from = 'no/such': there is no such folder",
         ),
         ({"train__count_flop": True, "train__attention": "sdpa"}, 'write attention = "eager"'),
         ({"train__tf32": True}, "[train] tf32 = true: TF32 is a format of CUDA devices"),
-        ({"train__dropout_probability": 1.0}, "allowed: below 1"),
+        ({"fleet__dropout_probability": 1.0}, "allowed for a run: below 1"),
         ({"train__mode": "cohort"}, '[model] dropout = 0.1: mode = "cohort" cannot do this'),
         (
             {"train__mode": "cohort", "workload__padding": "longest"},
@@ -70,7 +99,7 @@ def message(result: Any) -> str:
         (
             {
                 "train__mode": "cohort",
-                "train__framework": "split_fedllm",
+                "case": "split_fedllm",
                 "split__server_variant": "v2",
             },
             "[split] server_variant = 'v2'",
@@ -79,11 +108,10 @@ def message(result: Any) -> str:
         ({"model__name": "gtp2"}, "Did you mean 'gpt2'"),
         ({"lora__r": 70000}, "[lora] r = 70000"),
         ({"lora__target_modules": "c_att"}, "[lora] target_modules"),
-        ({"split__cut_layer": 3, "train__framework": "split_fedllm"}, "[split] cut_layer = 3"),
+        ({"split__cut_layer": 3, "case": "split_fedllm"}, "[split] cut_layer = 3"),
         ({"split__server_order": "interleaved"}, 'write server_order = "turns"'),
-        ({"workload__lengths": "banking77"}, "[workload] lengths"),
         ({"workload__max_tokens": 4096}, "128 positions"),
-        ({"data__dataset": "bankin77"}, "[data] dataset = 'bankin77': allowed:"),
+        ({"data__dataset": "bankin77"}, "[data] dataset.name = 'bankin77': allowed:"),
         ({"data__dataset": "e2e"}, 'write model.head = "language_model"'),
     ],
 )
@@ -122,9 +150,10 @@ def test_sizes_that_published_data_do_not_have(
 @pytest.mark.parametrize(
     ("removed", "expected"),
     [
-        ('framework = "fedllm"\n', "[train] framework is missing"),
-        ('weights = "random"\n', "[train] weights is missing"),
-        ("num_clients = 2\n", "[data] num_clients is missing"),
+        ('weights = "random"\n', "[learning] weights is missing; say what training starts from"),
+        ("num_clients = 2\n", "[fleet] num_clients is missing"),
+        ('[data]\ndataset = "generated"\ntest_samples = 8\n', "[data] is missing; a run reads"),
+        ('dataset = "generated"\n', "[data] dataset is missing"),
         ("batch_size = 4\n", "[workload] batch_size is missing"),
         ("public_samples = 5\n", "[workload] public_samples is missing; KD-FedLLM"),
         ("cut_layer = 1\n", "[split] cut_layer is missing"),
@@ -135,8 +164,7 @@ def test_a_key_that_is_missing_is_named(removed: str, expected: str, tmp_path: P
     assert removed in TOML
     file = training_file(tmp_path, TOML.replace(removed, ""))
     framework = "split_fedllm" if "cut_layer" in removed else "kd_fedllm"
-    keys = {} if "framework" in removed else {"train__framework": framework}
-    result = train(file, tmp_path / "run", **keys)
+    result = train(file, tmp_path / "run", case=framework)
     assert result.exit_code == 2, result.output
     assert expected in message(result)
 
@@ -144,15 +172,13 @@ def test_a_key_that_is_missing_is_named(removed: str, expected: str, tmp_path: P
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """A line each."""
     with pytest.raises(ScenarioError) as found:
-        read_training(
-            str(training_file(tmp_path)), ["lora.r=0", "train.device=tpu", "data.tokens=1"]
-        )
+        read(training_file(tmp_path), ["lora.r=0", "train.device=tpu", "data.tokens=1"])
     assert len(str(found.value).splitlines()) == 3
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("[model", "not valid TOML"), ("", "[train]"), (TOML.replace("[lora]", "[laro]"), "laro")],
+    [("[model", "not valid TOML"), ("", "[[case]]"), (TOML.replace("[lora]", "[laro]"), "laro")],
 )
 def test_a_file_that_is_none_is_refused(text: str, expected: str, tmp_path: Path) -> None:
     """Broken TOML, nothing, a table of another name."""
@@ -161,11 +187,11 @@ def test_a_file_that_is_none_is_refused(text: str, expected: str, tmp_path: Path
     assert expected.strip("[]") in message(result)
 
 
-def test_a_file_that_is_not_there_says_where_examples_are(tmp_path: Path) -> None:
-    """In the manual."""
+def test_a_file_that_is_not_there_says_which_scenarios_ship(tmp_path: Path) -> None:
+    """A run may be of one of them."""
     result = train(tmp_path / "none.toml", tmp_path / "run")
     assert result.exit_code == 2
-    assert "docs/examples/training" in message(result)
+    assert "shipped: case_study" in message(result)
 
 
 def test_the_output_cannot_be_a_file(tmp_path: Path) -> None:
@@ -177,23 +203,29 @@ def test_the_output_cannot_be_a_file(tmp_path: Path) -> None:
 
 
 def test_what_a_round_does_not_depend_on_is_not_in_the_hash(tmp_path: Path) -> None:
-    """Rounds, seeds and checkpoints may change within a run; a default written out is the same."""
-    file = str(training_file(tmp_path))
-    first = read_training(file).sha256()
-    same = ["workload.num_rounds=9", "train.seeds=[5]", "train.checkpoint_every=2", "split={}"]
-    assert read_training(file, same[:-1]).sha256() == first
-    assert read_training(file, ["learning.partition=iid"]).sha256() == first
-    assert read_training(file, ["lora.r=4"]).sha256() != first
+    """Rounds, seeds, checkpoints and devices may change within a run; a default written out too."""
+    file = training_file(tmp_path)
+    first = read(file).sha256()
+    for same in (
+        ["workload.num_rounds=9", "train.seeds=[5]", "train.checkpoint_every=2"],
+        ["learning.partition=iid", "workload.lengths=[4]", "device=rpi5-8g", "link.like=3g"],
+    ):
+        assert read(file, same).sha256() == first
+    for other in ("lora.r=4", "fleet.num_clients=3", "train.mu=0.5", "learning.weights=pretrained"):
+        more = ["train.server_optimizer=fedprox"] if "mu" in other else []
+        assert read(file, [other, *more]).sha256() != first
+    assert read(file, (), "kd_fedllm").sha256() != first
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
-@pytest.mark.parametrize("framework", ["fedllm", "kd_fedllm", "split_fedllm"])
-def test_the_manuals_examples_are_without_mistakes(name: str, framework: str) -> None:
-    """For every framework; weights are warmed up by one client, in FedLLM's way."""
-    if name == "warm.toml":
-        framework = "fedllm"
-    document = read_training(str(EXAMPLES / name), [f"train.framework={framework}"])
-    assert document.file.train.framework == framework
+def test_the_manuals_examples_are_scenarios_and_runs(name: str) -> None:
+    """One file is answered, and each of its cases can be run."""
+    question = read_scenario(EXAMPLES / name)
+    assert question.warnings == []
+    documents = read_trainings(str(EXAMPLES / name))
+    frameworks = [document.framework.name for document in documents]
+    assert frameworks == [entry.variant.framework.name for entry in question.entries]
+    assert all(document.given == set(STAND_INS) for document in documents)
 
 
 @needs_published_data
@@ -201,18 +233,20 @@ def test_the_case_study_trains_on_the_articles_rows(tmp_path: Path) -> None:
     """5,002 public rows, 1,667 a client, 3,080 test queries; KD-FedLLM alone gets the first."""
     text = (EXAMPLES / "case_study.toml").read_text(encoding="utf-8")
     text = text.replace("\nweights_from =", "\n# weights_from =")
+    text = text.replace("../../../scenarios/case_study.toml", "case_study")
     file = training_file(tmp_path, text)
-    for framework, num_public in (("kd_fedllm", 5002), ("fedllm", None)):
-        document = read_training(
-            str(file),
+    for case, num_public in (("kd", 5002), ("fedllm", None)):
+        document = read(
+            file,
             [
-                f"train.framework={framework}",
-                "train.weights=random",
+                "learning.weights=random",
                 "model.name=gpt2-tiny",
                 "data.tokenizer=word",
                 "train.device=cpu",
                 "lora.r=2",
+                "split.cut_layer=1",
             ],
+            case,
         )
         federation, test = TrainingSetup(document).federation(0)
         assert [rows.num_rows for rows in federation.data.clients.values()] == [1667] * 3
@@ -224,12 +258,13 @@ def test_the_case_study_trains_on_the_articles_rows(tmp_path: Path) -> None:
 @needs_published_data
 def test_a_public_set_of_another_domain(tmp_path: Path) -> None:
     """KD-FedLLM distils on CLINC150 while clients keep as many rows of their own."""
-    document = read_training(
-        str(training_file(tmp_path)),
-        ["train.framework=kd_fedllm", "data.public_dataset=clinc150"],
+    document = read(
+        training_file(tmp_path),
+        ["data.public_dataset=clinc150"],
+        "kd_fedllm",
     )
     own = TrainingSetup(document).federation(0)[0].data
-    other = read_training(str(training_file(tmp_path)), ["train.framework=kd_fedllm"])
+    other = read(training_file(tmp_path), (), "kd_fedllm")
     same = TrainingSetup(other).federation(0)[0].data
     assert own.public is not None
     assert same.public is not None
@@ -243,9 +278,7 @@ def test_all_frameworks_train_on_the_same_rows(tmp_path: Path) -> None:
     """The public set is set apart whoever uses it."""
     found = []
     for framework in ("fedllm", "kd_fedllm", "split_fedllm"):
-        document = read_training(
-            str(training_file(tmp_path)), [f"train.framework={json.dumps(framework)}"]
-        )
+        document = read(training_file(tmp_path), (), framework)
         rows = TrainingSetup(document).federation(3)[0].data.clients
         found.append({name: [i.tolist() for i in r.token_ids] for name, r in rows.items()})
     assert found[0] == found[1] == found[2]
@@ -253,10 +286,10 @@ def test_all_frameworks_train_on_the_same_rows(tmp_path: Path) -> None:
 
 def test_one_data_seed_for_all_seeds(tmp_path: Path) -> None:
     """Without it each seed has a partition of its own."""
-    file = str(training_file(tmp_path))
+    file = training_file(tmp_path)
 
     def rows(seed: int, *overrides: str) -> list[list[int]]:
-        federation, _ = TrainingSetup(read_training(file, overrides)).federation(seed)
+        federation, _ = TrainingSetup(read(file, overrides)).federation(seed)
         return [ids.tolist() for ids in federation.data.clients["clients/0"].token_ids]
 
     assert rows(0) != rows(1)

@@ -75,8 +75,8 @@ def test_a_run_that_is_killed_in_the_middle_of_a_round_goes_on_to_the_same_bits(
             str(file),
             "--output",
             str(tmp_path / "killed"),
-            "--set",
-            f"train.framework={framework}",
+            "--case",
+            framework,
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -85,8 +85,8 @@ def test_a_run_that_is_killed_in_the_middle_of_a_round_goes_on_to_the_same_bits(
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [r["round"] for r in lines(tmp_path / "killed" / "metrics.jsonl")] == [0, 1, 2]
-    ok(train(file, tmp_path / "killed", train__framework=framework))
-    ok(train(file, tmp_path / "whole", train__framework=framework))
+    ok(train(file, tmp_path / "killed", case=framework))
+    ok(train(file, tmp_path / "whole", case=framework))
     assert_equal_runs(tmp_path / "killed", tmp_path / "whole")
 
 
@@ -99,9 +99,9 @@ def test_a_run_can_be_continued_with_more_rounds(
     """Two rounds and then two more are four; with LoRA dropout, and clients that drop out."""
     file = training_file(tmp_path)
     keys: dict[str, Any] = {
-        "train__framework": framework,
+        "case": framework,
         "train__mode": mode,
-        "train__dropout_probability": 0.3,
+        "fleet__dropout_probability": 0.3,
         "learning__optimizer_state": optimizer_state,
     }
     if mode == "cohort":
@@ -125,12 +125,12 @@ def test_the_servers_state_is_kept_too(
 ) -> None:
     """FedAdam's moments, and the anchor of FedProx."""
     file = training_file(tmp_path)
-    keys = {**keys, "train__framework": framework, "train__server_optimizer": optimizer}
+    keys = {**keys, "case": framework, "train__server_optimizer": optimizer}
     ok(train(file, tmp_path / "parts", workload__num_rounds=2, **keys))
     ok(train(file, tmp_path / "parts", **keys))
     ok(train(file, tmp_path / "whole", **keys))
     assert_equal_runs(tmp_path / "parts", tmp_path / "whole")
-    ok(train(file, tmp_path / "average", train__framework=framework))
+    ok(train(file, tmp_path / "average", case=framework))
     assert state(tmp_path / "average") != state(tmp_path / "whole")
 
 
@@ -326,7 +326,7 @@ def test_diverging_training_stops_with_a_cure_and_the_last_good_state(
         "num_rounds = 4", 'num_rounds = 4\noptimizer = "sgd"'
     )
     file, out = training_file(tmp_path, text), tmp_path / "run"
-    result = train(file, out, train__framework=framework, lora__init_lora_weights="gaussian")
+    result = train(file, out, case=framework, lora__init_lora_weights="gaussian")
     message = " ".join(result.output.split())
     assert result.exit_code == 2, message
     assert "Traceback" not in message

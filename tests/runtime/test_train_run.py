@@ -19,13 +19,13 @@ from fedsim.report.run.training import training_report
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.training import round_runner
-from fedsim.training.file import read_training
 from fedsim.training.setup import TrainingSetup
 from tiny import CPU
 from training_file import (
     TOML,
     lines,
     needs_published_data,
+    read,
     train,
     training_file,
     untimed,
@@ -71,7 +71,7 @@ def finished(file: Path, out: Path, **keys: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_metrics_have_a_line_a_round_with_all_columns(framework: str, tmp_path: Path) -> None:
     """And nothing else; losses where a framework has them."""
-    finished(training_file(tmp_path), tmp_path / "run", train__framework=framework)
+    finished(training_file(tmp_path), tmp_path / "run", case=framework)
     records = lines(tmp_path / "run" / "metrics.jsonl")
     assert [record["round"] for record in records] == [0, 1, 2, 3, 4]
     for record in records:
@@ -90,7 +90,7 @@ def test_metrics_have_a_line_a_round_with_all_columns(framework: str, tmp_path: 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_ledger_adds_up_to_the_metrics(framework: str, tmp_path: Path) -> None:
     """Evaluation apart, under a step of its own."""
-    summary = finished(training_file(tmp_path), tmp_path / "run", train__framework=framework)
+    summary = finished(training_file(tmp_path), tmp_path / "run", case=framework)
     rows = lines(tmp_path / "run" / "ledger.jsonl")
     for record in lines(tmp_path / "run" / "metrics.jsonl"):
         own = [row for row in rows if row["round"] == record["round"]]
@@ -111,7 +111,7 @@ def test_flop_by_formula_are_those_that_torch_counts(
     framework: str, padding: str, tmp_path: Path
 ) -> None:
     """Evaluation included; the run would end with exit code 3 otherwise."""
-    keys = {"train__framework": framework, "workload__padding": padding, "workload__num_rounds": 1}
+    keys = {"case": framework, "workload__padding": padding, "workload__num_rounds": 1}
     file = training_file(tmp_path)
     finished(file, tmp_path / "counted", train__count_flop=True, **keys)
     finished(file, tmp_path / "formula", **keys)
@@ -126,7 +126,7 @@ def test_flop_by_formula_are_those_that_torch_counts(
 def test_a_summary_says_what_it_was_made_with(tmp_path: Path) -> None:
     """Configuration with its defaults, machine, versions, hashes and the curve."""
     summary = finished(training_file(tmp_path), tmp_path / "run")
-    assert summary["schema"] == 1
+    assert summary["schema"] == 2
     assert summary["kind"] == "training"
     assert summary["configuration"]["workload"]["batch_size"] == 4
     assert summary["configuration"]["learning"]["distillation_temperature"] == 2.0
@@ -198,15 +198,15 @@ def test_a_language_model_is_trained_on_texts(tmp_path: Path) -> None:
 def test_weights_of_ones_own_are_loaded_from_their_folder(tmp_path: Path) -> None:
     """Relative to the file; the base is theirs bit by bit, and the summary says so."""
     file = training_file(tmp_path)
-    document = read_training(str(file), ["model.tuning=full"])
+    document = read(file, ["model.tuning=full"])
     federation, _ = TrainingSetup(document).federation(5)
     federation.server.trainer.model.module.save_pretrained(tmp_path / "warm")
-    keys = {"train__weights": "warm", "train__weights_from": "warm", "data__tokenizer": "word"}
+    keys = {"learning__weights": "warm", "train__weights_from": "warm", "data__tokenizer": "word"}
     summary = finished(file, tmp_path / "run", **keys)
     assert summary["weights"] == {"choice": "warm", "source": "warm"}
-    warm = read_training(
-        str(file),
-        ["train.weights=warm", "train.weights_from=warm", "data.tokenizer=word"],
+    warm = read(
+        file,
+        ["learning.weights=warm", "train.weights_from=warm", "data.tokenizer=word"],
     )
     loaded, _ = TrainingSetup(warm).federation(0)
     own = federation.server.trainer.model.backbone.wte.weight
@@ -217,12 +217,12 @@ def test_weights_of_ones_own_are_loaded_from_their_folder(tmp_path: Path) -> Non
 def test_weights_of_another_shape_are_refused(weights: str, tmp_path: Path) -> None:
     """Naming the key to change."""
     file = training_file(tmp_path)
-    federation, _ = TrainingSetup(read_training(str(file), ["model.tuning=full"])).federation(0)
+    federation, _ = TrainingSetup(read(file, ["model.tuning=full"])).federation(0)
     federation.server.trainer.model.module.save_pretrained(tmp_path / "tiny")
     result = train(
         file,
         tmp_path / "run",
-        train__weights=weights,
+        learning__weights=weights,
         train__weights_from="tiny",
         data__tokenizer="word",
         model__name="gpt2",
@@ -236,8 +236,8 @@ def test_weights_of_another_shape_are_refused(weights: str, tmp_path: Path) -> N
 
 def test_a_dirichlet_partition_gives_clients_labels_of_their_own(tmp_path: Path) -> None:
     """With a small concentration the clients' own models know their labels alone."""
-    document = read_training(
-        str(training_file(tmp_path)),
+    document = read(
+        training_file(tmp_path),
         ["learning.partition=dirichlet", "learning.dirichlet_alpha=1e-4"],
     )
     clients = TrainingSetup(document).federation(0)[0].data.clients.values()
@@ -267,13 +267,13 @@ def test_one_client_is_plain_fine_tuning(tuning: str, tmp_path: Path) -> None:
 
     Same batches in the same order, no dropout, no clipping, a constant rate, Adam kept over rounds.
     """
-    document = read_training(
-        str(training_file(tmp_path)),
+    document = read(
+        training_file(tmp_path),
         [
             f"model.tuning={tuning}",
             "model.dropout=0.0",
             "lora.dropout=0.0",
-            "data.num_clients=1",
+            "fleet.num_clients=1",
             "workload.samples_per_client=10",
             "workload.local_epochs=2",
             "workload.padding=max_tokens",

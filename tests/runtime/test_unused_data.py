@@ -1,5 +1,6 @@
 """A protocol that leaves data unused is noticed, although both sides would count alike."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,9 @@ from fedsim.errors import ProtocolError
 from fedsim.protocol import fedllm, kd_fedllm
 from fedsim.protocol.step import Each, Protocol, Repeat, Step
 from fedsim.runtime.aggregation import weighted_average
-from fedsim.runtime.federation import build_federation
 from fedsim.spec.plan import ClientPlan
-from fedsim.study.verification_setup import VerificationRequest, VerificationSetup
+from fedsim.training.file import TrainingDocument, read_training
+from fedsim.training.setup import TrainingSetup
 
 
 def without_last_batch(protocol: Protocol) -> Protocol:
@@ -28,21 +29,25 @@ def without_last_batch(protocol: Protocol) -> Protocol:
 @pytest.mark.parametrize("framework", [fedllm, kd_fedllm])
 def test_a_missing_batch_is_an_error(framework) -> None:
     """A round that visits fewer samples than a client has stops with the number left."""
-    setup = VerificationSetup.from_request(VerificationRequest(samples_per_client=8))
+    case = "kd" if framework is kd_fedllm else "fedllm"
+    document = read_training("verify_tiny", ["workload.samples_per_client=8"], case)
 
     def short(plan: ClientPlan) -> Protocol:
         return without_last_batch(framework(plan))
 
-    data = setup.data if framework is kd_fedllm else replace(setup.data, public=None)
-    plans = {
-        cid: ClientPlan(setup.training, train_epochs=(rows.text("max_tokens"),), batch_size=4)
-        for cid, rows in data.clients.items()
-    }
-    federation = build_federation(short, plans, data, weights="random", options=setup.options)
+    federation, _ = TrainingSetup(_with_framework(document, short)).federation(0)
     executor = federation.executor(counts_flop=False)
     federation.run_setup(executor)
     with pytest.raises(ProtocolError, match=r"unused|left"):
         federation.run_round(executor, 1)
+
+
+def _with_framework(
+    document: TrainingDocument, build: Callable[[ClientPlan], Protocol]
+) -> TrainingDocument:
+    variant = document.case.variant
+    changed = replace(variant, framework=replace(variant.framework, build=build))
+    return replace(document, case=replace(document.case, variant=changed))
 
 
 def test_unequal_shapes_are_not_averaged() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fedsim.calibration.check import Check, judge_sentinels, other_machine
-from fedsim.calibration.profile import ProfileFile
+from fedsim.calibration.profile_file import ProfileFile
 from profiles import profile_content
 
 FILE = ProfileFile.model_validate(profile_content())

@@ -24,11 +24,12 @@ from fedsim.calibration.judge import (
     held_out_list,
 )
 from fedsim.calibration.plan import full_plan, points, quick_plan
+from fedsim.calibration.run import _fit_table
 from fedsim.calibration.shape import PHASES, Point, regime_of
 from fedsim.calibration.validation import table_of, validate
 from fedsim.errors import CalibrationError
-from fedsim.spec.device import FEATURES
-from profiles import made_up_visits, true_model
+from fedsim.spec.device import CODEC_FEATURES, FEATURES
+from profiles import TRUTH, made_up_visits, true_model
 
 SHAPES = quick_plan().shapes
 UNSEEN = full_plan().shapes[:12]
@@ -194,6 +195,27 @@ def test_the_validation_says_what_the_noise_is() -> None:
     assert found.coverage["model"].low <= 0.95 <= found.coverage["model"].high
     for name, baseline in found.baselines.items():
         assert baseline.median > found.own_on_baseline[name].median
+
+
+def test_codecs_are_judged_by_themselves_and_unmeasured_ones_are_left_out() -> None:
+    """Their own held-out error and interval; without their phases no price, and not one of 0 s."""
+    visits = made_up_visits(SHAPES, noise=0.02, seed=4, num_passes=2)
+    found = validate(visits, num_bootstraps=2)["float32"]
+    table = _fit_table(found)
+    for name in CODEC_FEATURES:
+        assert table["seconds_per_unit"][name] == pytest.approx(TRUTH[name], rel=0.1)
+    assert 0 < found.regimes["codec"].median < 0.04
+    assert 1 < found.interval_95["codec"] < 1.2
+    assert found.regimes["codec"].num_points == 4 * found.num_shapes
+
+    coded = {phase for phase in PHASES if regime_of(phase) == "codec"}
+    old = [
+        replace(v, seconds={p: s for p, s in v.seconds.items() if p not in coded}) for v in visits
+    ]
+    before = _fit_table(validate(old, num_bootstraps=2)["float32"])
+    for name in ("seconds_per_unit", "standard_error"):
+        assert set(before[name]) == set(FEATURES) - set(CODEC_FEATURES)
+    assert "codec" not in before["by_regime"]
 
 
 @pytest.mark.parametrize("lost", ["phase", "pass"])

@@ -40,7 +40,7 @@ def test_every_phase_is_priced() -> None:
     """Each point has work of its own, and belongs to one regime."""
     for point in points(quick_plan("cuda")):
         assert sum(point.work().features()) > 0
-        assert regime_of(point.phase) in ("model", "parameters", "message")
+        assert regime_of(point.phase) in ("model", "parameters", "message", "codec")
         assert (framework_of(point.phase) is not None) == (regime_of(point.phase) == "model")
 
 
@@ -116,9 +116,9 @@ def test_rows_that_are_there_three_times_are_one_measurement() -> None:
     ("change", "message"),
     [
         (lambda t: t.replace("phase,", "fase,", 1), "its columns are not those"),
-        (lambda t: t[: len(t) - 40], "line 97: not a measurement"),
+        (lambda t: t[: len(t) - 40], "line 129: not a measurement"),
         (lambda t: t.replace("eager", "hasty"), "attention = 'hasty'"),
-        (lambda t: t + re.sub(r"0\.0\S* 0\.0\S*", "0.5 0.5", t.splitlines()[1]) + "\n", "line 98"),
+        (lambda t: t + re.sub(r"0\.0\S* 0\.0\S*", "0.5 0.5", t.splitlines()[1]) + "\n", "line 130"),
     ],
 )
 def test_broken_measurements_name_the_row(change, message: str) -> None:

@@ -74,7 +74,7 @@ def test_a_rate_may_change_in_mid_flow() -> None:
     """100 B at 10 B/s, from second 5 on at 5 B/s: 5 + 50 / 5 = 15."""
     bench = Bench(None)
     bench.join(0, 0.0, 100.0, 10.0)
-    bench.agenda.call_at(5.0, SERVER, lambda _: bench.link.set_rate(bench.flows[0], 5.0))
+    bench.agenda.call_at(5.0, SERVER, lambda _: bench.link.set_rates([(bench.flows[0], 5.0)]))
     assert bench.run() == pytest.approx({0: 15.0}, rel=1e-12)
 
 

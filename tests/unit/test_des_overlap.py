@@ -72,7 +72,7 @@ def test_what_is_there_only_at_the_end_waits_for_it() -> None:
 
 def test_the_frameworks_own_pairs() -> None:
     """b2 with b3, c1 with c2; training with its adapters never."""
-    plan = split_simulation(REGIMES["client-bound"], num_clients=2).population.variants[0].plan
+    plan = split_simulation(REGIMES["client-bound"], num_clients=2).population.groups[0].plan
     (batches, *_) = split_fedllm(plan).round
     assert isinstance(batches, Each)
     (inner,) = (s for s in batches.steps if isinstance(s, Repeat))

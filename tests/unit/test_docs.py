@@ -115,7 +115,7 @@ def test_each_question_is_answered_in_two_sentences() -> None:
 #: Tables whose keys are the user's or a scenario's own; :func:`keys_of` does not look into them.
 FREE = {"axes", "changes", "instead_of", "measured_with"}
 #: Parts of a plan in the words of the file, which the scenario reference documents.
-OF_THE_FILE = {"model", "lora", "workload", "split", "learning", "policy", "privacy"}
+OF_THE_FILE = {"model", "lora", "codec", "workload", "split", "learning", "policy", "privacy"}
 
 
 def keys_of(value: Any, inside: str = "") -> Iterator[str]:

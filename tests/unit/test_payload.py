@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedsim.protocol.encoding import encoded_payload, encoding_of
 from fedsim.protocol.operation import Content, Part
 from fedsim.protocol.payload import (
     Payload,
@@ -20,6 +21,7 @@ from fedsim.protocol.payload import (
     public_text_payload,
     safetensors_header_bytes,
 )
+from fedsim.protocol.step import Direction
 from fedsim.spec.batch import BatchShape, TextLengths
 from fedsim.spec.dtype import DTYPE_BYTES, SAFETENSORS_CODE
 from fedsim.spec.model import HeadSpec
@@ -178,11 +180,17 @@ def test_half_precision_halves_every_payload(dtype: str) -> None:
     def sizes(payload_dtype: str) -> list[int]:
         numerics = Numerics(payload_dtype=payload_dtype)  # type: ignore[arg-type]
         plan = gpt2_plan(gpt2_training(numerics=numerics), public_text=public, cut=Cut(4))
+
+        def on_wire(payload: Payload) -> Payload:
+            encoding = encoding_of(plan, payload.content, Direction.UP)
+            assert encoding is not None
+            return encoded_payload(payload, encoding)
+
         return [
-            adapter_payload(plan.training, WHOLE).payload_bytes,
-            logits_payload(plan).payload_bytes,
-            activation_payload(plan, batch).tensors[0].num_bytes,
-            activation_gradient_payload(plan, batch).payload_bytes,
+            on_wire(adapter_payload(plan.training, WHOLE)).payload_bytes,
+            on_wire(logits_payload(plan)).payload_bytes,
+            on_wire(activation_payload(plan, batch)).tensors[0].num_bytes,
+            on_wire(activation_gradient_payload(plan, batch)).payload_bytes,
         ]
 
     assert sizes(dtype) == [size // 2 for size in sizes("float32")]

@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from fedsim.calibration.profile import (
-    ProfileFile,
-    find_profile,
-    load_profile,
-    profile_names,
-    write_profile,
-)
+from fedsim.calibration.profile import find_profile, load_profile, profile_names, write_profile
+from fedsim.calibration.profile_file import ProfileFile
 from fedsim.errors import CalibrationError, ScenarioError
 from fedsim.spec.device import FEATURES
 from fedsim.spec.memory_margin import UNMEASURED, MemoryMargin

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.scale.link.rank_set import add, empty_set, largest, least, level_starts, remove
-from fedsim.scale.straight.link import FlowSet, link_departures
+from fedsim.scale.straight.link import FlowSet
 from fedsim.scale.straight.time_order import time_order
+from laws.scale_parts import link_departures
 
 
 def filled(

@@ -127,7 +127,9 @@ def test_a_path_in_a_file_that_is_extended_starts_at_that_file(tmp_path: Path) -
 
 FILE_KEYS = [
     *("fleet.table", "fleet.availability.file", "link.trace", "link.profile"),
-    *("profile", "model.name", "learning.curves"),
+    *("profile", "model.name", "learning.curves", "train.weights_from"),
+    *("data.dataset.path", "data.dataset.test_path"),
+    *("data.public_dataset.path", "data.public_dataset.test_path"),
 ]
 
 
@@ -170,6 +172,7 @@ WORDS = {
     *("question", "extends", "model.name", "device.like", "device.name", "link.like", "link.name"),
     *("device", "link", "lora.target_modules", "workload.dataset", "price.currency"),
     *("goal.first", "goal.least", "goal.than"),
+    *(f"data.{n}.{c}_column" for n in ("dataset", "public_dataset") for c in ("text", "label")),
 }
 
 

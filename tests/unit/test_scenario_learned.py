@@ -16,11 +16,9 @@ from fedsim.resources import resource_dir
 from fedsim.scenario import read_scenario, run_scenario
 from fedsim.scenario.answer.learned import conditions, differences, learning_keys, scenario_use
 from fedsim.scenario.file.document import merged
-from fedsim.scenario.file.settings import Settings
-from fedsim.spec.quantity import FROM_FILE
 from fedsim.study.case_study.plan import study_runs
-from fedsim.training.collect import training_use
-from fedsim.training.tables import TrainingFile
+from fedsim.training.collect import run_keys, training_use
+from fedsim.training.file import TrainingDocument
 from scenarios import written
 
 _ALL: Final = ("fedllm", "kd", "split")
@@ -78,6 +76,10 @@ _MATTER: Final[list[tuple[dict[str, Any], str, tuple[str, ...]]]] = [
      "model.weights_dtype", _ALL),
     ({"model": {"compute_dtype": "bfloat16"}, **_BFLOAT16}, "model.compute_dtype", _ALL),
     ({"model": {"payload_dtype": "float16"}}, "model.payload_dtype", _ALL),
+    ({"codec": {"adapters": "bfloat16"}}, "codec.adapters.up", _ALL),
+    ({"codec": {"logits": {"down": "float16"}}}, "codec.logits.down", ("kd",)),
+    ({"codec": {"activations": "float16"}}, "codec.activations.up", ("split",)),
+    (by_class(codec={"adapters": {"up": "float16"}}), "codec.adapters.up", _ALL),
     ({"model": {"dropout": 0.1}}, "model.dropout", _ALL),
     ({"lora": {"alpha": 16.0}}, "lora.alpha", _ALL),
     ({"lora": {"target_modules": ["attn.c_attn", "mlp.c_fc"]}}, "lora.target_modules", _ALL),
@@ -86,6 +88,7 @@ _MATTER: Final[list[tuple[dict[str, Any], str, tuple[str, ...]]]] = [
     ({"lora": {"shares_head": False}}, "lora.shares_head", _ALL),
     ({"lora": {"use_rslora": True}}, "lora.use_rslora", _ALL),
     ({"workload": {"dataset": "mine"}}, "workload.dataset", _ALL),
+    ({"workload": {"dataset": ""}, "data": {"dataset": "clinc150"}}, "workload.dataset", _ALL),
     ({"workload": {"max_tokens": 3}}, "workload.max_tokens", _ALL),
     ({"workload": {"lengths": [5]}}, "workload.lengths", _ALL),
     ({"workload": {"samples_p95": 3000, "available_samples": 99999}, "engine": "auto"},
@@ -103,6 +106,8 @@ _MATTER: Final[list[tuple[dict[str, Any], str, tuple[str, ...]]]] = [
     ({"learning": {"optimizer_state": "keep"}}, "learning.optimizer_state", _ALL),
     ({"learning": {"partition": "dirichlet", "dirichlet_alpha": 0.05}}, "learning.partition", _ALL),
     ({"learning": {"weights": "warm"}}, "learning.weights", _ALL),
+    ({"train": {"server_optimizer": "fedprox", "mu": 0.1}}, "train.server_optimizer", _ALL),
+    ({"data": {"dataset": "banking77", "tokenizer": "word"}}, "data.tokenizer", _ALL),
     ({"split": {"server_variant": "v2"}}, "split.server_variant", ("split",)),
     ({"privacy": {"differential_privacy": "local"}}, "privacy.differential_privacy", _ALL),
     ({"privacy": {"differential_privacy": "central"}}, "privacy.differential_privacy", _ALL),
@@ -137,6 +142,7 @@ _DO_NOT: Final[list[dict[str, Any]]] = [
     {"policy": {"clients_per_round": 3}, "engine": "auto"},
     {"device": {"slowdown": 2.0}, "link": {"uplink": "1 Mbit/s"}},
     {"seed": 7},
+    {"data": {"dataset": "banking77"}, "train": {"seeds": [3], "mode": "cohort", "tf32": True}},
 ]
 
 
@@ -189,9 +195,9 @@ def test_the_shipped_conditions_are_those_of_the_studys_plan() -> None:
     for run in study_runs("small"):
         if run.series == "split-v2":  # there was no time for it
             continue
-        file = TrainingFile.model_validate(run.table, context=FROM_FILE)
-        use = training_use(file.model_dump(mode="json"))
-        found = conditions(use, learning_keys(TrainingFile))
+        document = TrainingDocument.of(run.name, Path(), run.table)
+        use = training_use(document.configuration())
+        found = conditions(use, run_keys())
         planned.add((use.framework, tuple(sorted(found.items()))))
     assert measured == planned
     for framework, stated in measured:
@@ -201,9 +207,11 @@ def test_the_shipped_conditions_are_those_of_the_studys_plan() -> None:
         assert ("learning.distillation_loss" in names) == (framework == "kd_fedllm")
 
 
-def test_every_key_of_a_training_file_that_learning_depends_on_has_a_scenarios_name() -> None:
-    """Or is one that only real runs have."""
-    own = {key.path for key in learning_keys(Settings)}
-    for key in learning_keys(TrainingFile):
-        path = key.stands_for or key.path
-        assert path in own or path.startswith(("train.", "data.")), path
+def test_what_a_run_says_of_a_scenarios_key_is_no_condition_of_its_own() -> None:
+    """A data set and a device's format have one name each, whoever gives them."""
+    own = {key.path for key in learning_keys() if key.path.startswith(("train.", "data."))}
+    assert own == {
+        *("data.public_dataset", "data.tokenizer", "data.seed"),
+        *("train.seeds", "train.weights_from", "train.server_optimizer"),
+        *("train.mu", "train.server_learning_rate", "train.beta1", "train.beta2", "train.tau"),
+    }

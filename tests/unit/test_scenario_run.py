@@ -113,7 +113,7 @@ def test_a_mistake_is_named_with_its_place(
         ({"framework": "kd"}, "Did you mean 'kd_fedllm'?"),
         ({"framework": "split"}, "Did you mean 'split_fedllm'?"),
         ({"framework": "nowhere:f"}, "module 'nowhere' cannot be imported"),
-        ({"framework": "json:nope"}, "module 'json' has no function 'nope'"),
+        ({"framework": "json:nope"}, "module 'json' has no 'nope'"),
         ({"framework": "json:dumps"}, "framework 'json:dumps' fails: TypeError"),
         ({"framework": "builtins:repr"}, "gives str; a fedsim.protocol.step.Protocol is needed"),
         ({"framework": "a b:c"}, "write module:function"),

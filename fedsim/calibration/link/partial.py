@@ -28,7 +28,7 @@ class Partial:
     ----------
     path : Path
     key : dict of str to str
-        Plan, address and endpoints; lines of another one are left alone.
+        MeasurementPlan, address and endpoints; lines of another one are left alone.
 
     Attributes
     ----------

@@ -15,11 +15,17 @@ from fedsim.report.figure.picture import write_picture
 __all__ = ["draw_calibration"]
 
 #: Okabe and Ito's palette.
-_COLORS: Final = {"model": "#0072B2", "parameters": "#D55E00", "message": "#009E73"}
+_COLORS: Final = {
+    "model": "#0072B2",
+    "parameters": "#D55E00",
+    "message": "#009E73",
+    "codec": "#CC79A7",
+}
 _LABELS: Final = {
     "model": "passes over the model",
     "parameters": "averages, replacements",
     "message": "messages",
+    "codec": "encoding, decoding",
 }
 
 

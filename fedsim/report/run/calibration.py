@@ -12,7 +12,8 @@ from rich.table import Table
 
 from fedsim.calibration.check import Check
 from fedsim.calibration.disturbance import fused_over_eager
-from fedsim.calibration.profile import MAX_NOISE, ErrorTable, Fit, Profile, ProfileFile
+from fedsim.calibration.profile import Profile
+from fedsim.calibration.profile_file import MAX_NOISE, ErrorTable, Fit, ProfileFile
 from fedsim.calibration.run import Calibration
 from fedsim.cost.duration import PARTS, compute_seconds, operation_seconds
 from fedsim.cost.flop import operation_flop
@@ -49,6 +50,7 @@ _REGIMES: Final = {
     "model": "passes over the model",
     "parameters": "averages, replacements",
     "message": "messages",
+    "codec": "encoding, decoding",
 }
 #: VALIDATION's aims on a quiet device: median absolute error by split.
 _AIMS: Final = {

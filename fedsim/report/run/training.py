@@ -39,6 +39,7 @@ def training_report(summary: Mapping[str, Any]) -> RenderableType:
         *(_curve(run, is_language_model) for run in summary["runs"]),
         *_worse_than_untrained(summary),
         _totals(summary["runs"]),
+        *(_side_by_side(run) for run in summary["runs"]),
     ]
     if len(summary["runs"]) > 1:
         parts.append(_spread(summary["runs"]))
@@ -48,18 +49,28 @@ def training_report(summary: Mapping[str, Any]) -> RenderableType:
 
 def _title(summary: Mapping[str, Any]) -> Text:
     file = summary["configuration"]
-    data, work, train = file["data"], file["workload"], file["train"]
-    lora = file["lora"]
+    work, lora = file["workload"], file["lora"]
     is_full = file["model"]["tuning"] == "full"
     tuning = "every parameter" if is_full else f"LoRA r = {lora['r']:g}"
     public = f", {work['public_samples']:,} public" if work["public_samples"] else ""
     text = (
-        f"{train['framework']}, {file['model']['name']} ({train['weights']} weights), {tuning}, "
-        f"{data['dataset']}: {data['num_clients']} clients x {work['samples_per_client']:,} "
-        f"samples ({file['learning']['partition']}){public}, {train['server_optimizer']}"
+        f"{file['framework']}, {file['model']['name']} ({file['learning']['weights']} weights), "
+        f"{tuning}, {work['dataset']}: {_clients(file)} ({file['learning']['partition']}){public}, "
+        f"{file['train']['server_optimizer']}"
     )
     question = f"{summary['question']}\n" if summary["question"] else ""
     return Text(question + text)
+
+
+def _clients(file: Mapping[str, Any]) -> str:
+    samples = file["workload"]["samples_per_client"]
+    classes = file["fleet"]["class"]
+    if not classes:
+        return f"{file['fleet']['num_clients']} clients x {samples:,} samples"
+    return "; ".join(
+        f"{entry['name']} with {entry['samples_per_client'] or samples:,} samples a client"
+        for entry in classes
+    )
 
 
 def _curve(run: Mapping[str, Any], is_language_model: bool) -> RenderableType:
@@ -110,7 +121,7 @@ def _worse_than_untrained(summary: Mapping[str, Any]) -> list[Text]:
                 Text(
                     f"seed {run['seed']}: worse than untrained, test loss {losses[-1]:,.2f} for "
                     f"{losses[0]:.2f} at the start. It diverged or overfitted, and its accuracy "
-                    f"says nothing about {summary['configuration']['train']['framework']}; try a "
+                    f"says nothing about {summary['configuration']['framework']}; try a "
                     f"lower learning.learning_rate ({rate:g} here).\n",
                     style="yellow",
                 )
@@ -137,6 +148,60 @@ def _totals(runs: Sequence[Mapping[str, Any]]) -> RenderableType:
         )
         lines.append(f"seed {run['seed']}: {sent}; {done}; {took}\n", style="not bold")
     return lines
+
+
+#: What was predicted and measured, by the names of the summary: words, how shown.
+_SIDES: Final[tuple[tuple[str, str, Callable[[float], str]], ...]] = (
+    ("uplink_payload_bytes", "payload up", lambda value: f"{value:,.0f} B"),
+    ("downlink_payload_bytes", "payload down", lambda value: f"{value:,.0f} B"),
+    ("uplink_message_bytes", "messages up", lambda value: f"{value:,.0f} B"),
+    ("downlink_message_bytes", "messages down", lambda value: f"{value:,.0f} B"),
+    ("client_flop", "clients' FLOP", lambda value: f"{value:,.0f}"),
+    ("server_flop", "server's FLOP", lambda value: f"{value:,.0f}"),
+    ("compute_s", "computing", format_seconds),
+    ("accuracy", "accuracy", lambda value: f"{value:.2%}"),
+)
+
+
+def _side_by_side(run: Mapping[str, Any]) -> RenderableType:
+    """What the file predicted of a seed's run, and what it measured."""
+    table = Table(
+        title=f"seed {run['seed']}: predicted and measured",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("", "predicted", "measured"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_column("")
+    for key, words, shown in _SIDES:
+        entry = run["predicted_and_measured"][key]
+        one, other = entry["predicted"], entry["measured"]
+        table.add_row(
+            words,
+            "none" if one is None else shown(one),
+            "not measured" if other is None else shown(other),
+            Text(_remark(key, entry, shown)),
+        )
+    return table
+
+
+def _remark(key: str, entry: Mapping[str, Any], shown: Callable[[float], str]) -> str:
+    one, other = entry["predicted"], entry["measured"]
+    if one is None:
+        return f"not predicted: {entry['reason']}"
+    if key == "compute_s":
+        return (
+            f"95 %: {shown(entry['low'])} to {shown(entry['high'])} on "
+            f"{', '.join(entry['devices'])}, one party after the other; measured on this machine"
+        )
+    if key == "accuracy":
+        has_interval = entry["low"] is not None
+        return f"95 %: {shown(entry['low'])} to {shown(entry['high'])}" if has_interval else ""
+    if other is None:
+        return "train.count_flop = true lets torch count too"
+    return "equal" if one == other else "DIFFERENT"
 
 
 def _spread(runs: Sequence[Mapping[str, Any]]) -> Text:

@@ -36,8 +36,9 @@ def verification_report(outcomes: Sequence[Verification], title: str) -> Rendera
 
 
 def _framework(outcome: Verification) -> RenderableType:
+    is_named = outcome.case not in ("", outcome.framework)
     table = Table(
-        title=outcome.framework,
+        title=f"{outcome.case} ({outcome.framework})" if is_named else outcome.framework,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

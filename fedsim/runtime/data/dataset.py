@@ -5,7 +5,7 @@ silent change to another.
 """
 
 from pathlib import Path
-from typing import Literal, assert_never, get_args
+from typing import assert_never
 
 from fedsim.errors import ScenarioError, nearest
 from fedsim.runtime.data.banking77 import load_banking77, load_banking77_from_hub
@@ -13,7 +13,9 @@ from fedsim.runtime.data.clinc150 import load_clinc150
 from fedsim.runtime.data.data_directory import WAYS_TO_GIVE_DATA, data_directory
 from fedsim.runtime.data.generated import generated_intents
 from fedsim.runtime.data.language_texts import load_e2e, load_wikitext2
+from fedsim.runtime.data.own_texts import dataset_name, load_own_texts
 from fedsim.runtime.data.text_dataset import TextDataset
+from fedsim.spec.dataset import DATA_SOURCES, DataSource, OwnTexts, TextSource
 
 __all__ = [
     "DATA_SOURCES",
@@ -30,12 +32,9 @@ __all__ = [
     "load_wikitext2",
 ]
 
-DataSource = Literal["banking77", "banking77-hub", "clinc150", "e2e", "wikitext2", "generated"]
-DATA_SOURCES: tuple[DataSource, ...] = get_args(DataSource)
 
-
-def load_dataset(
-    source: str,
+def load_dataset(  # noqa: PLR0911  one for each source
+    source: TextSource,
     data_dir: Path | None = None,
     seed: int = 0,
     *,
@@ -49,10 +48,12 @@ def load_dataset(
     ----------
     source
         ``"banking77"``, ``"clinc150"``, ``"e2e"``, ``"wikitext2"`` (from a folder),
-        ``"banking77-hub"`` (downloaded) or ``"generated"``.
+        ``"banking77-hub"`` (downloaded), ``"generated"``, or a CSV file of one's own.
     data_dir
         Folder of data sets; ``None`` asks ``FEDSIM_DATA_DIR``.
-    seed, num_train, num_test, num_labels
+    seed
+        Of generated texts, and of the test rows that are held out of a file of one's own.
+    num_train, num_test, num_labels
         Read by ``"generated"`` only; published data are never subsampled here.
 
     Returns
@@ -65,8 +66,10 @@ def load_dataset(
     ScenarioError
         If the source is unknown, or cannot be loaded.
     """
-    known = data_source(source)
+    known = source if isinstance(source, OwnTexts) else data_source(source)
     match known:
+        case OwnTexts():
+            return load_own_texts(known, seed)
         case "banking77":
             return load_banking77(data_dir)
         case "banking77-hub":
@@ -83,14 +86,17 @@ def load_dataset(
             assert_never(known)
 
 
-def check_dataset(source: str, data_dir: Path | None = None) -> None:
-    """See that a source's folder is there, ahead of everything that takes time.
+def check_dataset(source: TextSource, data_dir: Path | None = None) -> None:
+    """See that a source's folder or file is there, ahead of everything that takes time.
 
     Raises
     ------
     ScenarioError
-        If the source is unknown, or its folder is missing.
+        If the source is unknown, or its folder or file is missing.
     """
+    if isinstance(source, OwnTexts):
+        dataset_name(source)
+        return
     known = data_source(source)
     if known in ("generated", "banking77-hub"):
         return

@@ -48,10 +48,10 @@ def partition(
     num_clients: int,
     split: Split = "iid",
     dirichlet_alpha: float | None = None,
-    samples_per_client: int | None = None,
+    samples_per_client: int | Sequence[int] | None = None,
     seed: int,
 ) -> Partition:
-    r"""Random public set, and the other rows spread evenly over the clients.
+    r"""Random public set, and the other rows spread over the clients.
 
     Parameters
     ----------
@@ -69,8 +69,9 @@ def partition(
         Concentration of the clients' label preferences, 1e-6 or more: small is skewed, large
         is even. Required for ``"dirichlet"``, absent for ``"iid"``.
     samples_per_client
-        Rows of each client; the rows that are left belong to nobody. ``None`` uses every row, and
-        then sizes differ by at most one, the first clients having the extra row. [samples]
+        Rows of each client, one number for all or one each; the rows that are left belong to
+        nobody. ``None`` uses every row, and then sizes differ by at most one, the first clients
+        having the extra row. [samples]
     seed
         Same seed, same partition.
 
@@ -96,9 +97,9 @@ def partition(
     Departures from the sources: Hsu et al. scale :math:`\alpha` by the labels' frequencies, so
     their :math:`\alpha` is this one times the number of labels. Li et al. divide each label's rows
     among the clients by a Dirichlet draw, which makes the clients' sizes differ; here sizes are
-    equal by construction, so that :math:`\alpha` changes what is learned and not what a round
-    costs. Since no row is used twice, late turns take what is left, and the mixes that result are
-    less skewed than :math:`q_k`.
+    given, so that :math:`\alpha` changes what is learned and not what a round costs. Since no row
+    is used twice, late turns take what is left, and the mixes that result are less skewed than
+    :math:`q_k`.
 
     References
     ----------
@@ -120,7 +121,7 @@ def partition(
     public, rest = order[:num_public], order[num_public:]
     sizes = _client_sizes(len(rest), num_clients, samples_per_client)
     if dirichlet_alpha is None:
-        clients = tuple(rest[k::num_clients][:size] for k, size in enumerate(sizes))
+        clients = _dealt_rows(rest, sizes)
     else:
         rng = random_stream(seed, _MIX_STREAM)
         clients = _preferred_rows(label_array, rest, sizes, dirichlet_alpha, rng)
@@ -154,15 +155,24 @@ def article_partition(
 
 
 def _size_mistakes(
-    num_rows: int, num_public: int, num_clients: int, samples_per_client: int | None
+    num_rows: int,
+    num_public: int,
+    num_clients: int,
+    samples_per_client: int | Sequence[int] | None,
 ) -> Iterator[str]:
     if num_clients < 1:
         yield f"num_clients = {num_clients}: at least 1 client is needed"
     if num_public < 0:
         yield f"num_public = {num_public}: allowed is 0 (no public set) or more"
-    if samples_per_client is not None and samples_per_client < 1:
-        yield f"samples_per_client = {samples_per_client}: at least 1 row a client is needed"
-    num_each = 1 if samples_per_client is None else samples_per_client
+    sizes = [1] * num_clients
+    if isinstance(samples_per_client, int):
+        sizes = [samples_per_client] * num_clients
+    elif samples_per_client is not None:
+        sizes = list(samples_per_client)
+        if len(sizes) != num_clients:
+            yield f"samples_per_client = {sizes}: one number a client is needed"
+    if min(sizes, default=1) < 1:
+        yield f"samples_per_client = {min(sizes)}: at least 1 row a client is needed"
     num_rest = num_rows - num_public
     if num_rest < 0:
         yield (
@@ -174,11 +184,13 @@ def _size_mistakes(
             f"num_clients = {num_clients}: each needs a row, but only {num_rest} of {num_rows} "
             f"are left beside the public set of {num_public}; lower num_clients or num_public"
         )
-    elif num_rest < num_clients * num_each:
+    elif num_rest < sum(sizes):
+        is_equal = len(set(sizes)) == 1
+        allowed = f"allowed is 1 to {num_rest // num_clients}" if is_equal else "give them fewer"
         yield (
-            f"samples_per_client = {num_each}: {num_clients} clients need "
-            f"{num_clients * num_each} rows, but only {num_rest} of {num_rows} are left beside "
-            f"the public set of {num_public}; allowed is 1 to {num_rest // num_clients}"
+            f"samples_per_client = {max(sizes)}: {num_clients} clients need "
+            f"{sum(sizes)} rows, but only {num_rest} of {num_rows} are left beside "
+            f"the public set of {num_public}; {allowed}"
         )
 
 
@@ -197,11 +209,25 @@ def _split_mistakes(split: str, dirichlet_alpha: float | None, seed: int) -> Ite
     yield from seed_mistakes(seed)
 
 
-def _client_sizes(num_rows: int, num_clients: int, samples_per_client: int | None) -> list[int]:
-    if samples_per_client is not None:
+def _client_sizes(
+    num_rows: int, num_clients: int, samples_per_client: int | Sequence[int] | None
+) -> list[int]:
+    if isinstance(samples_per_client, int):
         return [samples_per_client] * num_clients
+    if samples_per_client is not None:
+        return list(samples_per_client)
     size, num_larger = divmod(num_rows, num_clients)
     return [size + (client < num_larger) for client in range(num_clients)]
+
+
+def _dealt_rows(rows: IntArray, sizes: list[int]) -> tuple[IntArray, ...]:
+    """The next row to each client in turn that has not got all of its own yet."""
+    wanted = np.array(sizes)
+    turns = np.concatenate([np.arange(size) for size in sizes])
+    clients = np.repeat(np.arange(len(sizes)), wanted)
+    place = np.empty(len(turns), dtype=np.int64)
+    place[np.lexsort((clients, turns))] = np.arange(len(turns))
+    return tuple(rows[each] for each in np.split(place, np.cumsum(wanted)[:-1]))
 
 
 def _preferred_rows(

@@ -6,24 +6,39 @@ for what may stop it once that is through.
 
 from __future__ import annotations
 
+from typing import Any, Final, NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import compiled, inlined
+from fedsim.scale.records import Records, layout
 
-__all__ = ["Agenda", "empty_agenda", "pop", "push", "ticks", "with_room"]
+__all__ = ["EVENT", "Agenda", "empty_agenda", "pop", "push", "ticks", "with_room"]
 
-#: Keys and payload of each entry: nanosecond, rank and order, what, who, stamp; and its time.
-#: ``size`` holds how many there are and how many there ever were.
-Agenda = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
-
+#: Nanosecond, rank and order of entry; what happens to whom, under which number; and when [s].
+EVENT: Final = layout(["tick", "key", "what", "who", "stamp"], ["time_s"])
+_COUNTS: Final = layout(["length", "num_entered"])
 _ORDER_BITS = 36
-_TICK, _RANK, _WHAT, _WHO, _STAMP = 0, 1, 2, 3, 4
+
+
+class Agenda(NamedTuple):
+    """What is to come.
+
+    Attributes
+    ----------
+    events : ndarray of EVENT
+        A heap: the next event stands first.
+    counts : ndarray, shape (1,)
+        ``length``: how many there are; ``num_entered``: how many there ever were.
+    """
+
+    events: Records
+    counts: Records
 
 
 def empty_agenda(num: int) -> Agenda:
-    """Room for ``num`` entries to begin with."""
-    return np.zeros((num, 5), dtype=np.int64), np.zeros(num), np.zeros(2, dtype=np.int64)
+    """Room for ``num`` events to begin with."""
+    return Agenda(np.zeros(num, EVENT), np.zeros(1, _COUNTS))
 
 
 @compiled
@@ -34,51 +49,54 @@ def ticks(time_s: float) -> int:
     return np.int64(np.rint(time_s * 1e9))
 
 
+@inlined
+def _copy(event: Any, to: Any) -> None:
+    # Figure by figure: numba would copy a record byte by byte.
+    to.tick, to.key, to.what, to.who = event.tick, event.key, event.what, event.who
+    to.stamp, to.time_s = event.stamp, event.time_s
+
+
 @compiled
 def push(agenda: Agenda, time_s: float, rank: int, what: int, who: int, stamp: int) -> None:
     """Enter an event; whoever calls has seen to it that there is room."""
-    entries, times, size = agenda
-    hole = size[0]
+    events, counts = agenda.events, agenda.counts[0]
+    hole = counts.length
     tick = ticks(time_s)
-    key = (np.int64(rank) << _ORDER_BITS) | size[1]
-    size[0] += 1
-    size[1] += 1
+    key = (np.int64(rank) << _ORDER_BITS) | counts.num_entered
+    counts.length += 1
+    counts.num_entered += 1
     while hole > 0:
         parent = (hole - 1) >> 1
-        above = entries[parent, _TICK]
-        if above < tick or (above == tick and entries[parent, _RANK] <= key):
+        above = events[parent]
+        if above.tick < tick or (above.tick == tick and above.key <= key):
             break
-        for column in range(5):
-            entries[hole, column] = entries[parent, column]
-        times[hole] = times[parent]
+        _copy(above, events[hole])
         hole = parent
-    entries[hole, _TICK], entries[hole, _RANK] = tick, key
-    entries[hole, _WHAT], entries[hole, _WHO], entries[hole, _STAMP] = what, who, stamp
-    times[hole] = time_s
+    event = events[hole]
+    event.tick, event.key, event.what, event.who = tick, key, what, who
+    event.stamp, event.time_s = stamp, time_s
 
 
 @compiled
 def with_room(agenda: Agenda, num: int) -> Agenda:
-    """The same agenda with room for ``num`` more entries at least."""
-    entries, times, size = agenda
-    if size[0] + num <= len(times):
+    """The same agenda with room for ``num`` more events at least."""
+    events, length = agenda.events, agenda.counts[0].length
+    if length + num <= len(events):
         return agenda
-    new_entries = np.zeros((2 * len(times) + num, 5), dtype=np.int64)
-    new_times = np.zeros(2 * len(times) + num)
-    new_entries[: size[0]] = entries[: size[0]]
-    new_times[: size[0]] = times[: size[0]]
-    return new_entries, new_times, size
+    longer = np.zeros(2 * len(events) + num, dtype=EVENT)
+    for row in range(length):
+        _copy(events[row], longer[row])
+    return Agenda(longer, agenda.counts)
 
 
 @compiled
 def pop(agenda: Agenda) -> None:
-    """Take the first event out; it stands at row 0 until then."""
-    entries, times, size = agenda
-    size[0] -= 1
-    num = size[0]
-    tick, key = entries[num, _TICK], entries[num, _RANK]
-    what, who, stamp = entries[num, _WHAT], entries[num, _WHO], entries[num, _STAMP]
-    time_s = times[num]
+    """Take the first event out; it stands in row 0 until then."""
+    events, counts = agenda.events, agenda.counts[0]
+    counts.length -= 1
+    num = counts.length
+    last = events[num]
+    tick, key = last.tick, last.key
     hole = 0
     while True:
         child = 2 * hole + 1
@@ -86,21 +104,12 @@ def pop(agenda: Agenda) -> None:
             break
         other = child + 1
         if other < num and (
-            entries[other, _TICK] < entries[child, _TICK]
-            or (
-                entries[other, _TICK] == entries[child, _TICK]
-                and entries[other, _RANK] < entries[child, _RANK]
-            )
+            events[other].tick < events[child].tick
+            or (events[other].tick == events[child].tick and events[other].key < events[child].key)
         ):
             child = other
-        if tick < entries[child, _TICK] or (
-            tick == entries[child, _TICK] and key <= entries[child, _RANK]
-        ):
+        if tick < events[child].tick or (tick == events[child].tick and key <= events[child].key):
             break
-        for column in range(5):
-            entries[hole, column] = entries[child, column]
-        times[hole] = times[child]
+        _copy(events[child], events[hole])
         hole = child
-    entries[hole, _TICK], entries[hole, _RANK] = tick, key
-    entries[hole, _WHAT], entries[hole, _WHO], entries[hole, _STAMP] = what, who, stamp
-    times[hole] = time_s
+    _copy(last, events[hole])

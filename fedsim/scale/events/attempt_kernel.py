@@ -2,111 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.events.agenda_kernel import Agenda, push, ticks
-from fedsim.scale.events.state import (
-    BEGIN,
-    GO_ON,
-    LEAVE,
-    PAUSING,
-    STOP,
-    USED,
-    WORKING,
-    Reals,
-    Setting,
-    Sums,
-)
-from fedsim.scale.events.walk_kernel import (
-    ATTEMPT,
-    BLOCK,
-    CLASS,
-    DOWN_RATE,
-    DUE,
-    FAILS,
-    FIRST,
-    GOOD_DOWN,
-    GOOD_UP,
-    JOINED,
-    LAP,
-    LEAVES,
-    LEFT,
-    LEG,
-    PAYLOAD,
-    PHASE,
-    SERIAL,
-    SHARE,
-    SINCE,
-    STAGE,
-    STAMP,
-    STATUS,
-    UP_RATE,
-    VARIANT,
-    VISITS,
-    Clients,
-    Programs,
-    executions,
-    walk,
-)
+from fedsim.scale.events.state import BEGIN, GO_ON, LEAVE, PAUSING, STOP, WORKING, Setting, State
+from fedsim.scale.events.walk_kernel import FAILS, executions, walk
+from fedsim.scale.segment import USED
 
-__all__ = ["begin", "enter_sums", "notice_s", "present_row", "set_out", "try_again"]
+__all__ = [
+    "add_spent",
+    "begin",
+    "enter_sums",
+    "notice_s",
+    "present_row",
+    "set_out",
+    "try_again",
+]
 
 
 @inlined
-def set_out(
-    agenda: Agenda, c: int, factors: Reals, clients: Clients, programs: Programs, setting: Setting
-) -> None:
+def set_out(agenda: Agenda, c: int, state: State) -> None:
     """Announce when a client will be at its next visit; rates are those of this moment."""
-    at, real = clients.at, clients.real
-    which = at[c, CLASS]
-    fraction = programs.links[which, 3]
-    real[c, GOOD_UP] = min(real[c, UP_RATE] * factors[which], setting.capacity[0]) * fraction
-    real[c, GOOD_DOWN] = min(real[c, DOWN_RATE] * factors[which], setting.capacity[1]) * fraction
-    end, bound = walk(c, np.inf, False, clients, programs)
+    me, capacity = state.clients[c], state.setting.capacity
+    factor = state.rates[me.client_class].factor
+    fraction = state.programs.links[me.client_class].payload_fraction
+    me.goodput_up = min(me.uplink * factor, capacity[0]) * fraction
+    me.goodput_down = min(me.downlink * factor, capacity[1]) * fraction
+    end, bound = walk(c, np.inf, False, state.clients, state.spent, state.programs)
     if bound == FAILS:
-        push(agenda, end, 2 * c + 3, STOP, c, at[c, SERIAL])
+        push(agenda, end, 2 * c + 3, STOP, c, me.serial)
     else:
-        push(agenda, end, 2 * c + 2, GO_ON, c, at[c, STAMP])
+        push(agenda, end, 2 * c + 2, GO_ON, c, me.stamp)
 
 
 @inlined
-def begin(
-    agenda: Agenda,
-    c: int,
-    now: float,
-    factors: Reals,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-) -> bool:
+def begin(agenda: Agenda, c: int, now: float, state: State) -> bool:
     """Start an attempt; False where the client is not even there."""
-    at, real, seconds, cut = clients
-    attempt = at[c, ATTEMPT]
-    at[c, STATUS] = WORKING
-    at[c, SERIAL] += 1
-    real[c, SINCE], real[c, JOINED] = now, -1.0
-    at[c, BLOCK] = at[c, LAP] = at[c, PHASE] = at[c, VISITS] = 0
-    at[c, STAGE] = programs.blocks[at[c, VARIANT], 0, 0]
-    cut[c, 0] = cut[c, 1] = 0
-    real[c, LEFT], real[c, SHARE] = np.inf, 1.0
-    real[c, DUE] = now + setting.alone_s[c]
-    for label in range(seconds.shape[1]):
-        for column in range(FIRST):
-            seconds[c, label, column] = 0.0
-        seconds[c, label, FIRST] = np.inf
+    me, setting = state.clients[c], state.setting
+    me.status = WORKING
+    me.serial += 1
+    me.since_s, me.joined_s = now, -1.0
+    me.block = me.lap = me.phase = me.num_visits = 0
+    me.stage = state.programs.blocks[me.group, 0].first
+    me.finished = me.sent_bytes = 0
+    me.left_s, me.share = np.inf, 1.0
+    me.due_s = now + setting.alone_s[c]
+    for label in range(state.spent.shape[1]):
+        own = state.spent[c, label]
+        own.compute_s = own.server_s = own.transfer_s = own.wait_s = 0.0
+        own.first_s = np.inf
     if setting.horizon_s < np.inf:
         row = present_row(c, now, setting)
         if row < 0:
             return False
         leaves = setting.leave_s[row]
-        if leaves < np.inf and leaves != real[c, LEAVES]:
+        if leaves < np.inf and leaves != me.leaves_s:
             # One event for a stay, however many attempts it sees.
-            real[c, LEAVES] = leaves
+            me.leaves_s = leaves
             push(agenda, leaves, 2 * c + 3, LEAVE, c, 0)
-    if at[c, LEG] == 0 and attempt < len(setting.failure_s):
-        real[c, LEFT] = setting.failure_s[attempt, c]
-    set_out(agenda, c, factors, clients, programs, setting)
+    if me.leg == 0 and me.attempt < len(setting.failure_s):
+        me.left_s = setting.failure_s[me.attempt, c]
+    set_out(agenda, c, state)
     return True
 
 
@@ -134,27 +93,27 @@ def _next_row(c: int, now: float, setting: Setting) -> int:
 
 
 @inlined
-def notice_s(c: int, now: float, has_failed: bool, clients: Clients, setting: Setting) -> float:
+def notice_s(me: Any, now: float, has_failed: bool, setting: Setting) -> float:
     """When the server knows that an attempt came to nothing: at once of those who leave [s]."""
     if not has_failed:
         return now
     if setting.timeout_s >= 0.0:
         return now + setting.timeout_s
-    return max(now, clients.real[c, DUE])
+    return max(now, me.due_s)
 
 
-@compiled
-def try_again(agenda: Agenda, c: int, noticed: float, clients: Clients, setting: Setting) -> bool:
+@inlined
+def try_again(agenda: Agenda, c: int, noticed: float, state: State) -> bool:
     """Enter the next attempt of a client that is known to be lost; False where there is none."""
-    at = clients.at
-    if at[c, ATTEMPT] >= setting.retries:
+    me, setting = state.clients[c], state.setting
+    if me.attempt >= setting.retries:
         return False
     again = _return_s(c, noticed + setting.retry_after_s, setting)
     if again == np.inf:
         return False
-    at[c, ATTEMPT] += 1
-    at[c, STATUS] = PAUSING
-    push(agenda, again, 2 * c + 2, BEGIN, c, at[c, STAMP])
+    me.attempt += 1
+    me.status = PAUSING
+    push(agenda, again, 2 * c + 2, BEGIN, c, me.stamp)
     return True
 
 
@@ -175,26 +134,33 @@ def _return_s(c: int, after: float, setting: Setting) -> float:
     return np.inf
 
 
-@compiled
-def enter_sums(c: int, outcome: int, clients: Clients, programs: Programs, sums: Sums) -> None:
+@inlined
+def add_spent(total: Any, one: Any) -> None:
+    """Add what was spent on a label; the earlier start counts."""
+    total.compute_s += one.compute_s
+    total.server_s += one.server_s
+    total.transfer_s += one.transfer_s
+    total.wait_s += one.wait_s
+    total.first_s = min(total.first_s, one.first_s)
+
+
+@inlined
+def enter_sums(c: int, outcome: int, state: State) -> None:
     """Add what an attempt did to the sums of its outcome."""
-    at, _, seconds, cut = clients
-    whole, _, blocks, num_blocks, _ = programs
-    v = at[c, VARIANT]
-    for label in range(seconds.shape[1]):
-        for column in range(FIRST):
-            sums.seconds[v, label, outcome, column] += seconds[c, label, column]
-        first = sums.seconds[v, label, outcome, FIRST]
-        sums.seconds[v, label, outcome, FIRST] = min(first, seconds[c, label, FIRST])
+    me, programs, sums = state.clients[c], state.programs, state.sums
+    v = me.group
+    for label in range(state.spent.shape[1]):
+        add_spent(sums.spent[v, label, outcome], state.spent[c, label])
     if outcome == USED:
         # All of it; how often is in the program.
-        sums.executions[v, 0, USED] += 1
+        sums.counts[v, 0, USED].executions += 1
         return
-    if num_blocks[v] == 0:
+    num_blocks = programs.num_blocks[v]
+    if num_blocks == 0:
         return
-    for s in range(blocks[v, num_blocks[v] - 1, 1]):
-        sums.executions[v, s, outcome] += executions(c, s, clients, programs)
-    if cut[c, 1] > 0:
-        stage = at[c, STAGE]
-        sums.cut_bytes[v, stage, outcome] += cut[c, 1]
-        sums.cut_payload[v, stage, outcome] += min(cut[c, 1], whole[v, stage, PAYLOAD])
+    for s in range(programs.blocks[v, num_blocks - 1].stop):
+        sums.counts[v, s, outcome].executions += executions(me, s, programs)
+    if me.sent_bytes > 0:
+        cut = sums.counts[v, me.stage, outcome]
+        cut.cut_bytes += me.sent_bytes
+        cut.cut_payload += min(me.sent_bytes, programs.stages[v, me.stage].payload_bytes)

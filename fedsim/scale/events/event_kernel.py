@@ -10,183 +10,133 @@ from __future__ import annotations
 import numpy as np
 
 from fedsim.fleet.endless import LAST_S
-from fedsim.scale.compiled import borrowed, compiled
+from fedsim.scale.compiled import borrowed, compiled, inlined
 from fedsim.scale.events.agenda_kernel import Agenda, pop, push, with_room
 from fedsim.scale.events.attempt_kernel import enter_sums, notice_s, try_again
-from fedsim.scale.events.handle_kernel import begin_traces, handle
-from fedsim.scale.events.queue_kernel import Queue
+from fedsim.scale.events.handle_kernel import handle
 from fedsim.scale.events.state import (
     BEGIN,
-    CLOSED,
-    CONTRIBUTIONS,
     DEADLINE,
-    EVENTS,
+    ENDLESS,
     HAS_FAILED,
-    HORIZON,
+    HORIZON_PASSED,
     IS_LOST,
     IS_NOTICED,
     IS_THROUGH,
-    LAST,
-    LATE,
-    LOST,
-    NEXT_TURN,
     NOTICE,
     OVER,
-    PENDING,
-    USED,
     WORKING,
-    Bells,
-    Links,
-    Setting,
-    Sums,
+    State,
 )
 from fedsim.scale.events.visit_kernel import stop
-from fedsim.scale.events.walk_kernel import STAMP, STATUS, Clients, Programs
+from fedsim.scale.segment import LATE, LOST, USED
 
 __all__ = ["run_events"]
 
 
 @compiled
-def run_events(
-    agenda: Agenda,
-    links: Links,
-    queue: Queue,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-    sums: Sums,
-) -> None:
+def run_events(agenda: Agenda, state: State) -> None:
     """Run until the gathering closes; whoever is still at work then is late."""
-    links, queue, clients, programs, setting, sums = borrowed(
-        (links, queue, clients, programs, setting, sums)
-    )
-    own_bells = Bells(np.full(3, np.inf), np.zeros(3, dtype=np.int64))
-    bells = borrowed(own_bells)
+    state = borrowed(state)
+    setting, totals = state.setting, state.sums.totals[0]
     num = len(setting.order)
-    own_traces = begin_traces(agenda, setting)
-    pieces, factors = borrowed(own_traces)
     if setting.deadline_s < np.inf:
         push(agenda, setting.deadline_s, 2 * num + 4, DEADLINE, 0, 0)
-    numbers = sums.numbers
-    numbers[PENDING] = num
-    numbers[LAST] = -1
+    totals.num_pending = num
+    totals.last = -1
     num_first = min(1, num) if setting.in_turns else num
-    numbers[NEXT_TURN] = num_first
+    totals.next_turn = num_first
     for place in range(num_first):
         push(agenda, setting.start_s, 2 * setting.order[place] + 2, BEGIN, setting.order[place], 0)
-    sums.totals[CLOSED] = setting.start_s
-    entries, times, size = agenda
-    while numbers[PENDING] > 0 and numbers[CONTRIBUTIONS] < setting.awaited and size[0] > 0:
+    totals.closed_s = setting.start_s
+    while (
+        totals.num_pending > 0
+        and totals.num_contributions < setting.awaited
+        and agenda.counts[0].length > 0
+    ):
         agenda = with_room(agenda, 2 * num + 64)
-        entries, times, size = agenda
-        what, c, stamp = entries[0, 2], entries[0, 3], entries[0, 4]
-        now = times[0]
+        event = agenda.events[0]
+        what, c, stamp, now = event.what, event.who, event.stamp, event.time_s
         if now > setting.horizon_s or now > LAST_S:
-            sums.totals[HORIZON] = 2.0 if now > LAST_S else 1.0
-            sums.totals[CLOSED] = now
+            totals.why_ended = ENDLESS if now > LAST_S else HORIZON_PASSED
+            totals.closed_s = now
             return
         if what == DEADLINE:
             break
         pop(agenda)
-        numbers[EVENTS] += 1
-        happened = handle(agenda, links, queue, bells, pieces, factors, what, c, stamp, now,
-                          clients, programs, setting, sums)  # fmt: skip
+        totals.num_events += 1
+        happened = handle(agenda, what, c, stamp, now, state)
         if happened == IS_THROUGH:
-            contribute(agenda, c, now, clients, programs, setting, sums)
+            _contribute(agenda, c, now, state)
         elif happened in (IS_LOST, HAS_FAILED):
-            has_failed = happened == HAS_FAILED
-            lose(agenda, c, now, has_failed, clients, programs, setting, sums)
+            _lose(agenda, c, now, happened == HAS_FAILED, state)
         elif happened == IS_NOTICED:
-            one_less(agenda, now, setting, sums)
-    close(agenda, links, queue, bells, clients, programs, setting, sums)
-    # What was borrowed lives as long as its owner is spoken of.
-    own_bells.due_s[0] = own_traces[1][0] = 0.0
+            _settle_one(agenda, now, state)
+    _close(agenda, state)
 
 
-@compiled
-def contribute(
-    agenda: Agenda,
-    c: int,
-    now: float,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-    sums: Sums,
-) -> None:
+@inlined
+def _contribute(agenda: Agenda, c: int, now: float, state: State) -> None:
     """A client is through."""
-    sums.outcome[c] = USED
-    sums.end_s[c] = now
-    clients.at[c, STATUS] = OVER
-    clients.at[c, STAMP] += 1
-    enter_sums(c, USED, clients, programs, sums)
-    sums.numbers[CONTRIBUTIONS] += 1
-    sums.numbers[LAST] = c
-    one_less(agenda, now, setting, sums)
+    me, totals = state.clients[c], state.sums.totals[0]
+    state.sums.outcome[c] = USED
+    state.sums.end_s[c] = now
+    me.status = OVER
+    me.stamp += 1
+    enter_sums(c, USED, state)
+    totals.num_contributions += 1
+    totals.last = c
+    _settle_one(agenda, now, state)
 
 
-@compiled
-def one_less(agenda: Agenda, now: float, setting: Setting, sums: Sums) -> None:
+@inlined
+def _settle_one(agenda: Agenda, now: float, state: State) -> None:
     """One client less is waited for; whose turn is next begins."""
-    numbers = sums.numbers
-    numbers[PENDING] -= 1
-    sums.totals[CLOSED] = now
+    setting, totals = state.setting, state.sums.totals[0]
+    totals.num_pending -= 1
+    totals.closed_s = now
     if (
         setting.in_turns
-        and numbers[NEXT_TURN] < len(setting.order)
-        and numbers[CONTRIBUTIONS] < setting.awaited
+        and totals.next_turn < len(setting.order)
+        and totals.num_contributions < setting.awaited
     ):
-        following = setting.order[numbers[NEXT_TURN]]
-        numbers[NEXT_TURN] += 1
+        following = setting.order[totals.next_turn]
+        totals.next_turn += 1
         push(agenda, now, 2 * following + 2, BEGIN, following, 0)
 
 
-@compiled
-def lose(
-    agenda: Agenda,
-    c: int,
-    now: float,
-    has_failed: bool,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-    sums: Sums,
-) -> None:
+@inlined
+def _lose(agenda: Agenda, c: int, now: float, has_failed: bool, state: State) -> None:
     """An attempt came to nothing: try again, or be lost for good, once that is noticed."""
-    enter_sums(c, LOST, clients, programs, sums)
-    noticed = notice_s(c, now, has_failed, clients, setting)
-    if try_again(agenda, c, noticed, clients, setting):
+    me = state.clients[c]
+    enter_sums(c, LOST, state)
+    noticed = notice_s(me, now, has_failed, state.setting)
+    if try_again(agenda, c, noticed, state):
         return
-    clients.at[c, STATUS] = OVER
-    sums.outcome[c] = LOST
-    sums.end_s[c] = now
+    me.status = OVER
+    state.sums.outcome[c] = LOST
+    state.sums.end_s[c] = now
     if noticed > now:
         push(agenda, noticed, 2 * c + 2, NOTICE, c, 0)
     else:
-        one_less(agenda, now, setting, sums)
+        _settle_one(agenda, now, state)
 
 
-@compiled
-def close(
-    agenda: Agenda,
-    links: Links,
-    queue: Queue,
-    bells: Bells,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-    sums: Sums,
-) -> None:
+@inlined
+def _close(agenda: Agenda, state: State) -> None:
     """The gathering is closed: stop everybody who is not done."""
-    if sums.numbers[PENDING] > 0 and sums.numbers[CONTRIBUTIONS] < setting.awaited:
-        sums.totals[CLOSED] = setting.deadline_s
-    now = sums.totals[CLOSED]
+    setting, sums = state.setting, state.sums
+    totals = sums.totals[0]
+    if totals.num_pending > 0 and totals.num_contributions < setting.awaited:
+        totals.closed_s = setting.deadline_s
+    now = totals.closed_s
     for c in range(len(setting.order)):
-        status = clients.at[c, STATUS]
-        if status == OVER:
+        me = state.clients[c]
+        if me.status == OVER:
             continue
-        if status == WORKING:
-            stop(agenda, links, queue, bells, c, now, clients, programs, setting, sums)
-            enter_sums(c, LATE, clients, programs, sums)
+        if me.status == WORKING:
+            stop(agenda, c, now, state)
+            enter_sums(c, LATE, state)
         sums.outcome[c] = LATE
         sums.end_s[c] = now
-        clients.at[c, STATUS] = OVER
+        me.status = OVER

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fedsim.scale.compiled import compiled, inlined
 from fedsim.scale.events.agenda_kernel import Agenda, push
 from fedsim.scale.events.attempt_kernel import begin
-from fedsim.scale.events.queue_kernel import Queue, end_service
+from fedsim.scale.events.queue_kernel import end_service
 from fedsim.scale.events.state import (
+    ALARM,
     BEGIN,
     GO_ON,
     HAS_FAILED,
@@ -18,33 +17,27 @@ from fedsim.scale.events.state import (
     NOTHING,
     NOTICE,
     RATES,
-    RING,
     SERVED,
     STOP,
     WORKING,
-    Bells,
-    Integers,
-    Links,
-    Reals,
     Setting,
-    Sums,
+    State,
 )
-from fedsim.scale.events.visit_kernel import arrive, change_class, ring, stop
-from fedsim.scale.events.walk_kernel import SERIAL, STAMP, STATUS, Clients, Programs
+from fedsim.scale.events.visit_kernel import arrive, change_class, fire, stop
+from fedsim.scale.records import Records
 
 __all__ = ["begin_traces", "handle"]
 
 
 @compiled
-def begin_traces(agenda: Agenda, setting: Setting) -> tuple[Integers, Reals]:
-    """Pieces of the rate traces in force at the start and their factors, by class."""
-    pieces = setting.piece.copy()
-    factors = np.ones(len(pieces))
-    for which in range(len(pieces)):
-        if pieces[which] >= 0:
-            factors[which] = setting.factor[which, pieces[which] % setting.num_pieces[which]]
-            _announce_change(agenda, setting, which, pieces[which] + 1)
-    return pieces, factors
+def begin_traces(agenda: Agenda, rates: Records, setting: Setting) -> None:
+    """Put the pieces of the rate traces in force; announce the next ones."""
+    for which in range(len(rates)):
+        rate = rates[which]
+        rate.piece, rate.factor = setting.piece[which], 1.0
+        if rate.piece >= 0:
+            rate.factor = setting.factor[which, rate.piece % setting.num_pieces[which]]
+            _announce_change(agenda, setting, which, rate.piece + 1)
 
 
 @inlined
@@ -56,48 +49,37 @@ def _announce_change(agenda: Agenda, setting: Setting, which: int, piece: int) -
 
 
 @inlined
-def handle(
-    agenda: Agenda,
-    links: Links,
-    queue: Queue,
-    bells: Bells,
-    pieces: Integers,
-    factors: Reals,
-    what: int,
-    c: int,
-    stamp: int,
-    now: float,
-    clients: Clients,
-    programs: Programs,
-    setting: Setting,
-    sums: Sums,
-) -> int:
+def handle(agenda: Agenda, what: int, c: int, stamp: int, now: float, state: State) -> int:
     """Handle one event: ``NOTHING``, or what it means for client ``c``."""
     if what == GO_ON:
-        if stamp == clients.at[c, STAMP]:
-            return arrive(
-                agenda, links, queue, bells, c, now, factors, clients, programs, setting, sums
-            )
-    elif what == RING:
-        if stamp == bells.stamp[c]:
-            ring(agenda, links[c], bells, c, now, clients)
+        if stamp == state.clients[c].stamp:
+            return arrive(agenda, c, now, state)
+    elif what == ALARM:
+        if stamp == state.alarms[c].stamp:
+            fire(agenda, c, now, state)
     elif what == SERVED:
-        end_service(agenda, queue, c, stamp, now, clients.at[:, STAMP], sums.totals)
+        totals = state.sums.totals[0]
+        end_service(agenda, state.queue, c, stamp, now, state.clients, totals)
     elif what == BEGIN:
-        if stamp == clients.at[c, STAMP] and not begin(
-            agenda, c, now, factors, clients, programs, setting
-        ):
+        if stamp == state.clients[c].stamp and not begin(agenda, c, now, state):
             return IS_LOST
     elif what in (STOP, LEAVE):
-        is_meant = what == LEAVE or stamp == clients.at[c, SERIAL]
-        if is_meant and clients.at[c, STATUS] == WORKING:
-            stop(agenda, links, queue, bells, c, now, clients, programs, setting, sums)
+        is_meant = what == LEAVE or stamp == state.clients[c].serial
+        if is_meant and state.clients[c].status == WORKING:
+            stop(agenda, c, now, state)
             return IS_LOST if what == LEAVE else HAS_FAILED
     elif what == NOTICE:
         return IS_NOTICED
     elif what == RATES:
-        pieces[c] += 1
-        factors[c] = setting.factor[c, pieces[c] % setting.num_pieces[c]]
-        _announce_change(agenda, setting, c, pieces[c] + 1)
-        change_class(agenda, links, bells, c, now, factors[c], clients)
+        _change_rates(agenda, c, now, state)
     return NOTHING
+
+
+@compiled
+def _change_rates(agenda: Agenda, which: int, now: float, state: State) -> None:
+    """The next piece of a class's rate trace begins."""
+    setting, rate = state.setting, state.rates[which]
+    rate.piece += 1
+    rate.factor = setting.factor[which, rate.piece % setting.num_pieces[which]]
+    _announce_change(agenda, setting, which, rate.piece + 1)
+    change_class(agenda, which, now, state)

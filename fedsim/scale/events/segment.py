@@ -13,15 +13,8 @@ from fedsim.fleet.endless import endless
 from fedsim.fleet.simulation import VISIT
 from fedsim.scale.events.agenda_kernel import empty_agenda
 from fedsim.scale.events.event_kernel import run_events
-from fedsim.scale.events.state import CLOSED, EVENTS, HORIZON, LAST, NUM_VISITS, SERVED_S, Sums
-from fedsim.scale.events.tables import (
-    client_state,
-    empty_sums,
-    program_tables,
-    resources,
-    setting_of,
-    tally_of,
-)
+from fedsim.scale.events.state import ENDLESS, HORIZON_PASSED, Sums
+from fedsim.scale.events.tables import program_tables, setting_of, state_of, step_sums_of
 from fedsim.scale.segment import HorizonError, SegmentOutcome, SegmentTask
 
 __all__ = ["run_segment"]
@@ -38,34 +31,33 @@ def run_segment(task: SegmentTask) -> SegmentOutcome:
         If it does not come to an end.
     """
     programs, labels = program_tables(task.simulation, task.programs)
-    clients, setting = client_state(task, len(labels)), setting_of(task)
-    links, queue = resources(task, setting, setting.retries + 1)
-    sums = empty_sums(task, programs, labels)
+    setting = setting_of(task)
     agenda = empty_agenda(4 * len(task.clients) + 1024)
-    run_events(agenda, links, queue, clients, programs, setting, sums)
-    if sums.totals[HORIZON] > 1:
-        raise endless(float(sums.totals[CLOSED]))
-    if sums.totals[HORIZON] > 0:
+    state = state_of(task, setting, programs, labels, setting.retries + 1, agenda)
+    run_events(agenda, state)
+    sums, totals = state.sums, state.sums.totals[0]
+    if totals["why_ended"] == ENDLESS:
+        raise endless(float(totals["closed_s"]))
+    if totals["why_ended"] == HORIZON_PASSED:
         raise HorizonError
     return SegmentOutcome(
-        closed_s=float(sums.totals[CLOSED]),
+        closed_s=float(totals["closed_s"]),
         outcome=sums.outcome,
         end_s=sums.end_s,
-        last_used=int(sums.numbers[LAST]),
-        tally=tally_of(task.programs, programs, labels, sums),
-        accelerator_busy_s=float(sums.totals[SERVED_S]),
-        num_events=int(sums.numbers[EVENTS]),
+        last_used=int(totals["last"]),
+        sums=step_sums_of(task.programs, labels, sums),
+        accelerator_busy_s=float(totals["served_s"]),
+        num_events=int(totals["num_events"]),
         visits=_visits(task, sums) if task.keeps_visits else None,
     )
 
 
 def _visits(task: SegmentTask, sums: Sums) -> NDArray[np.void]:
-    num = int(sums.numbers[NUM_VISITS])
-    rows = np.zeros(num, dtype=VISIT)
+    found = sums.visits[: int(sums.totals[0]["num_visits"])]
+    rows = np.zeros(len(found), dtype=VISIT)
     rows["round_index"] = task.round_index
-    rows["client"] = task.clients[sums.visit_numbers[:num, 0]]
+    rows["client"] = task.clients[found["client"]]
     rows["segment"] = task.segment_index
-    for column, name in enumerate(("attempt", "visit", "resource"), start=1):
-        rows[name] = sums.visit_numbers[:num, column]
-    rows["join_s"], rows["leave_s"] = sums.visit_s[:num, 0], sums.visit_s[:num, 1]
+    for name in ("attempt", "visit", "resource", "join_s", "leave_s"):
+        rows[name] = found[name]
     return rows

@@ -2,66 +2,83 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fedsim.scale.link.flow_link_kernel import FlowLink
+from fedsim.scale.events.queue_kernel import Queue
+from fedsim.scale.events.walk_kernel import Programs
+from fedsim.scale.link.state import FlowLink
+from fedsim.scale.records import Integers, Reals, Records, layout
 
 __all__ = [
+    "ALARM",
     "ASLEEP",
     "BEGIN",
-    "CLOSED",
-    "CONTRIBUTIONS",
+    "COUNTS",
     "DEADLINE",
-    "EVENTS",
+    "ENDLESS",
     "GO_ON",
     "HAS_FAILED",
-    "HORIZON",
+    "HORIZON_PASSED",
     "IS_LOST",
     "IS_NOTICED",
     "IS_THROUGH",
-    "LAST",
-    "LATE",
     "LEAVE",
-    "LOST",
-    "NEXT_TURN",
+    "LINK_ALARM",
     "NOTHING",
     "NOTICE",
-    "NUM_VISITS",
     "OVER",
     "PAUSING",
-    "PENDING",
+    "RATE",
     "RATES",
-    "RING",
     "SERVED",
-    "SERVED_S",
     "STOP",
-    "USED",
+    "TOTALS",
+    "VISITED",
     "WORKING",
-    "Bells",
     "Links",
     "Setting",
+    "State",
     "Sums",
 ]
 
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 #: Up, down, accelerators that are shared.
 Links = tuple[FlowLink, FlowLink, FlowLink]
 
 #: What an event is.
-GO_ON, STOP, BEGIN, RING, SERVED, DEADLINE, RATES, LEAVE, NOTICE = range(9)
+GO_ON, STOP, BEGIN, ALARM, SERVED, DEADLINE, RATES, LEAVE, NOTICE = range(9)
 #: What an event means for its client. Who is lost has left, and the server knows; of a failure it
 #: learns later.
 NOTHING, IS_THROUGH, IS_LOST, HAS_FAILED, IS_NOTICED = range(5)
 #: Where a client is with the segment.
 ASLEEP, WORKING, PAUSING, OVER = range(4)
-USED, LATE, LOST = 0, 1, 2
-#: Places in :attr:`Sums.totals` and in :attr:`Sums.numbers`.
-CLOSED, SERVED_S, HORIZON = 0, 1, 2
-PENDING, CONTRIBUTIONS, LAST, EVENTS, NUM_VISITS, NEXT_TURN = range(6)
+#: Why a run ended before its time.
+HORIZON_PASSED, ENDLESS = 1, 2
+
+#: When a link's next end was announced for [s], and under which number.
+LINK_ALARM: Final = layout(["stamp"], ["due_s"])
+#: A class's piece of its rate trace, and the factor in force.
+RATE: Final = layout(["piece"], ["factor"])
+#: Executions that were finished; whole segments of messages that were cut off, as message and as
+#: payload [B].
+COUNTS: Final = layout(["executions", "cut_bytes", "cut_payload"])
+#: One visit of a shared resource: join and leave [s].
+VISITED: Final = layout(
+    ["client", "attempt", "visit", "resource", "iteration", "leg"], ["join_s", "leave_s"]
+)
+#: When the gathering closed [s]; seconds of service; why the run ended before its time, or 0; and
+#: how many clients are waited for, contributed, who was the last of them, whose turn is next.
+TOTALS: Final = layout(
+    [
+        "why_ended",
+        "num_pending",
+        "num_contributions",
+        "last",
+        "num_events",
+        "num_visits",
+        "next_turn",
+    ],
+    ["closed_s", "served_s"],
+)
 
 
 class Setting(NamedTuple):
@@ -132,34 +149,47 @@ class Sums(NamedTuple):
     outcome : ndarray of int64, shape (m,)
     end_s : ndarray, shape (m,)
         [s].
-    seconds : ndarray, shape (V, labels, 3, 5)
-        By variant, label and outcome: sums, and the first start [s].
-    executions, cut_bytes, cut_payload : ndarray of int64, shape (V, S, 3)
-    totals : ndarray, shape (4,)
-        When the gathering closed [s]; seconds of service; seconds of the accelerators that are
-        over [s]; 1 if the horizon was passed, 2 if clocks run off.
-    numbers : ndarray of int64, shape (5,)
-        Pending clients, contributions, the last of them, events, visits.
-    visit_numbers : ndarray of int64, shape (?, 6)
-        Client, attempt, visit, resource, iteration, leg.
-    visit_s : ndarray, shape (?, 2)
-        Join and leave [s].
+    spent : ndarray of SPENT, shape (V, labels, 3)
+        By group, label and outcome.
+    counts : ndarray of COUNTS, shape (V, S, 3)
+        By group, stage and outcome.
+    totals : ndarray of TOTALS, shape (1,)
+    visits : ndarray of VISITED
+        The first ``num_visits`` are there.
     """
 
     outcome: Integers
     end_s: Reals
-    seconds: Reals
-    executions: Integers
-    cut_bytes: Integers
-    cut_payload: Integers
-    totals: Reals
-    numbers: Integers
-    visit_numbers: Integers
-    visit_s: Reals
+    spent: Records
+    counts: Records
+    totals: Records
+    visits: Records
 
 
-class Bells(NamedTuple):
-    """When each link's next end was announced for, and under which number."""
+class State(NamedTuple):
+    """A segment on its way, as one value to hand on.
 
-    due_s: Reals
-    stamp: Integers
+    Attributes
+    ----------
+    links : tuple of FlowLink
+    alarms : ndarray of LINK_ALARM, shape (3,)
+        One for each of them.
+    queue : Queue
+    rates : ndarray of RATE, shape (classes,)
+    clients : ndarray of CLIENT, shape (m,)
+    spent : ndarray of SPENT, shape (m, labels)
+        What each client did in its attempt.
+    programs : Programs
+    setting : Setting
+    sums : Sums
+    """
+
+    links: Links
+    alarms: Records
+    queue: Queue
+    rates: Records
+    clients: Records
+    spent: Records
+    programs: Programs
+    setting: Setting
+    sums: Sums

@@ -5,51 +5,74 @@ from __future__ import annotations
 from math import floor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedsim.draws import turn_order
+from fedsim.fleet.rules import PATIENCE_S
 from fedsim.fleet.simulation import Simulation
 from fedsim.fleet.uncontended import work_until_failure
+from fedsim.scale.events.agenda_kernel import Agenda
+from fedsim.scale.events.handle_kernel import begin_traces
 from fedsim.scale.events.queue_kernel import Queue, queue_of
-from fedsim.scale.events.state import Links, Setting, Sums
-from fedsim.scale.events.walk_kernel import (
-    ALONE_DOWN,
-    ALONE_UP,
-    NUM_REAL,
-    NUM_WHOLE,
-    Clients,
-    Programs,
+from fedsim.scale.events.state import (
+    COUNTS,
+    LINK_ALARM,
+    RATE,
+    TOTALS,
+    VISITED,
+    Links,
+    Setting,
+    State,
+    Sums,
 )
+from fedsim.scale.events.walk_kernel import BLOCK, CLIENT, LINK, SPENT, STAGE, Programs
 from fedsim.scale.link.flow_link_kernel import flow_link
 from fedsim.scale.program import Program
-from fedsim.scale.segment import USED, SegmentTask, Tally
+from fedsim.scale.records import Integers, Reals, Records
+from fedsim.scale.segment import USED, SegmentTask, step_sums
 
-__all__ = [
-    "client_state",
-    "empty_sums",
-    "program_tables",
-    "resources",
-    "setting_of",
-    "tally_of",
-]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-#: Who is not back after this long is not waited for [s].
-_PATIENCE_S = 100 * 86400.0
+__all__ = ["program_tables", "setting_of", "state_of", "step_sums_of"]
 
 
-def resources(task: SegmentTask, setting: Setting, num_requests: int) -> tuple[Links, Queue]:
-    """Both sides of the link and the accelerators, as a link and as a queue.
+def state_of(
+    task: SegmentTask,
+    setting: Setting,
+    programs: Programs,
+    labels: tuple[str, ...],
+    num_requests: int,
+    agenda: Agenda,
+) -> State:
+    """Everybody ahead of the start, and the changes of rates announced.
 
     Parameters
     ----------
     task : SegmentTask
     setting : Setting
+    programs : Programs
+    labels : tuple of str
     num_requests : int
         That a client may have in batches at a time; not needed where accelerators are shared.
+    agenda : Agenda
     """
+    links, queue = _resources(task, setting, num_requests)
+    alarms = np.zeros(len(links), LINK_ALARM)
+    alarms["due_s"] = np.inf
+    rates = np.zeros(len(setting.piece), RATE)
+    begin_traces(agenda, rates, setting)
+    return State(
+        links=links,
+        alarms=alarms,
+        queue=queue,
+        rates=rates,
+        clients=_clients(task),
+        spent=np.zeros((len(task.clients), len(labels)), SPENT),
+        programs=programs,
+        setting=setting,
+        sums=_empty_sums(task, programs, labels),
+    )
+
+
+def _resources(task: SegmentTask, setting: Setting, num_requests: int) -> tuple[Links, Queue]:
+    """Both sides of the link and the accelerators, as a link and as a queue."""
     simulation, here = task.simulation, task.clients
     population, server = simulation.population, simulation.federation.server
     factors = _trace_factors(setting)[population.class_index[here]]
@@ -75,55 +98,50 @@ def program_tables(
     labels = tuple(dict.fromkeys(s.step.label for p in programs for s in p.stages)) or ("",)
     num_stages = max(1, *(len(p.stages) for p in programs))
     num_blocks = max(1, *(len(p.blocks) for p in programs))
-    whole = np.zeros((len(programs), num_stages, 5), dtype=np.int64)
-    real = np.zeros((len(programs), num_stages, 3))
-    blocks = np.zeros((len(programs), num_blocks, 3), dtype=np.int64)
+    stages = np.zeros((len(programs), num_stages), STAGE)
+    blocks = np.zeros((len(programs), num_blocks), BLOCK)
     for v, program in enumerate(programs):
         for s, stage in enumerate(program.stages):
-            whole[v, s] = (
-                int(stage.kind),
-                stage.times,
-                stage.message_bytes,
-                stage.payload_bytes,
-                labels.index(stage.step.label),
-            )
-            real[v, s] = stage.client_s, stage.server_s, stage.shared_s
+            row = {name: getattr(stage, name) for name in _OF_STAGES}
+            row |= {"kind": int(stage.kind), "label": labels.index(stage.step.label)}
+            stages[v, s] = tuple(row[name] for name in _names(STAGE))
         for b, block in enumerate(program.blocks):
             blocks[v, b] = block.first, block.stop, block.times
     links = [
-        (
-            c.link.message_s,
-            c.link.handshake_round_trips,
-            float(c.link.initial_window_bytes),
-            c.link.payload_fraction,
-        )
+        tuple(float(getattr(c.link, name)) for name in _names(LINK))
         for c in simulation.federation.classes
     ]
     counts = np.array([len(p.blocks) for p in programs], dtype=np.int64)
-    return Programs(whole, real, blocks, counts, np.array(links)), labels
+    return Programs(stages, blocks, counts, np.array(links, LINK)), labels
 
 
-def client_state(task: SegmentTask, num_labels: int) -> Clients:
+def _names(dtype: np.dtype[np.void]) -> tuple[str, ...]:
+    return dtype.names or ()
+
+
+#: What a record of a stage has of the stage, as it is.
+_OF_STAGES = tuple(name for name in _names(STAGE) if name not in ("kind", "label"))
+
+
+def _clients(task: SegmentTask) -> Records:
     """Everybody ahead of the start."""
-    population = task.simulation.population
-    num, here = len(task.clients), task.clients
-    at = np.zeros((num, NUM_WHOLE), dtype=np.int64)
-    at[:, 0] = population.variant_index[here]
-    at[:, 1] = population.class_index[here]
-    traced = [c.link.trace is not None for c in task.simulation.federation.classes]
-    at[:, 10] = np.array(traced, dtype=np.int64)[population.class_index[here]]
-    real = np.zeros((num, NUM_REAL))
-    real[:, 0] = population.slowdown[here] * task.factors
-    real[:, 1] = population.round_trip[here]
-    real[:, 2], real[:, 3] = population.uplink[here], population.downlink[here]
-    federation = task.simulation.federation
-    fraction = np.array([c.link.payload_fraction for c in federation.classes])[at[:, 1]]
-    for column, rate, capacity in (
-        (ALONE_UP, real[:, 2], federation.server.uplink_bytes_per_s),
-        (ALONE_DOWN, real[:, 3], federation.server.downlink_bytes_per_s),
+    population, federation = task.simulation.population, task.simulation.federation
+    here, server = task.clients, federation.server
+    which = population.class_index[here]
+    traced = np.array([c.link.trace is not None for c in federation.classes])
+    fraction = np.array([c.link.payload_fraction for c in federation.classes])
+    clients = np.zeros(len(here), CLIENT)
+    clients["group"], clients["client_class"] = population.group_index[here], which
+    clients["is_traced"] = traced[which]
+    clients["pace"] = population.slowdown[here] * task.factors
+    clients["round_trip_s"] = population.round_trip[here]
+    clients["uplink"], clients["downlink"] = population.uplink[here], population.downlink[here]
+    for alone, rate, capacity in (
+        ("alone_up", "uplink", server.uplink_bytes_per_s),
+        ("alone_down", "downlink", server.downlink_bytes_per_s),
     ):
-        real[:, column] = np.minimum(rate, capacity or np.inf) * fraction
-    return Clients(at, real, np.zeros((num, num_labels, 5)), np.zeros((num, 2), dtype=np.int64))
+        clients[alone] = np.minimum(clients[rate], capacity or np.inf) * fraction[which]
+    return clients
 
 
 def setting_of(task: SegmentTask) -> Setting:
@@ -163,7 +181,7 @@ def setting_of(task: SegmentTask) -> Setting:
         come_s=come,
         leave_s=leave,
         horizon_s=np.inf if task.presence is None else task.presence.horizon_s,
-        patience_s=_PATIENCE_S,
+        patience_s=PATIENCE_S,
         piece=piece,
         num_pieces=num_pieces,
         piece_s=piece_s,
@@ -217,58 +235,51 @@ def _trace_factors(setting: Setting) -> Reals:
     return factors
 
 
-def empty_sums(task: SegmentTask, programs: Programs, labels: tuple[str, ...]) -> Sums:
+def _empty_sums(task: SegmentTask, programs: Programs, labels: tuple[str, ...]) -> Sums:
     """Nothing yet."""
-    num, num_variants = len(task.clients), len(programs.whole)
-    seconds = np.zeros((num_variants, len(labels), 3, 5))
-    seconds[..., 4] = np.inf
-    shape = (num_variants, programs.whole.shape[1], 3)
+    num, (num_groups, num_stages) = len(task.clients), programs.stages.shape
+    spent = np.zeros((num_groups, len(labels), 3), SPENT)
+    spent["first_s"] = np.inf
     num_visits = 0
     if task.keeps_visits:
-        per_block = programs.blocks[:, :, 1] - programs.blocks[:, :, 0]
-        longest = int((per_block * programs.blocks[:, :, 2]).sum(axis=1).max())
-        num_visits = num * (task.simulation.policy.retries + 1) * longest
+        blocks = programs.blocks
+        longest = ((blocks["stop"] - blocks["first"]) * blocks["times"]).sum(axis=1).max()
+        num_visits = num * (task.simulation.policy.retries + 1) * int(longest)
     return Sums(
         outcome=np.full(num, 1, dtype=np.int64),
         end_s=np.full(num, task.start_s),
-        seconds=seconds,
-        executions=np.zeros(shape, dtype=np.int64),
-        cut_bytes=np.zeros(shape, dtype=np.int64),
-        cut_payload=np.zeros(shape, dtype=np.int64),
-        totals=np.zeros(4),
-        numbers=np.zeros(6, dtype=np.int64),
-        visit_numbers=np.zeros((num_visits, 6), dtype=np.int64),
-        visit_s=np.zeros((num_visits, 2)),
+        spent=spent,
+        counts=np.zeros((num_groups, num_stages, 3), COUNTS),
+        totals=np.zeros(1, TOTALS),
+        visits=np.zeros(num_visits, VISITED),
     )
 
 
-def tally_of(
-    programs: tuple[Program, ...], tables: Programs, labels: tuple[str, ...], sums: Sums
-) -> Tally:
+def step_sums_of(programs: tuple[Program, ...], labels: tuple[str, ...], sums: Sums) -> Records:
     """Seconds of a label go to its first stage; executions of used ones are the program's."""
-    tally = Tally.empty(len(programs), tables.whole.shape[1])
-    tally.executions[:] = sums.executions
-    tally.cut_bytes[:], tally.cut_payload[:] = sums.cut_bytes, sums.cut_payload
+    found = step_sums(len(programs), sums.counts.shape[1])
+    for name in _names(COUNTS):
+        found[name] = sums.counts[name]
     for v, program in enumerate(programs):
-        num_used = int(sums.executions[v, 0, USED])
-        tally.executions[v, :, USED] = 0
+        num_used = int(sums.counts["executions"][v, 0, USED])
+        found["executions"][v, :, USED] = 0
         for block in program.blocks:
             for s in range(block.first, block.stop):
                 times = block.times * program.stages[s].times
-                tally.executions[v, s, USED] = num_used * times
+                found["executions"][v, s, USED] = num_used * times
                 # A row stands wherever something began, finished or not.
-                begun = np.isfinite(sums.seconds[v, labels.index(_label(program, s)), :, 4])
-                tally.start_s[v, s, begun] = sums.seconds[
-                    v, labels.index(_label(program, s)), begun, 4
-                ]
+                first_s = sums.spent["first_s"][v, labels.index(_label(program, s))]
+                found["start_s"][v, s] = np.where(
+                    np.isfinite(first_s), first_s, found["start_s"][v, s]
+                )
         home: dict[str, int] = {}
         for s in range(len(program.stages)):
             home.setdefault(_label(program, s), s)
         for label, s in home.items():
-            own = sums.seconds[v, labels.index(label)]
-            tally.compute_s[v, s], tally.server_s[v, s] = own[:, 0], own[:, 1]
-            tally.transfer_s[v, s], tally.wait_s[v, s] = own[:, 2], own[:, 3]
-    return tally
+            own = sums.spent[v, labels.index(label)]
+            for name in ("compute_s", "server_s", "transfer_s", "wait_s"):
+                found[name][v, s] = own[name]
+    return found
 
 
 def _label(program: Program, stage: int) -> str:

@@ -8,16 +8,9 @@ from fedsim.draws import GOLDEN, MIX_1, MIX_2
 from fedsim.scale.compiled import compiled
 from fedsim.scale.events.agenda_kernel import ticks
 from fedsim.scale.events.attempt_kernel import present_row
-from fedsim.scale.events.state import Integers, Setting
-from fedsim.scale.free.state import (
-    IS_FASTEST_FIRST,
-    IS_STARVING,
-    NUM_FRESH,
-    NUM_IDLE,
-    NUM_PICKS,
-    Crowd,
-    Free,
-)
+from fedsim.scale.events.state import Setting
+from fedsim.scale.free.state import ClientSet, FreeState
+from fedsim.scale.records import Records
 
 __all__ = ["add", "discard", "next_arrival", "pick", "uniform"]
 
@@ -26,25 +19,27 @@ _GOLDEN, _MIX_1, _MIX_2 = np.uint64(GOLDEN), np.uint64(MIX_1), np.uint64(MIX_2)
 
 
 @compiled
-def add(crowd: Crowd, run: Integers, size: int, c: int) -> None:
-    """Put client ``c`` into a set whose size is register ``size``."""
-    if crowd.place[c] < 0:
-        crowd.member[run[size]] = c
-        crowd.place[c] = run[size]
-        run[size] += 1
+def add(some: ClientSet, c: int) -> None:
+    """Put client ``c`` into a set."""
+    member, place, length = some
+    if place[c] < 0:
+        member[length[0]] = c
+        place[c] = length[0]
+        length[0] += 1
 
 
 @compiled
-def discard(crowd: Crowd, run: Integers, size: int, c: int) -> None:
-    """Take client ``c`` out."""
-    hole = crowd.place[c]
+def discard(some: ClientSet, c: int) -> None:
+    """Take client ``c`` out of a set."""
+    member, place, length = some
+    hole = place[c]
     if hole < 0:
         return
-    run[size] -= 1
-    last = crowd.member[run[size]]
-    crowd.member[hole] = last
-    crowd.place[last] = hole
-    crowd.place[c] = -1
+    length[0] -= 1
+    last = member[length[0]]
+    member[hole] = last
+    place[last] = hole
+    place[c] = -1
 
 
 @compiled
@@ -64,10 +59,11 @@ def _mixed(word: np.uint64) -> np.uint64:
 
 
 @compiled
-def pick(free: Free, setting: Setting, now: float) -> int:
+def pick(free: FreeState, setting: Setting, now: float) -> int:
     """The client for the next pick; -1 if nobody is eligible."""
-    run = free.run
-    pool, size = (free.fresh, run[NUM_FRESH]) if run[IS_STARVING] else (free.idle, run[NUM_IDLE])
+    server = free.server[0]
+    pool = free.fresh if server.is_starving else free.idle
+    size = pool.length[0]
     if size <= _NUM_TRIES:
         only, num = np.int64(-1), 0
         for row in range(size):
@@ -76,9 +72,9 @@ def pick(free: Free, setting: Setting, now: float) -> int:
                 num += 1
         if num <= 1:
             return only
-    if run[IS_FASTEST_FIRST]:
-        return _fastest(pool, size, free, setting, now)
-    return _drawn(pool, size, free, setting, now)
+    if server.is_fastest_first:
+        return _fastest(pool, free, setting, now)
+    return _drawn(pool, free, setting, now)
 
 
 @compiled
@@ -87,13 +83,14 @@ def _is_there(c: int, setting: Setting, now: float) -> bool:
 
 
 @compiled
-def _fastest(pool: Crowd, size: int, free: Free, setting: Setting, now: float) -> int:
+def _fastest(pool: ClientSet, free: FreeState, setting: Setting, now: float) -> int:
+    size, iterations = pool.length[0], free.iterations
     if size <= _NUM_TRIES:
         best = np.int64(-1)
         for row in range(size):
             c = pool.member[row]
             if _is_there(c, setting, now) and (
-                best < 0 or free.speed_place[c] < free.speed_place[best]
+                best < 0 or iterations[c].speed_place < iterations[best].speed_place
             ):
                 best = c
         return best
@@ -105,11 +102,12 @@ def _fastest(pool: Crowd, size: int, free: Free, setting: Setting, now: float) -
 
 
 @compiled
-def _drawn(pool: Crowd, size: int, free: Free, setting: Setting, now: float) -> int:
+def _drawn(pool: ClientSet, free: FreeState, setting: Setting, now: float) -> int:
+    size = pool.length[0]
     num = len(setting.order)
     last = np.int64(0)
     for attempt in range(_NUM_TRIES):
-        draw = uniform(free.candidate_key[0], free.run[NUM_PICKS], attempt)
+        draw = uniform(free.candidate_key[0], free.server[0].num_picks, attempt)
         last = min(np.int64(draw * num), num - 1)
         if pool.place[last] >= 0 and _is_there(last, setting, now):
             return last
@@ -129,13 +127,13 @@ def _drawn(pool: Crowd, size: int, free: Free, setting: Setting, now: float) -> 
 
 
 @compiled
-def next_arrival(now: float, free: Free) -> int:
-    """Place of the first arrival behind this nanosecond."""
+def next_arrival(now: float, coming: Records) -> int:
+    """Place of the first who comes behind this nanosecond."""
     tick = ticks(now)
-    low, high = 0, len(free.arrival_s)
+    low, high = 0, len(coming)
     while low < high:
         middle = (low + high) >> 1
-        if ticks(free.arrival_s[middle]) <= tick:
+        if ticks(coming[middle].time_s) <= tick:
             low = middle + 1
         else:
             high = middle

@@ -5,36 +5,27 @@ Decides nothing about contributions; see :mod:`fedsim.scale.free.run`.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.draws import purpose_key
-from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Intervals
 from fedsim.fleet.endless import endless
+from fedsim.fleet.rules import lost_in_a_row, nobody_left
 from fedsim.fleet.simulation import VISIT, Simulation
-from fedsim.fleet.uncontended import Parts, round_factors, work_until_failure
+from fedsim.fleet.uncontended import UncontendedTimes, round_factors, work_until_failure
 from fedsim.scale.events.agenda_kernel import empty_agenda, push, with_room
-from fedsim.scale.events.handle_kernel import begin_traces
 from fedsim.scale.events.queue_kernel import sweep
-from fedsim.scale.events.state import CLOSED, EVENTS, LATE, NUM_VISITS, SERVED_S, Bells, Setting
-from fedsim.scale.events.tables import (
-    client_state,
-    empty_sums,
-    program_tables,
-    resources,
-    setting_of,
-    tally_of,
-)
-from fedsim.scale.events.walk_kernel import NUMBER
+from fedsim.scale.events.state import Setting
+from fedsim.scale.events.tables import program_tables, setting_of, state_of, step_sums_of
+from fedsim.scale.events.walk_kernel import SPENT
 from fedsim.scale.free.kernel import (
     DRAWS,
     EMPTY,
     ENDLESS,
     HORIZON_PASSED,
-    MAX_LOSSES,
     ROOM,
     SERVER_EVENT,
     decide,
@@ -44,27 +35,18 @@ from fedsim.scale.free.kernel import (
     stop_all,
 )
 from fedsim.scale.free.state import (
-    BUFFER_SIZE,
-    HEAD,
-    IS_BUFFERED,
-    IS_FASTEST_FIRST,
-    MAX_STALENESS,
-    NEEDS_FILL,
-    NUM_FREE,
-    NUM_IDLE,
-    NUM_LEGS,
-    NUM_REGISTERS,
-    TAIL,
-    Free,
-    crowd_of,
+    COMING,
+    CONTRIBUTION,
+    ITERATION,
+    SERVER,
+    FreeState,
+    client_set,
 )
 from fedsim.scale.program import Program
-from fedsim.scale.segment import HorizonError, SegmentTask, Tally, segment_programs
+from fedsim.scale.records import Integers, Reals, Records
+from fedsim.scale.segment import LATE, HorizonError, SegmentTask, segment_programs
 
 __all__ = ["FreeLoop", "Taken"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 #: Drawn ahead for all clients together; for each one.
 _MAX_DRAWN, _MIN_COLUMNS, _MAX_COLUMNS = 8_000_000, 4, 64
@@ -94,7 +76,7 @@ class FreeLoop:
     simulation : Simulation
     legs : tuple of int
         Segments that a client goes through, the first one up to its contribution.
-    parts : Parts
+    uncontended : UncontendedTimes
         Of the first leg.
     alone_s : ndarray
         What a round takes each client with nobody else there [s].
@@ -105,21 +87,21 @@ class FreeLoop:
 
     Attributes
     ----------
-    run : ndarray of int64
-        Registers; see :mod:`fedsim.scale.free.state`.
+    server : record of SERVER
+        See :mod:`fedsim.scale.free.state`.
     """
 
     def __init__(
         self,
         simulation: Simulation,
         legs: tuple[int, ...],
-        parts: Parts,
+        uncontended: UncontendedTimes,
         alone_s: Reals,
         presence: Intervals | None,
         start_s: float,
         keeps_visits: bool,
     ) -> None:
-        self._simulation, self._legs, self._parts = simulation, legs, parts
+        self._simulation, self._legs, self._uncontended = simulation, legs, uncontended
         self._programs = _programs(simulation, legs)
         num = len(simulation.population)
         task = SegmentTask(
@@ -137,32 +119,31 @@ class FreeLoop:
             presence=presence,
             keeps_visits=keeps_visits,
         )
-        self._tables, self._labels = program_tables(simulation, self._programs)
-        self._clients = client_state(task, len(self._labels))
+        tables, self._labels = program_tables(simulation, self._programs)
         can_fail, is_drawn = _draws(simulation)
-        self._setting = setting_of(task)
+        setting = setting_of(task)
         if can_fail:
-            failure = np.full((self._setting.retries + 1, num), np.inf)
-            self._setting = self._setting._replace(failure_s=failure)
+            setting = setting._replace(failure_s=np.full((setting.retries + 1, num), np.inf))
         # A batch goes on with what its client has given up; alone, a request is over at once.
-        server = simulation.federation.server
-        num_requests = 1 if server.max_batch == 1 else server.num_accelerators + 1
-        self._links, self._queue = resources(task, self._setting, num_requests)
-        self._sums = empty_sums(task, self._tables, self._labels)
-        self._sums.totals[CLOSED] = start_s
+        places = simulation.federation.server
+        num_requests = 1 if places.max_batch == 1 else places.num_accelerators + 1
         self._agenda = empty_agenda(4 * num + 1024)
-        self._bells = Bells(np.full(3, np.inf), np.zeros(3, dtype=np.int64))
-        self._pieces, self._factors = begin_traces(self._agenda, self._setting)
-        self._free = _free(simulation, self._setting, alone_s, presence, len(self._labels))
-        self.run = self._free.run
-        self.run[NUM_LEGS] = len(legs)
+        self._state = state_of(task, setting, tables, self._labels, num_requests, self._agenda)
+        self._state.sums.totals[0]["closed_s"] = start_s
+        self._free = _free_state(simulation, setting, alone_s, presence, len(self._labels))
+        self.server = self._free.server[0]
+        self.server["num_legs"] = len(legs)
         if is_drawn:
             self._make_tables(num)
 
     @property
+    def _totals(self) -> Any:
+        return self._state.sums.totals[0]
+
+    @property
     def now(self) -> float:
         """Moment of the last event [s]."""
-        return float(self._sums.totals[CLOSED])
+        return float(self._totals["closed_s"])
 
     @property
     def is_idle(self) -> NDArray[np.bool_]:
@@ -172,12 +153,12 @@ class FreeLoop:
     @property
     def num_events(self) -> int:
         """Handled so far."""
-        return int(self._sums.numbers[EVENTS])
+        return int(self._totals["num_events"])
 
     @property
     def served_s(self) -> float:
         """Seconds of service, over all accelerators [s]."""
-        return float(self._sums.totals[SERVED_S])
+        return float(self._totals["served_s"])
 
     def go_on(self) -> int:
         """Run to the next event of the server; its kind.
@@ -190,10 +171,7 @@ class FreeLoop:
             If nothing will ever happen again.
         """
         while True:
-            reason, what, self._agenda = run_free(
-                self._agenda, self._links, self._queue, self._bells, self._pieces, self._factors,
-                self._clients, self._tables, self._setting, self._sums, self._free,
-            )  # fmt: skip
+            reason, what, self._agenda = run_free(self._agenda, self._state, self._free)
             if reason == SERVER_EVENT:
                 return what
             if reason in (DRAWS, ROOM):
@@ -202,135 +180,117 @@ class FreeLoop:
             if reason == HORIZON_PASSED:
                 raise HorizonError
             if reason == ENDLESS:
-                raise endless(float(self._agenda[1][0]))
-            raise ScenarioError(_NOBODY.format(self.now) if reason == EMPTY else _STUCK)
+                raise endless(float(self._agenda.events[0]["time_s"]))
+            raise nobody_left(self.now) if reason == EMPTY else lost_in_a_row()
 
     def announce(self, at_s: float, what: int, *, is_last: bool = False) -> None:
         """Come back at a moment, ahead of clients' events or behind them."""
         self._agenda = with_room(self._agenda, 1)
-        push(self._agenda, at_s, 2 * len(self._setting.order) + 4 if is_last else 0, what, 0, 0)
+        push(
+            self._agenda, at_s, 2 * len(self._state.setting.order) + 4 if is_last else 0, what, 0, 0
+        )
 
     def start(self, clients: Integers) -> None:
         """Let idle clients begin."""
         self._agenda = with_room(self._agenda, len(clients))
         if self._free.factor.shape[1]:
-            column = self._clients.at[clients, NUMBER] + 1 - self._free.first_number[clients]
+            following = self._state.clients["iteration"][clients] + 1
+            column = following - self._free.iterations["first_drawn"][clients]
             if (column >= self._free.factor.shape[1]).any():
                 self._draw()
-        for c in clients.tolist():
-            start(self._agenda, c, self.now, self._clients, self._setting, self._free)
+        start(self._agenda, clients, self.now, self._state, self._free)
 
     def follow_up(self, clients: Integers) -> None:
         """Let clients whose contributions were aggregated begin what is behind it."""
         if len(self._legs) == 1:
             return
         self._agenda = with_room(self._agenda, len(clients))
-        num_variants = len(self._programs) // len(self._legs)
-        for c in clients.tolist():
-            follow_up(self._agenda, c, self.now, self._clients, num_variants)
+        num_groups = len(self._programs) // len(self._legs)
+        follow_up(self._agenda, clients, self.now, self._state, num_groups)
 
     def take(self, num: int, outcome: int) -> Taken:
         """Take the oldest contributions out of the buffer and book what became of them."""
-        first = int(self.run[HEAD])
-        rows = slice(first, first + num)
-        decide(first, first + num, outcome, self._tables, self._sums, self._free)
-        self.run[HEAD] += num
-        real = self._free.entry_s[rows].copy()
-        return Taken(self._free.entry[rows, 0].copy(), real[:, 0], real[:, 1], real[:, 2])
+        first = int(self.server["head"])
+        decide(first, first + num, outcome, self._state, self._free)
+        self.server["head"] += num
+        rows = self._free.buffer[first : first + num]
+        return Taken(*(rows[name].copy() for name in ("client", "factor", "start_s", "end_s")))
 
     def stop_all(self) -> int:
         """End the run here: how much was in flight or waited, which is late."""
-        self._agenda = with_room(self._agenda, 8 * len(self._setting.order) + 64)
-        num = stop_all(
-            self._agenda, self._links, self._queue, self._bells, self._clients, self._tables,
-            self._setting, self._sums, self._free,
-        )  # fmt: skip
-        waiting = int(self.run[TAIL] - self.run[HEAD])
+        self._agenda = with_room(self._agenda, 8 * len(self._state.setting.order) + 64)
+        num = stop_all(self._agenda, self._state, self._free)
+        waiting = int(self.server["tail"] - self.server["head"])
         self.take(waiting, LATE)
         return int(num) + waiting
 
-    def tallies(self) -> list[tuple[tuple[Program, ...], Tally]]:
-        """Programs of each leg's variants, and what they add up to."""
-        tally = tally_of(self._programs, self._tables, self._labels, self._sums)
+    def step_sums(self) -> list[tuple[tuple[Program, ...], Records]]:
+        """Programs of each leg's groups, and what they add up to."""
+        sums = step_sums_of(self._programs, self._labels, self._state.sums)
         num = len(self._programs) // len(self._legs)
         return [
-            (self._programs[first : first + num], Tally(*(f[first : first + num] for f in tally)))
+            (self._programs[first : first + num], sums[first : first + num])
             for first in range(0, len(self._programs), num)
         ]
 
     def visits(self) -> NDArray[np.void]:
         """Every visit of a shared resource, sorted."""
-        num = int(self._sums.numbers[NUM_VISITS])
-        numbers = self._sums.visit_numbers[:num]
-        rows = np.zeros(num, dtype=VISIT)
-        rows["round_index"], rows["client"] = numbers[:, 4], numbers[:, 0]
-        rows["segment"] = np.array(self._legs)[numbers[:, 5]]
-        for column, name in enumerate(("attempt", "visit", "resource"), start=1):
-            rows[name] = numbers[:, column]
-        rows["join_s"], rows["leave_s"] = self._sums.visit_s[:num].T
+        found = self._state.sums.visits[: int(self._totals["num_visits"])]
+        rows = np.zeros(len(found), dtype=VISIT)
+        rows["round_index"] = found["iteration"]
+        rows["segment"] = np.array(self._legs)[found["leg"]]
+        for name in ("client", "attempt", "visit", "resource", "join_s", "leave_s"):
+            rows[name] = found[name]
         return rows
 
     def _make_tables(self, num: int) -> None:
         columns = min(_MAX_COLUMNS, max(_MIN_COLUMNS, _MAX_DRAWN // num))
-        attempts = len(self._setting.failure_s)
+        attempts = len(self._state.setting.failure_s)
         self._free = self._free._replace(
             factor=np.ones((num, columns)),
             failure_s=np.full((attempts, num, columns), np.inf),
             alone_s=np.zeros((num, columns)),
-            # Nothing is drawn for anybody yet.
-            first_number=np.full(num, -columns),
         )
+        # Nothing is drawn for anybody yet.
+        self._free.iterations["first_drawn"] = -columns
         self._draw()
 
     def _draw(self) -> None:
         """Draw the next iterations of all whose draws are used up."""
         free, simulation = self._free, self._simulation
         columns = free.factor.shape[1]
-        following = self._clients.at[:, NUMBER] + 1
-        here = np.flatnonzero(following - free.first_number >= columns)
-        free.first_number[here] = following[here]
+        following = self._state.clients["iteration"] + 1
+        here = np.flatnonzero(following - free.iterations["first_drawn"] >= columns)
+        free.iterations["first_drawn"][here] = following[here]
         for column in range(columns):
             numbers = (following[here] + column).astype(np.uint64)
             factors = round_factors(simulation, numbers, here)
             free.factor[here, column] = factors
-            alone_s = free.alone_s[here, column] = self._parts.total(factors, here)
+            alone_s = free.alone_s[here, column] = self._uncontended.total(factors, here)
             for attempt in range(len(free.failure_s)):
                 free.failure_s[attempt, here, column] = work_until_failure(
                     simulation, numbers, here, attempt, alone_s
                 )
 
     def _make_room(self) -> None:
-        free, sums, run = self._free, self._sums, self.run
-        sweep(self._queue)
-        num, waiting = len(self._setting.order), int(run[TAIL] - run[HEAD])
-        if run[TAIL] == len(free.entry):
-            rows = slice(int(run[HEAD]), int(run[TAIL]))
-            grown = {
-                name: _grown(getattr(free, name)[rows], 2 * waiting + _FIRST_ROOM)
-                for name in ("entry", "entry_s", "entry_sums")
-            }
-            self._free = free._replace(**grown)
-            run[HEAD], run[TAIL] = 0, waiting
-        if sums.numbers[NUM_VISITS] + num >= len(sums.visit_s) > 0:
-            length = 2 * len(sums.visit_s) + num
-            self._sums = sums._replace(
-                visit_numbers=_grown(sums.visit_numbers, length),
-                visit_s=_grown(sums.visit_s, length),
+        free, state, server = self._free, self._state, self.server
+        sweep(state.queue)
+        num, waiting = len(state.setting.order), int(server["tail"] - server["head"])
+        if server["tail"] == len(free.buffer):
+            rows = slice(int(server["head"]), int(server["tail"]))
+            room = 2 * waiting + _FIRST_ROOM
+            self._free = free._replace(
+                buffer=_grown(free.buffer[rows], room),
+                buffer_spent=_grown(free.buffer_spent[rows], room),
             )
+            server["head"], server["tail"] = 0, waiting
+        visits = state.sums.visits
+        if self._totals["num_visits"] + num >= len(visits) > 0:
+            visits = _grown(visits, 2 * len(visits) + num)
+            self._state = state._replace(sums=state.sums._replace(visits=visits))
 
 
-_NOBODY: Final = (
-    "at {:g} s nobody works any more, and no client will be available again; let clients be "
-    "available more often."
-)
-_STUCK: Final = (
-    f"{MAX_LOSSES + 1} clients in a row were lost before they contributed: their work takes longer "
-    "than they stay, or dropout_probability is too high for policy.mode = 'buffered'; lower it, or "
-    "let clients be available for longer."
-)
-
-
-def _grown(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:
+def _grown(array: Records, length: int) -> Records:
     longer = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
@@ -338,9 +298,9 @@ def _grown(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:
 
 def _programs(simulation: Simulation, legs: tuple[int, ...]) -> tuple[Program, ...]:
     return tuple(
-        segment_programs(simulation, (protocol.round[leg],), variant)
+        segment_programs(simulation, (protocol.round[leg],), group)
         for leg in legs
-        for variant, protocol in enumerate(simulation.protocols)
+        for group, protocol in enumerate(simulation.protocols)
     )
 
 
@@ -351,50 +311,45 @@ def _draws(simulation: Simulation) -> tuple[bool, bool]:
     return can_fail, can_fail or any(s.round_sigma > 0 for s in spreads)
 
 
-def _free(
+def _free_state(
     simulation: Simulation,
     setting: Setting,
     alone_s: Reals,
     presence: Intervals | None,
     num_labels: int,
-) -> Free:
+) -> FreeState:
     """Everybody idle."""
     policy, population = simulation.policy, simulation.population
     num = len(population)
-    run = np.zeros(NUM_REGISTERS, dtype=np.int64)
+    server = np.zeros(1, SERVER)
     slots = num if policy.clients_per_round is None else policy.clients_per_round
-    run[NUM_FREE] = min(slots, num)
-    run[NUM_IDLE] = num
-    run[IS_BUFFERED] = run[NEEDS_FILL] = policy.mode == "buffered"
-    run[BUFFER_SIZE] = policy.buffer_size or 0
-    run[MAX_STALENESS] = -1 if policy.max_staleness is None else policy.max_staleness
-    run[IS_FASTEST_FIRST] = policy.selection == "resource"
+    server["num_free"] = min(slots, num)
+    server["is_buffered"] = server["needs_fill"] = policy.mode == "buffered"
+    server["buffer_size"] = policy.buffer_size or 0
+    server["max_staleness"] = -1 if policy.max_staleness is None else policy.max_staleness
+    server["is_fastest_first"] = policy.selection == "resource"
     by_speed = np.argsort(alone_s, kind="stable")
-    arrival_s, arrival = np.zeros(0), np.zeros(0, dtype=np.int64)
+    iterations = np.zeros(num, ITERATION)
+    iterations["group"], iterations["slowdown"] = population.group_index, population.slowdown
+    iterations["speed_place"], iterations["first_drawn"] = np.argsort(by_speed), 1
+    coming = np.zeros(0, COMING)
     if presence is not None:
         owner = np.repeat(np.arange(num), np.diff(presence.first))
         order = np.lexsort((owner, presence.start_s))
-        arrival_s, arrival = presence.start_s[order], owner[order]
+        coming = np.zeros(len(order), COMING)
+        coming["client"], coming["time_s"] = owner[order], presence.start_s[order]
     room = _FIRST_ROOM + (policy.buffer_size or 0)
-    return Free(
-        run=run,
-        version=np.zeros(num, dtype=np.int64),
-        start_s=np.zeros(num),
-        variant=population.variant_index.astype(np.int64),
-        slowdown=population.slowdown.astype(np.float64),
-        has_contributed=np.zeros(num, dtype=np.int64),
-        idle=crowd_of(num, is_full=True),
-        fresh=crowd_of(num, is_full=False),
+    return FreeState(
+        server=server,
+        iterations=iterations,
+        idle=client_set(num, is_full=True),
+        fresh=client_set(num, is_full=False),
         by_speed=by_speed,
-        speed_place=np.argsort(by_speed),
-        arrival_s=arrival_s,
-        arrival=arrival,
-        first_number=np.ones(num, dtype=np.int64),
+        coming=coming,
         factor=np.ones((num, 0)),
         failure_s=np.zeros((len(setting.failure_s), num, 0)),
         alone_s=np.zeros((num, 0)),
-        entry=np.zeros((room, 2), dtype=np.int64),
-        entry_s=np.zeros((room, 3)),
-        entry_sums=np.zeros((room, num_labels, 5)),
+        buffer=np.zeros(room, CONTRIBUTION),
+        buffer_spent=np.zeros((room, num_labels), SPENT),
         candidate_key=np.array([purpose_key(simulation.seed, "candidate")], dtype=np.uint64),
     )

@@ -5,9 +5,6 @@ The kernel lets clients work; what the server does with their contributions is d
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,38 +13,23 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import is_always_on, presence
 from fedsim.fleet.endless import check_ends
 from fedsim.fleet.progress import Progress
+from fedsim.fleet.rounds import RoundLine, RoundsLog
+from fedsim.fleet.rules import RoundPath, never_full, round_path
 from fedsim.fleet.selection import Selector
-from fedsim.fleet.simulation import Rounds, Simulation, SimulationResult
-from fedsim.fleet.uncontended import segment_parts
+from fedsim.fleet.simulation import Simulation, SimulationResult
+from fedsim.fleet.uncontended import uncontended_times
 from fedsim.ledger import SERVER, SETUP_ROUND, Ledger, RowKey
-from fedsim.protocol.step import Each, Gather, Once, Segment
-from fedsim.scale.events.state import USED
+from fedsim.protocol.step import Segment
 from fedsim.scale.free.loop import FreeLoop, Taken
-from fedsim.scale.free.state import (
-    AGGREGATE,
-    AGGREGATED,
-    ASKED,
-    BUFFER_SIZE,
-    HEAD,
-    IS_AGGREGATING,
-    NUM_FREE,
-    NUM_LATE,
-    NUM_LOST,
-    NUM_RUNNING,
-    TAIL,
-    VERSION,
-    WINDOW,
-)
+from fedsim.scale.free.state import AGGREGATE, AGGREGATED, WINDOW
 from fedsim.scale.ledger_rows import ledger_rows
-from fedsim.scale.segment import HorizonError
+from fedsim.scale.segment import USED, HorizonError
 from fedsim.scale.set_up import set_up
 
 __all__ = ["FreeRun"]
 
-Reals = NDArray[np.float64]
-
 #: The round under which everything stands in the ledger.
-_BOOK_INDEX = 1
+_LEDGER_ROUND = 1
 
 
 class FreeRun:
@@ -67,20 +49,22 @@ class FreeRun:
         self, simulation: Simulation, keeps_visits: bool, horizon_s: float, progress: Progress
     ) -> None:
         self._simulation = simulation
-        self._progress = progress
         self._keeps_visits = keeps_visits
         federation, population = simulation.federation, simulation.population
         self._presence = None
         if not is_always_on(federation):
             self._presence = presence(federation, population, simulation.seed, horizon_s)
         self._ledger = Ledger()
-        self._lines: list[dict[str, float]] = []
+        self._log = RoundsLog(progress)
         segments = simulation.server_protocol.round
-        self._legs, self._once = _path(segments)
-        parts = {i: segment_parts(simulation, i) for i in self._legs}
-        check_ends(simulation, parts.values())
-        self._parts = parts[self._legs[0]]
-        self._alone_s = sum((p.total() for p in parts.values()), start=np.zeros(len(population)))
+        path = _path(segments)
+        self._legs, self._once = path.before + path.behind, path.once
+        uncontended = {i: uncontended_times(simulation, i) for i in self._legs}
+        check_ends(simulation, uncontended.values())
+        self._uncontended = uncontended[self._legs[0]]
+        self._alone_s = sum(
+            (p.total() for p in uncontended.values()), start=np.zeros(len(population))
+        )
         self._once_busy_s = 0.0
 
     def result(self) -> SimulationResult | None:
@@ -89,11 +73,11 @@ class FreeRun:
         setup_visits: list[NDArray[np.void]] = []
         if simulation.policy.simulates_setup:
             found, programs = set_up(simulation, keeps_visits=self._keeps_visits)
-            ledger_rows(simulation, programs, found.tally, SETUP_ROUND, self._ledger)
+            ledger_rows(simulation, programs, found.sums, SETUP_ROUND, self._ledger)
             setup_s, setup_events = found.closed_s, found.num_events
             setup_visits = [] if found.visits is None else [found.visits]
         loop = FreeLoop(
-            simulation, self._legs, self._parts, self._alone_s, self._presence, setup_s,
+            simulation, self._legs, self._uncontended, self._alone_s, self._presence, setup_s,
             self._keeps_visits,
         )  # fmt: skip
         try:
@@ -103,13 +87,13 @@ class FreeRun:
                 self._windowed(loop)
         except HorizonError:
             return None
-        for programs, tally in loop.tallies():
-            ledger_rows(simulation, programs, tally, _BOOK_INDEX, self._ledger)
+        for programs, sums in loop.step_sums():
+            ledger_rows(simulation, programs, sums, _LEDGER_ROUND, self._ledger)
         visits = None
         if self._keeps_visits:
             order = ["round_index", "client", "segment", "attempt", "visit"]
             visits = np.sort(np.concatenate([*setup_visits, loop.visits()]), order=order)
-        rounds = self._rounds()
+        rounds = self._log.rounds()
         return SimulationResult(
             rounds=rounds,
             ledger=self._ledger,
@@ -122,17 +106,17 @@ class FreeRun:
         )
 
     def _buffered(self, loop: FreeLoop) -> None:
-        size, num_rounds = int(loop.run[BUFFER_SIZE]), self._simulation.federation.num_rounds
-        if size > loop.run[NUM_FREE] and len(self._legs) > 1:
-            raise ScenarioError(_never_full(size, int(loop.run[NUM_FREE])))
+        size, num_rounds = int(loop.server["buffer_size"]), self._simulation.federation.num_rounds
+        if size > loop.server["num_free"] and len(self._legs) > 1:
+            raise never_full(size, int(loop.server["num_free"]))
         since_s, taken, closed_s = loop.now, None, loop.now
         seconds = 0.0
         while True:
             what = loop.go_on()
             while True:
                 if what == AGGREGATE:
-                    if loop.run[TAIL] - loop.run[HEAD] < size:
-                        loop.run[IS_AGGREGATING] = 0
+                    if loop.server["tail"] - loop.server["head"] < size:
+                        loop.server["is_aggregating"] = 0
                         break
                     taken, closed_s = loop.take(size, USED), loop.now
                     seconds, end_s = self._work(taken.clients, closed_s)
@@ -142,8 +126,8 @@ class FreeRun:
                 assert taken is not None
                 self._publish(loop, taken, since_s, closed_s, seconds)
                 since_s = loop.now
-                if loop.run[VERSION] == num_rounds:
-                    self._lines[-1]["num_late"] += loop.stop_all()
+                if loop.server["version"] == num_rounds:
+                    self._log.lines[-1].num_late += loop.stop_all()
                     return
                 loop.follow_up(taken.clients)
                 what = AGGREGATE
@@ -159,13 +143,13 @@ class FreeRun:
             is_eligible = loop.is_idle
             if self._presence is not None:
                 is_eligible = is_eligible & self._presence.are_there(everybody, start_s)
-            num_free = num_slots - int(loop.run[NUM_RUNNING])
+            num_free = num_slots - int(loop.server["num_running"])
             if num_free > 0 and is_eligible.any():
                 loop.start(selector.choose(number, np.flatnonzero(is_eligible), num_free))
             loop.announce(start_s + policy.window_s, WINDOW, is_last=True)
             loop.go_on()
             closed_s, seconds = loop.now, 0.0
-            taken = loop.take(int(loop.run[TAIL] - loop.run[HEAD]), USED)
+            taken = loop.take(int(loop.server["tail"] - loop.server["head"]), USED)
             if len(taken.clients):
                 selector.learn(number, taken.clients, taken.end_s - taken.start_s)
                 seconds, end_s = self._work(taken.clients, closed_s)
@@ -175,25 +159,21 @@ class FreeRun:
             self._publish(loop, taken, start_s, closed_s, seconds)
             if number < simulation.federation.num_rounds:
                 loop.follow_up(taken.clients)
-        self._lines[-1]["num_late"] += loop.stop_all()
+        self._log.lines[-1].num_late += loop.stop_all()
 
     def _publish(
         self, loop: FreeLoop, taken: Taken, start_s: float, closed_s: float, seconds: float
     ) -> None:
         """Make a version of some contributions, if there are any; the run's line for it."""
-        run, line = loop.run, dict.fromkeys(_FIELDS, 0.0)
+        server = loop.server
+        line = RoundLine(start_s, closed_s, loop.now, int(server["num_asked"]), len(taken.clients))
+        line.num_late, line.num_lost = int(server["num_late"]), int(server["num_lost"])
+        server["num_asked"] = server["num_late"] = server["num_lost"] = 0
         if len(taken.clients):
-            run[VERSION] += 1
-            last, parts = int(taken.clients[-1]), self._parts
-            own = float(parts.client_s[last] * taken.factors[-1] + parts.server_s[last])
-            line["compute_s"] = own + seconds
-            line["transfer_s"] = float(parts.transfer_s[last])
-        line |= {"start_s": start_s, "closed_s": closed_s, "end_s": loop.now}
-        line |= {"num_asked": run[ASKED], "num_late": run[NUM_LATE], "num_lost": run[NUM_LOST]}
-        line["num_used"] = len(taken.clients)
-        run[ASKED] = run[NUM_LATE] = run[NUM_LOST] = 0
-        self._lines.append(line)
-        self._progress.done(len(self._lines))
+            server["version"] += 1
+            line.add(*self._uncontended.of_client(int(taken.clients[-1]), float(taken.factors[-1])))
+            line.compute_s += seconds
+        self._log.add(line)
 
     def _work(self, clients: NDArray[np.int64], now: float) -> tuple[float, float]:
         """The server's work for some contributions: its seconds, and when it is done [s]."""
@@ -201,14 +181,14 @@ class FreeRun:
             return 0.0, now
         simulation = self._simulation
         training = simulation.federation.server_plan.training
-        variants = simulation.population.variant_index[clients]
+        groups = simulation.population.group_index[clients]
         total = 0.0
-        for times, step, one_s in simulation.contributions.steps(self._once, variants):
+        for times, step, one_s in simulation.contributions.steps(self._once, groups):
             seconds = times * one_s
             row = step_row(step, times, training)
             row.compute_s = row.server_s = seconds
             row.start_s = now
-            key = RowKey(_BOOK_INDEX, SERVER, step.label)
+            key = RowKey(_LEDGER_ROUND, SERVER, step.label)
             known = self._ledger.rows.get(key)
             if known is not None:
                 row.start_s = known.start_s
@@ -218,38 +198,13 @@ class FreeRun:
         self._once_busy_s += total
         return total, now
 
-    def _rounds(self) -> Rounds:
-        columns: dict[str, NDArray[Any]] = {}
-        for name in _FIELDS:
-            dtype = np.int64 if name.startswith("num_") else np.float64
-            columns[name] = np.array([line[name] for line in self._lines], dtype)
-        return Rounds(**columns)
 
-
-_FIELDS = tuple(field.name for field in fields(Rounds))
-
-
-def _path(segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], int | None]:
-    """Segments that a client goes through, the first up to its contribution; the server's work."""
-    gathers = [i for i, s in enumerate(segments) if isinstance(s, Gather)]
-    onces = [i for i, s in enumerate(segments) if isinstance(s, Once)]
-    eachs = [i for i, s in enumerate(segments) if isinstance(s, Each)]
-    if len(gathers) != 1 or len(onces) > 1 or (onces and onces[0] < gathers[0]):
-        raise ScenarioError(
-            "this framework's round has not one gathering with the server's work behind it, as "
-            "modes without common rounds need; set policy.mode = 'synchronous'."
-        )
-    if sum(i < gathers[0] for i in eachs) != 1:
+def _path(segments: tuple[Segment, ...]) -> RoundPath:
+    """A round's path, with one segment ahead of its gathering."""
+    path = round_path(segments)
+    if len(path.before) != 1:
         raise ScenarioError(
             "engine 'scale' takes frameworks whose clients contribute after one segment; set "
             'engine = "des".'
         )
-    return tuple(eachs), onces[0] if onces else None
-
-
-def _never_full(size: int, num_slots: int) -> str:
-    return (
-        f"policy.buffer_size = {size} with {num_slots} clients at work: in this framework clients "
-        "wait for the aggregation, so the buffer never fills; allowed: at most "
-        f"{num_slots}. Lower policy.buffer_size or raise policy.clients_per_round."
-    )
+    return path

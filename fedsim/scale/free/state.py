@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fedsim.scale.records import Integers, Reals, Records, layout
 
 __all__ = [
     "AGGREGATE",
     "AGGREGATED",
     "ARRIVAL",
-    "ASKED",
-    "AWAITS_ARRIVAL",
-    "BUFFER_SIZE",
-    "HEAD",
-    "IS_AGGREGATING",
-    "IS_BUFFERED",
-    "IS_FASTEST_FIRST",
-    "IS_STARVING",
-    "LOSSES",
-    "MAX_STALENESS",
-    "NEEDS_FILL",
-    "NUM_FREE",
-    "NUM_FRESH",
-    "NUM_IDLE",
-    "NUM_LATE",
-    "NUM_LEGS",
-    "NUM_LOST",
-    "NUM_PICKS",
-    "NUM_REGISTERS",
-    "NUM_RUNNING",
-    "TAIL",
-    "VERSION",
+    "COMING",
+    "CONTRIBUTION",
+    "ITERATION",
+    "SERVER",
     "WINDOW",
-    "Crowd",
-    "Free",
-    "crowd_of",
+    "ClientSet",
+    "FreeState",
+    "client_set",
 ]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 #: Kinds of events, behind those of every policy.
 AGGREGATE, AGGREGATED, WINDOW, ARRIVAL = range(9, 13)
-#: Registers of :attr:`Free.run`.
-(
-    NUM_FREE, NUM_PICKS, VERSION, IS_AGGREGATING, AWAITS_ARRIVAL, LOSSES, ASKED, NUM_LATE, NUM_LOST,
-    HEAD, TAIL, IS_STARVING, NUM_IDLE, NUM_FRESH, NEEDS_FILL, IS_BUFFERED, NUM_LEGS, MAX_STALENESS,
-    BUFFER_SIZE, IS_FASTEST_FIRST, NUM_RUNNING, NUM_REGISTERS,
-) = range(22)  # fmt: skip
+
+#: The server: what it is doing, what it has counted since the last version, and its policy.
+SERVER: Final = layout(
+    [
+        "num_free",
+        "num_picks",
+        "num_running",
+        "version",
+        "is_aggregating",
+        "awaits_arrival",
+        "is_starving",
+        "needs_fill",
+        "losses_in_row",
+        "num_asked",
+        "num_late",
+        "num_lost",
+        "head",
+        "tail",
+        "is_buffered",
+        "num_legs",
+        "max_staleness",
+        "buffer_size",
+        "is_fastest_first",
+    ]
+)
+#: A client's iteration: the version on which it works; its group; whether it has contributed, or
+#: never will, which is known by then; the client's place by speed; the iteration in column 0 of
+#: what is drawn ahead; when it began [s]; the client's slowdown.
+ITERATION: Final = layout(
+    ["version", "group", "has_contributed", "speed_place", "first_drawn"], ["start_s", "slowdown"]
+)
+#: A contribution that waits, with the factor on its computing [s].
+CONTRIBUTION: Final = layout(["client", "version"], ["factor", "start_s", "end_s"])
+#: Who comes, and when [s].
+COMING: Final = layout(["client"], ["time_s"])
 
 
-class Crowd(NamedTuple):
+class ClientSet(NamedTuple):
     """A set of clients that is listed, joined and left in no time.
 
     Attributes
@@ -61,73 +71,56 @@ class Crowd(NamedTuple):
         The first so many are in it.
     place : ndarray of int64, shape (n,)
         Of each client in ``member``; -1 where it is not in it.
+    length : ndarray of int64, shape (1,)
     """
 
     member: Integers
     place: Integers
+    length: Integers
 
 
-class Free(NamedTuple):
+class FreeState(NamedTuple):
     """State of a server whose clients work each at its own pace.
 
     Attributes
     ----------
-    run : ndarray of int64, shape (NUM_REGISTERS,)
-    version : ndarray of int64, shape (n,)
-        On which a client works.
-    start_s : ndarray, shape (n,)
-        Of its iteration [s].
-    variant : ndarray of int64, shape (n,)
-    slowdown : ndarray, shape (n,)
-    has_contributed : ndarray of int64, shape (n,)
-        Or will never, which is known by then.
-    idle, fresh : Crowd
+    server : ndarray of SERVER, shape (1,)
+    iterations : ndarray of ITERATION, shape (n,)
+    idle, fresh : ClientSet
         Who has no work; who became idle or came since nobody could be found.
-    by_speed, speed_place : ndarray of int64, shape (n,)
-        Clients from the fastest on, and each one's place there.
-    arrival_s : ndarray, shape (k,)
-        Sorted [s].
-    arrival : ndarray of int64, shape (k,)
-        Who comes.
-    first_number : ndarray of int64, shape (n,)
-        Iteration in column 0 of the drawn tables.
+    by_speed : ndarray of int64, shape (n,)
+        Clients from the fastest on.
+    coming : ndarray of COMING, shape (k,)
+        By time.
     factor : ndarray, shape (n, B)
         On computing; no column where nothing is drawn.
     failure_s : ndarray, shape (attempts, n, B)
         Of an attempt's work ahead of its failure [s].
     alone_s : ndarray, shape (n, B)
         What the first leg takes alone [s].
-    entry : ndarray of int64, shape (?, 2)
-        Client and version of contributions that wait.
-    entry_s : ndarray, shape (?, 3)
-        Factor; start and end [s].
-    entry_sums : ndarray, shape (?, labels, 5)
+    buffer : ndarray of CONTRIBUTION
+        From ``head`` to ``tail``.
+    buffer_spent : ndarray of SPENT, shape (?, labels)
     candidate_key : ndarray of uint64, shape (1,)
     """
 
-    run: Integers
-    version: Integers
-    start_s: Reals
-    variant: Integers
-    slowdown: Reals
-    has_contributed: Integers
-    idle: Crowd
-    fresh: Crowd
+    server: Records
+    iterations: Records
+    idle: ClientSet
+    fresh: ClientSet
     by_speed: Integers
-    speed_place: Integers
-    arrival_s: Reals
-    arrival: Integers
-    first_number: Integers
+    coming: Records
     factor: Reals
     failure_s: Reals
     alone_s: Reals
-    entry: Integers
-    entry_s: Reals
-    entry_sums: Reals
+    buffer: Records
+    buffer_spent: Records
     candidate_key: NDArray[np.uint64]
 
 
-def crowd_of(num_clients: int, *, is_full: bool) -> Crowd:
+def client_set(num_clients: int, *, is_full: bool) -> ClientSet:
     """Everybody, or nobody."""
     everybody = np.arange(num_clients)
-    return Crowd(everybody.copy(), everybody if is_full else np.full(num_clients, -1))
+    place = everybody if is_full else np.full(num_clients, -1)
+    length = np.array([num_clients if is_full else 0], dtype=np.int64)
+    return ClientSet(everybody.copy(), place, length)

@@ -7,61 +7,56 @@ when a flow changes sides.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
+from fedsim.scale.compiled import borrowed, compiled
+from fedsim.scale.link.state import Flows, Heaps
 
-__all__ = ["Flows", "Heaps", "push", "top"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-#: Place, due, size, rate, rank of each flow; flow of each rank.
-Flows = tuple[NDArray[np.int8], Reals, Reals, Reals, Integers, Integers]
-#: Keys and flows, one row a heap; lengths are registers 2 and 3 of the counts.
-Heaps = tuple[Reals, Integers]
+__all__ = ["push", "top"]
 
 #: Added to a flow's place while it stands in a heap that is being tidied up.
 _KEPT = np.int8(64)
 
 
 @compiled
-def top(side: int, place: int, flows: Flows, heaps: Heaps, count: Integers) -> int:
+def top(side: int, place: int, flows: Flows, heaps: Heaps) -> int:
     """First flow of a heap, entries that are no longer true thrown away; -1 where it is empty."""
-    where, due = flows[0], flows[1]
-    keys, members = heaps
-    while count[2 + side] > 0:
+    flows, heaps = borrowed((flows, heaps))
+    where, due = flows.where, flows.due
+    keys, members, lengths = heaps
+    while lengths[side] > 0:
         flow = members[side, 0]
         if where[flow] == place and due[flow] == keys[side, 0]:
             return flow
-        _pop(side, heaps, count)
+        _pop(side, heaps)
     return -1
 
 
 @compiled
-def push(side: int, place: int, flow: int, flows: Flows, heaps: Heaps, count: Integers) -> None:
+def push(side: int, place: int, flow: int, flows: Flows, heaps: Heaps) -> None:
     """Enter a flow that is now in ``place``; make room first where the heap is full."""
-    where, due = flows[0], flows[1]
-    keys, members = heaps
-    if count[2 + side] == keys.shape[1]:
+    flows, heaps = borrowed((flows, heaps))
+    where, due = flows.where, flows.due
+    keys, members, lengths = heaps
+    if lengths[side] == keys.shape[1]:
         # Full of entries that are no longer true: keep the others.
-        num = count[2 + side]
-        count[2 + side] = 0
+        num = lengths[side]
+        lengths[side] = 0
         for entry in range(num):
             kept = members[side, entry]
             if kept != flow and where[kept] == place and due[kept] == keys[side, entry]:
-                _sift_up(side, due[kept], kept, heaps, count)
+                _sift_up(side, due[kept], kept, heaps)
                 # Whoever left and came back at once may stand here twice, and both are true.
                 where[kept] += _KEPT
-        for entry in range(count[2 + side]):
+        for entry in range(lengths[side]):
             where[members[side, entry]] -= _KEPT
-    _sift_up(side, due[flow], flow, heaps, count)
+    _sift_up(side, due[flow], flow, heaps)
 
 
 @compiled
-def _sift_up(side: int, key: float, flow: int, heaps: Heaps, count: Integers) -> None:
-    keys, members = heaps
-    hole = count[2 + side]
-    count[2 + side] += 1
+def _sift_up(side: int, key: float, flow: int, heaps: Heaps) -> None:
+    keys, members, lengths = heaps
+    hole = lengths[side]
+    lengths[side] += 1
     while hole > 0:
         parent = (hole - 1) >> 1
         if keys[side, parent] <= key:
@@ -74,10 +69,10 @@ def _sift_up(side: int, key: float, flow: int, heaps: Heaps, count: Integers) ->
 
 
 @compiled
-def _pop(side: int, heaps: Heaps, count: Integers) -> None:
-    keys, members = heaps
-    count[2 + side] -= 1
-    num = count[2 + side]
+def _pop(side: int, heaps: Heaps) -> None:
+    keys, members, lengths = heaps
+    lengths[side] -= 1
+    num = lengths[side]
     key, flow = keys[side, num], members[side, num]
     hole = 0
     while True:

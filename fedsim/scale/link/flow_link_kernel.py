@@ -6,13 +6,10 @@ shared are such a link too: as much capacity as there are, and no request gets m
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled, inlined
-from fedsim.scale.link.flow_heap_kernel import Flows, Heaps
 from fedsim.scale.link.rank_set import empty_set, level_starts
 from fedsim.scale.link.sharing_kernel import (
     advance,
@@ -22,10 +19,19 @@ from fedsim.scale.link.sharing_kernel import (
     still_to_send,
     take_out,
 )
-from fedsim.scale.link.state import CAPPED, LEAST_RATE, LEVEL, MAX_LANES, NOW, OUT, Queues, Sets
+from fedsim.scale.link.state import (
+    CAPPED,
+    LINK_STATE,
+    MAX_LANES,
+    OUT,
+    FlowLink,
+    Flows,
+    Heaps,
+    Queues,
+    Sets,
+)
 
 __all__ = [
-    "FlowLink",
     "change_rates",
     "complete",
     "flow_link",
@@ -37,27 +43,6 @@ __all__ = [
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-class FlowLink(NamedTuple):
-    """State of one resource; see :mod:`fedsim.scale.link.sharing_kernel`.
-
-    Attributes
-    ----------
-    flows, queues, sets, heaps : tuples of arrays
-    real, count : ndarray
-        Registers.
-    capacity : ndarray, shape (1,)
-        [B/s].
-    """
-
-    flows: Flows
-    queues: Queues
-    sets: Sets
-    heaps: Heaps
-    real: Reals
-    count: Integers
-    capacity: Reals
 
 
 def flow_link(rate: Reals, capacity: float, start_s: float) -> FlowLink:
@@ -79,91 +64,89 @@ def flow_link(rate: Reals, capacity: float, start_s: float) -> FlowLink:
     rank = np.empty(num, dtype=np.int64)
     rank[by_rank] = np.arange(num)
     starts = level_starts(num)
-    real = np.zeros(5)
-    real[NOW], real[LEVEL], real[LEAST_RATE] = start_s, np.inf, np.inf
+    state = np.zeros(1, LINK_STATE)
+    state["now_s"], state["capacity"] = start_s, capacity
+    state["level"] = state["least_rate"] = np.inf
     none = np.full(MAX_LANES, -1, dtype=np.int64)
     return FlowLink(
-        flows=(np.zeros(num, dtype=np.int8), np.zeros(num), np.zeros(num), rate, rank, by_rank),
+        Flows(np.zeros(num, dtype=np.int8), np.zeros(num), np.zeros(num), rate, rank, by_rank),
         # Clients come back, so no flow may queue by its place: all go through the heap.
-        queues=(none[:1].copy(), none.copy(), none.copy(), np.full(num, -1, dtype=np.int64)),
-        sets=(starts, empty_set(starts), empty_set(starts)),
-        heaps=(np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64)),
-        real=real,
-        count=np.zeros(4, dtype=np.int64),
-        capacity=np.array([capacity]),
+        Queues(none[:1].copy(), none.copy(), none.copy(), np.full(num, -1, dtype=np.int64)),
+        Sets(starts, empty_set(starts), empty_set(starts)),
+        Heaps(
+            np.empty((2, 2 * num + 16)),
+            np.empty((2, 2 * num + 16), dtype=np.int64),
+            np.zeros(2, dtype=np.int64),
+        ),
+        state,
     )
 
 
 @inlined
 def join(link: FlowLink, c: int, size: float, now: float) -> None:
     """Client ``c`` begins to send ``size`` bytes."""
-    flows, queues, sets, heaps, real, count, capacity = link
-    flows[2][c] = size
-    advance(real, count, now)
-    come_in(c, now, flows, queues, sets, heaps, real, count)
-    balance(flows, sets, heaps, real, count, capacity[0])
+    link.flows.size[c] = size
+    advance(link, now)
+    come_in(c, now, link)
+    balance(link)
 
 
 @compiled
 def leave(link: FlowLink, c: int, now: float) -> float:
     """Client ``c`` stops; what it had still to send [B]."""
-    flows, _, sets, heaps, real, count, capacity = link
-    advance(real, count, now)
-    unsent = min(still_to_send(c, flows, real), flows[2][c])
-    take_out(c, flows, sets, real, count)
-    balance(flows, sets, heaps, real, count, capacity[0])
+    advance(link, now)
+    unsent = min(still_to_send(c, link), link.flows.size[c])
+    take_out(c, link)
+    balance(link)
     return unsent
 
 
 @inlined
 def complete(link: FlowLink, c: int, end: float) -> float:
     """Client ``c`` has sent everything at ``end``; when that is by the link's clock [s]."""
-    flows, _, sets, heaps, real, count, capacity = link
-    advance(real, count, end)
-    through = end if flows[0][c] == CAPPED else real[NOW]
-    take_out(c, flows, sets, real, count)
-    balance(flows, sets, heaps, real, count, capacity[0])
+    advance(link, end)
+    through = end if link.flows.where[c] == CAPPED else link.state[0].now_s
+    take_out(c, link)
+    balance(link)
     return through
 
 
 @inlined
 def next_due(link: FlowLink) -> tuple[int, float]:
     """Whose flow ends next, and when; -1 and infinite where there is none [s]."""
-    flows, queues, _, heaps, real, count, _ = link
-    return next_end(flows, queues, heaps, real, count)
+    return next_end(link)
 
 
 @compiled
 def is_on(link: FlowLink, c: int) -> bool:
     """Whether client ``c`` has a flow."""
-    return link.flows[0][c] != OUT
+    return link.flows.where[c] != OUT
 
 
 @compiled
 def change_rates(link: FlowLink, clients: Integers, rates: Reals, now: float) -> None:
     """Give some clients other limits, in mid-flow too: ranks and sides are found anew."""
-    flows, queues, sets, heaps, real, count, capacity = link
-    where, _, size, rate, rank, by_rank = flows
-    advance(real, count, now)
+    where, _, size, rate, rank, by_rank = link.flows
+    advance(link, now)
     num = len(where)
     lacking = np.full(num, -1.0)
     for c in range(num):
         if where[c] != OUT:
-            lacking[c] = still_to_send(c, flows, real)
+            lacking[c] = still_to_send(c, link)
     for c in range(num):
         if lacking[c] >= 0.0:
-            take_out(c, flows, sets, real, count)
+            take_out(c, link)
     for i in range(len(clients)):
-        rate[clients[i]] = min(rates[i], capacity[0])
+        rate[clients[i]] = min(rates[i], link.state[0].capacity)
     order = np.argsort(rate, kind="mergesort")
     for place in range(num):
         by_rank[place] = order[place]
         rank[order[place]] = place
-    real[LEVEL] = np.inf
+    link.state[0].level = np.inf
     for c in range(num):
         if lacking[c] >= 0.0:
             whole = size[c]
             size[c] = lacking[c]
-            come_in(c, now, flows, queues, sets, heaps, real, count)
+            come_in(c, now, link)
             size[c] = whole
-            balance(flows, sets, heaps, real, count, capacity[0])
+            balance(link)

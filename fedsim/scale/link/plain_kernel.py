@@ -5,36 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.scale.compiled import compiled
-from fedsim.scale.link.flow_heap_kernel import Flows
+from fedsim.scale.compiled import borrowed, compiled
 from fedsim.scale.link.rank_set import add, remove
-from fedsim.scale.link.state import (
-    LEAST_RATE,
-    LEVEL,
-    MAX_LANES,
-    NOW,
-    NUM_SHARED,
-    OUT,
-    QUEUED,
-    SERVICE,
-    Queues,
-    Sets,
-)
+from fedsim.scale.link.state import MAX_LANES, OUT, QUEUED, FlowLink
 
 __all__ = ["share_plainly"]
 
 Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @compiled
 def share_plainly(
     arrival: Reals,
-    flows: Flows,
-    queues: Queues,
-    sets: Sets,
-    real: Reals,
-    count: Integers,
+    link: FlowLink,
     left: float,
     fastest: float,
     next_arrival: int,
@@ -48,11 +31,13 @@ def share_plainly(
     ``stop``, of the flow with ``last_tag``, of a flow that would not be shared or queued, of a
     level that might cross somebody's rate, and of the last flow.
     """
-    where, due, size, rate, rank, _ = flows
-    follower, heads, tails, lanes = queues
-    starts, shared, _ = sets
-    now, service, least_rate = real[NOW], real[SERVICE], real[LEAST_RATE]
-    num_shared, level = count[NUM_SHARED], real[LEVEL]
+    link = borrowed(link)
+    where, due, size, rate, rank, _ = link.flows
+    follower, heads, tails, lanes = link.queues
+    starts, shared, _ = link.sets
+    state = link.state[0]
+    now, service, least_rate = state.now_s, state.service, state.least_rate
+    num_shared, level = state.num_shared, state.level
     tick = np.rint(now * 1e9)
     num = len(arrival)
     num_lanes = np.int64(0)
@@ -106,7 +91,6 @@ def share_plainly(
             least_rate = min(least_rate, rate[new])
             next_arrival += 1
         level = left / num_shared
-    real[NOW], real[SERVICE], real[LEAST_RATE] = now, service, least_rate
-    real[LEVEL] = level
-    count[NUM_SHARED] = num_shared
+    state.now_s, state.service, state.least_rate = now, service, least_rate
+    state.num_shared, state.level = num_shared, level
     return next_arrival

@@ -9,36 +9,35 @@ shared side have rising tags, so they queue without a heap.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.scale.compiled import borrowed, compiled
-from fedsim.scale.link.flow_heap_kernel import Flows, Heaps, push, top
+from fedsim.scale.link.flow_heap_kernel import push, top
 from fedsim.scale.link.plain_kernel import share_plainly
 from fedsim.scale.link.rank_set import add, largest, least, remove
 from fedsim.scale.link.state import (
     CAPPED,
-    CAPPED_RATE,
     CAPPED_SIDE,
     HEAPED,
-    LEAST_RATE,
-    LEVEL,
+    LINK_STATE,
     MAX_LANES,
-    NOW,
-    NUM_CAPPED,
-    NUM_SHARED,
     OUT,
     PAUSED,
     QUEUED,
-    SERVICE,
-    SHARED,
+    SHARED_SIDE,
+    FlowLink,
+    Flows,
+    Heaps,
     Queues,
     Sets,
 )
 
 __all__ = [
+    "Demand",
+    "Leavers",
     "advance",
     "balance",
     "come_in",
@@ -50,22 +49,51 @@ __all__ = [
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Words = NDArray[np.uint64]
+
+
+class Demand(NamedTuple):
+    """What flows ask for.
+
+    Attributes
+    ----------
+    size, rate : ndarray, shape (n,)
+        [B], [B/s].
+    rank, by_rank : ndarray of int64, shape (n,)
+        By rate, ascending.
+    lane : ndarray of int64, shape (n,)
+        Queue of each flow's size, or -1.
+    """
+
+    size: Reals
+    rate: Reals
+    rank: Integers
+    by_rank: Integers
+    lane: Integers
+
+
+class Leavers(NamedTuple):
+    """Flows that are taken out where they are not through; places are those of arrival.
+
+    Attributes
+    ----------
+    place : ndarray of int64, shape (k,)
+        In order of leaving.
+    leave_by : ndarray, shape (m,) or (0,)
+        Of every flow [s].
+    """
+
+    place: Integers
+    leave_by: Reals
 
 
 @compiled
 def share_in_order(
     order: Integers,
     arrival: Reals,
-    size: Reals,
-    rate: Reals,
-    rank: Integers,
-    by_rank: Integers,
+    demand: Demand,
     starts: Integers,
-    lane: Integers,
     capacity: float,
-    leavers: Integers,
-    leave_by: Reals,
+    leavers: Leavers,
     departure: Reals,
     unsent: Reals,
 ) -> None:
@@ -74,6 +102,7 @@ def share_in_order(
     That is nearly the order of departure too, so memory is read in a row.
     """
     num = len(order)
+    size, rate, rank, by_rank, lane = demand
     new_place = np.full(len(arrival), -1, dtype=np.int64)
     new_arrival, new_size, new_rate = np.empty(num), np.empty(num), np.empty(num)
     new_rank, new_lane = np.empty(num, dtype=np.int64), np.empty(num, dtype=np.int64)
@@ -89,10 +118,8 @@ def share_in_order(
     for place in range(len(by_rank)):
         new_by_rank[place] = new_place[by_rank[place]]
     new_departure, new_unsent = np.full(num, np.inf), np.zeros(num)
-    _share(
-        new_arrival, new_size, new_rate, new_rank, new_by_rank, starts, new_lane, capacity,
-        leavers, leave_by, new_departure, new_unsent,
-    )  # fmt: skip
+    anew = Demand(new_size, new_rate, new_rank, new_by_rank, new_lane)
+    _share(new_arrival, anew, starts, capacity, leavers, new_departure, new_unsent)
     for place in range(num):
         departure[order[place]] = new_departure[place]
         unsent[order[place]] = new_unsent[place]
@@ -101,94 +128,91 @@ def share_in_order(
 @compiled
 def _share(
     arrival: Reals,
-    size: Reals,
-    rate: Reals,
-    rank: Integers,
-    by_rank: Integers,
+    demand: Demand,
     starts: Integers,
-    lane: Integers,
     capacity: float,
-    leavers: Integers,
-    leave_by: Reals,
+    leavers: Leavers,
     departure: Reals,
     unsent: Reals,
 ) -> None:
     """Run flows through in order of arrival; fill ``departure`` (infinite) and ``unsent`` (0)."""
     num = len(arrival)
-    own_flows = (np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank)
-    own_queues = (
-        np.full(num, -1, dtype=np.int64),
-        np.full(MAX_LANES, -1, dtype=np.int64),
-        np.full(MAX_LANES, -1, dtype=np.int64),
-        lane,
-    )
+    size, rate, rank, by_rank, lane = demand
     num_words = starts[len(starts) - 1]
-    own_sets = (starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64))
-    own_heaps = (np.empty((2, 2 * num + 16)), np.empty((2, 2 * num + 16), dtype=np.int64))
-    real = np.zeros(5)
-    real[LEVEL] = np.inf
-    real[LEAST_RATE] = np.inf
-    count = np.zeros(4, dtype=np.int64)
-    owners = own_flows, own_queues, own_sets, own_heaps, real, count
-    _run_through(arrival, capacity, leavers, leave_by, departure, unsent, borrowed(owners))
+    state = np.zeros(1, dtype=LINK_STATE)
+    state[0].level = state[0].least_rate = np.inf
+    state[0].capacity = capacity
+    own = FlowLink(
+        Flows(np.zeros(num, dtype=np.int8), np.empty(num), size, rate, rank, by_rank),
+        Queues(
+            np.full(num, -1, dtype=np.int64),
+            np.full(MAX_LANES, -1, dtype=np.int64),
+            np.full(MAX_LANES, -1, dtype=np.int64),
+            lane,
+        ),
+        Sets(starts, np.zeros(num_words, dtype=np.uint64), np.zeros(num_words, dtype=np.uint64)),
+        Heaps(
+            np.empty((2, 2 * num + 16)),
+            np.empty((2, 2 * num + 16), dtype=np.int64),
+            np.zeros(2, dtype=np.int64),
+        ),
+        state,
+    )
+    _run_through(arrival, leavers, departure, unsent, borrowed(own))
     # What was borrowed lives as long as its owner is spoken of.
-    count[0] = len(own_flows[0]) + len(own_queues[0]) + len(own_sets[1]) + len(own_heaps[0])
+    own.heaps.lengths[0] = len(own.flows.where) + len(own.queues.head) + len(own.sets.shared)
+    own.state[0].num_shared = len(own.heaps.keys)
 
 
 @compiled
 def _run_through(
-    arrival: Reals,
-    capacity: float,
-    leavers: Integers,
-    leave_by: Reals,
-    departure: Reals,
-    unsent: Reals,
-    state: tuple[Flows, Queues, Sets, Heaps, Reals, Integers],
+    arrival: Reals, leavers: Leavers, departure: Reals, unsent: Reals, link: FlowLink
 ) -> None:
-    flows, queues, sets, heaps, real, count = state
-    arrival, leavers, leave_by, departure, unsent = borrowed(
-        (arrival, leavers, leave_by, departure, unsent)
+    arrival, leavers, departure, unsent, link = borrowed(
+        (arrival, leavers, departure, unsent, link)
     )
-    size, rate, by_rank = flows[2], flows[3], flows[5]
+    leaver, leave_by = leavers
+    flows, sets, heaps, state = link.flows, link.sets, link.heaps, link.state[0]
+    size, rate, by_rank = flows.size, flows.rate, flows.by_rank
     num = len(arrival)
     next_arrival = next_leaver = 0
     while True:
-        if count[NUM_SHARED] > 1:
+        if state.num_shared > 1:
             stop, fastest = np.inf, 0.0
-            if next_leaver < len(leavers):
-                stop = leave_by[leavers[next_leaver]]
-            if count[NUM_CAPPED] > 0:
-                stop = min(stop, flows[1][top(CAPPED_SIDE, CAPPED, flows, heaps, count)])
-                fastest = rate[by_rank[largest(sets[2], sets[0])]]
-            first_heaped = top(SHARED, HEAPED, flows, heaps, count)
-            last_tag = flows[1][first_heaped] if first_heaped >= 0 else np.inf
+            if next_leaver < len(leaver):
+                stop = leave_by[leaver[next_leaver]]
+            if state.num_capped > 0:
+                stop = min(stop, flows.due[top(CAPPED_SIDE, CAPPED, flows, heaps)])
+                fastest = rate[by_rank[largest(sets.capped, sets.starts)]]
+            first_heaped = top(SHARED_SIDE, HEAPED, flows, heaps)
+            last_tag = flows.due[first_heaped] if first_heaped >= 0 else np.inf
+            left = state.capacity - state.capped_rate
             next_arrival = share_plainly(
-                arrival, flows, queues, sets, real, count, capacity - real[CAPPED_RATE], fastest,
-                next_arrival, stop, last_tag, departure,
-            )  # fmt: skip
-        flow, end = next_end(flows, queues, heaps, real, count)
+                arrival, link, left, fastest, next_arrival, stop, last_tag, departure
+            )
+        flow, end = next_end(link)
         come = leave = np.inf
         if next_arrival < num:
             come = arrival[next_arrival]
-        while next_leaver < len(leavers) and departure[leavers[next_leaver]] < np.inf:
+        while next_leaver < len(leaver) and departure[leaver[next_leaver]] < np.inf:
             next_leaver += 1
-        if next_leaver < len(leavers):
-            leave = leave_by[leavers[next_leaver]]
+        if next_leaver < len(leaver):
+            leave = leave_by[leaver[next_leaver]]
         if end == np.inf and come == np.inf:
             return
         # What ends at the nanosecond at which it would be taken out has ended.
         if end <= come and np.rint(end * 1e9) <= np.rint(leave * 1e9):
-            advance(real, count, end)
-            departure[flow] = end if flows[0][flow] == CAPPED else real[NOW]
-            take_out(flow, flows, sets, real, count)
-            balance(flows, sets, heaps, real, count, capacity)
+            advance(link, end)
+            departure[flow] = end if flows.where[flow] == CAPPED else state.now_s
+            take_out(flow, link)
+            balance(link)
         elif leave < come:
-            gone = leavers[next_leaver]
-            advance(real, count, leave)
+            gone = leaver[next_leaver]
+            advance(link, leave)
             departure[gone] = leave
-            unsent[gone] = still_to_send(gone, flows, real)
-            take_out(gone, flows, sets, real, count)
-            balance(flows, sets, heaps, real, count, capacity)
+            unsent[gone] = still_to_send(gone, link)
+            take_out(gone, link)
+            balance(link)
         else:
             new = next_arrival
             next_arrival += 1
@@ -198,32 +222,36 @@ def _run_through(
             unsent[new] = 0.0
             if size[new] > 0.0:
                 departure[new] = np.inf
-                advance(real, count, come)
-                come_in(new, come, flows, queues, sets, heaps, real, count)
-                balance(flows, sets, heaps, real, count, capacity)
+                advance(link, come)
+                come_in(new, come, link)
+                balance(link)
 
 
 @compiled
-def advance(real: Reals, count: Integers, now: float) -> None:
+def advance(link: FlowLink, now: float) -> None:
     """Bring the clock up to a moment; it stands still within a nanosecond.
 
     Flows that come or end together by all but rounding are together then. Else whoever is first by
     a trillionth of a second has the link for itself that long, and is ahead by as many times that
     as there are others; after a dozen visits this is microseconds.
     """
-    if now > real[NOW] and np.rint(now * 1e9) != np.rint(real[NOW] * 1e9):
-        if count[NUM_SHARED] > 0:
-            real[SERVICE] += real[LEVEL] * (now - real[NOW])
-        real[NOW] = now
+    link = borrowed(link)
+    state = link.state[0]
+    if now > state.now_s and np.rint(now * 1e9) != np.rint(state.now_s * 1e9):
+        if state.num_shared > 0:
+            state.service += state.level * (now - state.now_s)
+        state.now_s = now
 
 
 @compiled
-def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Integers) -> Any:
+def next_end(link: FlowLink) -> tuple[int, float]:
     """The flow that ends next and when; infinite where there is none."""
-    where, due = flows[0], flows[1]
-    follower, heads = queues[0], queues[1]
+    link = borrowed(link)
+    flows, heaps, state = link.flows, link.heaps, link.state[0]
+    where, due = flows.where, flows.due
+    follower, heads = link.queues.follower, link.queues.head
     flow, tag = np.int64(-1), np.inf
-    if count[NUM_SHARED] > 0:
+    if state.num_shared > 0:
         for lane in range(MAX_LANES):
             head = heads[lane]
             while head >= 0 and where[head] != QUEUED:
@@ -231,55 +259,50 @@ def next_end(flows: Flows, queues: Queues, heaps: Heaps, real: Reals, count: Int
             heads[lane] = head
             if head >= 0 and due[head] < tag:
                 flow, tag = head, due[head]
-        first = top(SHARED, HEAPED, flows, heaps, count)
+        first = top(SHARED_SIDE, HEAPED, flows, heaps)
         if first >= 0 and due[first] < tag:
             flow, tag = first, due[first]
     end = np.inf
     if flow >= 0:
-        end = max(real[NOW], real[NOW] + (tag - real[SERVICE]) / real[LEVEL])
-    if count[NUM_CAPPED] > 0:
-        first = top(CAPPED_SIDE, CAPPED, flows, heaps, count)
+        end = max(state.now_s, state.now_s + (tag - state.service) / state.level)
+    if state.num_capped > 0:
+        first = top(CAPPED_SIDE, CAPPED, flows, heaps)
         if due[first] < end:
             flow, end = first, due[first]
     return flow, end
 
 
 @compiled
-def still_to_send(flow: int, flows: Flows, real: Reals) -> float:
+def still_to_send(flow: int, link: FlowLink) -> float:
     """What a flow that is on the link has not sent yet [B]."""
-    where, due, _, rate, _, _ = flows
+    link = borrowed(link)
+    where, due, _, rate, _, _ = link.flows
+    state = link.state[0]
     if where[flow] == CAPPED:
-        return max(0.0, (due[flow] - real[NOW]) * rate[flow])
+        return max(0.0, (due[flow] - state.now_s) * rate[flow])
     if where[flow] == PAUSED:
         return due[flow]
-    return max(0.0, due[flow] - real[SERVICE])
+    return max(0.0, due[flow] - state.service)
 
 
 @compiled
-def come_in(
-    new: int,
-    now: float,
-    flows: Flows,
-    queues: Queues,
-    sets: Sets,
-    heaps: Heaps,
-    real: Reals,
-    count: Integers,
-) -> None:
+def come_in(new: int, now: float, link: FlowLink) -> None:
     """Put a flow on the side where the level of this moment has it."""
-    where, due, size, rate, rank, _ = flows
+    link = borrowed(link)
+    where, due, size, rate, rank, _ = link.flows
+    state = link.state[0]
     if rate[new] <= 0.0:
         where[new], due[new] = PAUSED, size[new]
         return
-    if rate[new] <= real[LEVEL]:
-        due[new] = max(now, real[NOW]) + size[new] / rate[new]
-        _to_capped(new, flows, sets, heaps, real, count)
+    if rate[new] <= state.level:
+        due[new] = max(now, state.now_s) + size[new] / rate[new]
+        _to_capped(new, link)
         return
-    due[new] = real[SERVICE] + size[new]
-    follower, heads, tails, lanes = queues
+    due[new] = state.service + size[new]
+    follower, heads, tails, lanes = link.queues
     lane = lanes[new]
     if lane < 0:
-        _to_shared(new, flows, sets, heaps, real, count)
+        _to_shared(new, link)
         return
     # Among flows of one size those that come later end later: no heap is needed.
     where[new] = QUEUED
@@ -288,91 +311,93 @@ def come_in(
     else:
         follower[tails[lane]] = new
     tails[lane] = new
-    add(sets[1], sets[0], rank[new])
-    count[NUM_SHARED] += 1
-    real[LEAST_RATE] = min(real[LEAST_RATE], rate[new])
+    add(link.sets.shared, link.sets.starts, rank[new])
+    state.num_shared += 1
+    state.least_rate = min(state.least_rate, rate[new])
 
 
 @compiled
-def _to_capped(
-    flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
-) -> None:
-    where, _, _, rate, rank, _ = flows
+def _to_capped(flow: int, link: FlowLink) -> None:
+    link = borrowed(link)
+    where, _, _, rate, rank, _ = link.flows
+    state = link.state[0]
     where[flow] = CAPPED
-    add(sets[2], sets[0], rank[flow])
-    count[NUM_CAPPED] += 1
-    real[CAPPED_RATE] += rate[flow]
-    push(CAPPED_SIDE, CAPPED, flow, flows, heaps, count)
+    add(link.sets.capped, link.sets.starts, rank[flow])
+    state.num_capped += 1
+    state.capped_rate += rate[flow]
+    push(CAPPED_SIDE, CAPPED, flow, link.flows, link.heaps)
 
 
 @compiled
-def _to_shared(
-    flow: int, flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers
-) -> None:
-    where, _, _, rate, rank, _ = flows
+def _to_shared(flow: int, link: FlowLink) -> None:
+    link = borrowed(link)
+    where, _, _, rate, rank, _ = link.flows
+    state = link.state[0]
     where[flow] = HEAPED
-    add(sets[1], sets[0], rank[flow])
-    count[NUM_SHARED] += 1
-    real[LEAST_RATE] = min(real[LEAST_RATE], rate[flow])
-    push(SHARED, HEAPED, flow, flows, heaps, count)
+    add(link.sets.shared, link.sets.starts, rank[flow])
+    state.num_shared += 1
+    state.least_rate = min(state.least_rate, rate[flow])
+    push(SHARED_SIDE, HEAPED, flow, link.flows, link.heaps)
 
 
 @compiled
-def take_out(flow: int, flows: Flows, sets: Sets, real: Reals, count: Integers) -> None:
+def take_out(flow: int, link: FlowLink) -> None:
     """Remove a flow from its side; the level is for :func:`balance` to find."""
-    where, _, _, rate, rank, _ = flows
+    link = borrowed(link)
+    where, _, _, rate, rank, _ = link.flows
+    sets, state = link.sets, link.state[0]
     if where[flow] == CAPPED:
-        remove(sets[2], sets[0], rank[flow])
-        count[NUM_CAPPED] -= 1
-        real[CAPPED_RATE] -= rate[flow]
-        if count[NUM_CAPPED] == 0:
+        remove(sets.capped, sets.starts, rank[flow])
+        state.num_capped -= 1
+        state.capped_rate -= rate[flow]
+        if state.num_capped == 0:
             # What rounding left over goes with the last of them.
-            real[CAPPED_RATE] = 0.0
+            state.capped_rate = 0.0
     elif where[flow] != PAUSED:
-        remove(sets[1], sets[0], rank[flow])
-        count[NUM_SHARED] -= 1
-        if count[NUM_SHARED] == 0:
-            real[SERVICE] = 0.0
-            real[LEAST_RATE] = np.inf
+        remove(sets.shared, sets.starts, rank[flow])
+        state.num_shared -= 1
+        if state.num_shared == 0:
+            state.service = 0.0
+            state.least_rate = np.inf
     where[flow] = OUT
 
 
 @compiled
-def balance(
-    flows: Flows, sets: Sets, heaps: Heaps, real: Reals, count: Integers, capacity: float
-) -> None:
+def balance(link: FlowLink) -> None:
     """Find the level, and move the flows whose rates it has crossed.
 
     Down first: flows that are faster than the level leave the capped side, the fastest first. Then
     up: the slowest leave the shared side while the level, which rises with that, is above them.
     Each is done once, so that rounding cannot make them alternate.
     """
-    _, due, size, rate, _, by_rank = flows
-    while count[NUM_CAPPED] > 0:
-        left = capacity - real[CAPPED_RATE]
-        if count[NUM_SHARED] == 0 and left >= 0.0:
+    link = borrowed(link)
+    _, due, size, rate, _, by_rank = link.flows
+    sets, state = link.sets, link.state[0]
+    while state.num_capped > 0:
+        left = state.capacity - state.capped_rate
+        if state.num_shared == 0 and left >= 0.0:
             break
-        level = left / count[NUM_SHARED] if count[NUM_SHARED] > 0 else -1.0
-        fastest = by_rank[largest(sets[2], sets[0])]
+        level = left / state.num_shared if state.num_shared > 0 else -1.0
+        fastest = by_rank[largest(sets.capped, sets.starts)]
         if rate[fastest] <= level:
             break
-        lacking = min(max(0.0, (due[fastest] - real[NOW]) * rate[fastest]), size[fastest])
-        take_out(fastest, flows, sets, real, count)
-        due[fastest] = real[SERVICE] + lacking
-        _to_shared(fastest, flows, sets, heaps, real, count)
-    real[LEVEL] = np.inf
-    while count[NUM_SHARED] > 0:
-        level = (capacity - real[CAPPED_RATE]) / count[NUM_SHARED]
-        real[LEVEL] = level
+        lacking = min(max(0.0, (due[fastest] - state.now_s) * rate[fastest]), size[fastest])
+        take_out(fastest, link)
+        due[fastest] = state.service + lacking
+        _to_shared(fastest, link)
+    state.level = np.inf
+    while state.num_shared > 0:
+        level = (state.capacity - state.capped_rate) / state.num_shared
+        state.level = level
         # A lower bound of the least rate is enough as a rule: taking out only raises the least.
-        if real[LEAST_RATE] > level:
+        if state.least_rate > level:
             break
-        slowest = by_rank[least(sets[1], sets[0])]
-        real[LEAST_RATE] = rate[slowest]
+        slowest = by_rank[least(sets.shared, sets.starts)]
+        state.least_rate = rate[slowest]
         if rate[slowest] > level:
             break
-        lacking = max(0.0, due[slowest] - real[SERVICE])
-        take_out(slowest, flows, sets, real, count)
-        due[slowest] = real[NOW] + lacking / rate[slowest]
-        _to_capped(slowest, flows, sets, heaps, real, count)
-        real[LEVEL] = np.inf
+        lacking = max(0.0, due[slowest] - state.service)
+        take_out(slowest, link)
+        due[slowest] = state.now_s + lacking / rate[slowest]
+        _to_capped(slowest, link)
+        state.level = np.inf

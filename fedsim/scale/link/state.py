@@ -1,31 +1,35 @@
-"""Where a link's figures stand: registers, places in a flow, shapes of its queues and sets."""
+"""What a link knows: its flows as columns, its queues, sets and heaps, and its clock.
+
+Columns and not records, for a million flows are read one figure at a time.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "CAPPED",
-    "CAPPED_RATE",
     "CAPPED_SIDE",
     "HEAPED",
-    "LEAST_RATE",
-    "LEVEL",
+    "LINK_STATE",
     "MAX_LANES",
-    "NOW",
-    "NUM_CAPPED",
-    "NUM_SHARED",
     "OUT",
     "PAUSED",
     "QUEUED",
-    "SERVICE",
-    "SHARED",
+    "SHARED_SIDE",
+    "FlowLink",
+    "Flows",
+    "Heaps",
     "Queues",
     "Sets",
 ]
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 #: Sizes with a queue of their own; flows of others go through a heap.
 MAX_LANES: Final = 8
@@ -36,21 +40,112 @@ QUEUED: Final = 1
 HEAPED: Final = 2
 CAPPED: Final = 3
 PAUSED: Final = 4
-#: Registers: clock [s], virtual service [B], level [B/s], sum of the capped rates [B/s], and a
-#: lower bound of the shared flows' rates [B/s].
-NOW: Final = 0
-SERVICE: Final = 1
-LEVEL: Final = 2
-CAPPED_RATE: Final = 3
-LEAST_RATE: Final = 4
-#: Registers: numbers of flows on both sides.
-NUM_SHARED: Final = 0
-NUM_CAPPED: Final = 1
-#: The two heaps; their lengths follow the two numbers above.
-SHARED: Final = 0
+#: The two heaps.
+SHARED_SIDE: Final = 0
 CAPPED_SIDE: Final = 1
 
-#: Follower of each flow; head and tail of each queue; queue of each flow, or -1.
-Queues = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-#: Levels of the sets; ranks of the shared and of the capped flows.
-Sets = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]
+#: One record a link: its clock [s]; the virtual service, of which every shared flow has had the
+#: same [B]; the level [B/s]; the sum of the capped flows' rates and a lower bound of the shared
+#: ones' [B/s]; what the link carries [B/s]; and how many flows are on each side.
+LINK_STATE: Final = np.dtype(
+    [
+        ("now_s", np.float64),
+        ("service", np.float64),
+        ("level", np.float64),
+        ("capped_rate", np.float64),
+        ("least_rate", np.float64),
+        ("capacity", np.float64),
+        ("num_shared", np.int64),
+        ("num_capped", np.int64),
+    ],
+    align=True,
+)
+
+
+class Flows(NamedTuple):
+    """Flows by number.
+
+    Attributes
+    ----------
+    where : ndarray of int8, shape (n,)
+    due : ndarray, shape (n,)
+        The finish tag of a shared flow [B], the end of a capped one [s], and what a paused one has
+        still to send [B].
+    size, rate : ndarray, shape (n,)
+        [B], [B/s].
+    rank, by_rank : ndarray of int64, shape (n,)
+        By rate, ascending.
+    """
+
+    where: NDArray[np.int8]
+    due: Reals
+    size: Reals
+    rate: Reals
+    rank: Integers
+    by_rank: Integers
+
+
+class Queues(NamedTuple):
+    """Shared flows of the same size, in order of arrival.
+
+    Attributes
+    ----------
+    follower : ndarray of int64, shape (n,)
+    head, tail : ndarray of int64, shape (MAX_LANES,)
+    lane : ndarray of int64, shape (n,)
+        Queue of each flow, or -1.
+    """
+
+    follower: Integers
+    head: Integers
+    tail: Integers
+    lane: Integers
+
+
+class Sets(NamedTuple):
+    """Ranks of the flows of each side; see :mod:`fedsim.scale.link.rank_set`.
+
+    Attributes
+    ----------
+    starts : ndarray of int64
+        Of the levels.
+    shared, capped : ndarray of uint64
+    """
+
+    starts: Integers
+    shared: Words
+    capped: Words
+
+
+class Heaps(NamedTuple):
+    """Flows of each side by when they are due, with entries that may be out of date.
+
+    Attributes
+    ----------
+    keys : ndarray, shape (2, k)
+    members : ndarray of int64, shape (2, k)
+    lengths : ndarray of int64, shape (2,)
+    """
+
+    keys: Reals
+    members: Integers
+    lengths: Integers
+
+
+class FlowLink(NamedTuple):
+    """One resource that flows share, max-min.
+
+    Attributes
+    ----------
+    flows : Flows
+    queues : Queues
+    sets : Sets
+    heaps : Heaps
+    state : ndarray of LINK_STATE, shape (1,)
+    """
+
+    flows: Flows
+    queues: Queues
+    sets: Sets
+    heaps: Heaps
+    state: NDArray[np.void]

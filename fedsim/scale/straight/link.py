@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from fedsim.scale.compiled import compiled
 from fedsim.scale.link.rank_set import level_starts
-from fedsim.scale.link.sharing_kernel import share_in_order
+from fedsim.scale.link.sharing_kernel import Demand, Leavers, share_in_order
 from fedsim.scale.link.state import MAX_LANES
 from fedsim.scale.straight.time_order import time_order
 
-__all__ = ["FlowSet", "link_departures"]
+__all__ = ["FlowSet"]
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -106,9 +106,10 @@ class FlowSet:
             return self._alone(arrival, leave_by_s)
         self._was_full = True
         departure, unsent = np.full(len(arrival), np.inf), np.zeros(len(arrival))
+        demand = Demand(self.num_bytes, self.rate, self.rank, self.by_rank, self.lane)
         share_in_order(
-            order, arrival, self.num_bytes, self.rate, self.rank, self.by_rank, self.starts,
-            self.lane, self.capacity, leavers, leave_by, departure, unsent,
+            order, arrival, demand, self.starts, self.capacity, Leavers(leavers, leave_by),
+            departure, unsent,
         )  # fmt: skip
         return departure, unsent
 
@@ -137,19 +138,6 @@ class FlowSet:
             unsent[is_cut] = (departure[is_cut] - cut_at) * self.rate[is_cut]
             departure[is_cut] = cut_at
         return departure, unsent
-
-
-def link_departures(
-    arrival_s: Reals,
-    num_bytes: Reals,
-    rate_bytes_per_s: Reals,
-    capacity_bytes_per_s: float | None,
-    leave_by_s: Reals | None = None,
-) -> tuple[Reals, Reals]:
-    """Ends of flows and what they had still to send; see :meth:`FlowSet.departures`."""
-    capacity = np.inf if capacity_bytes_per_s is None else capacity_bytes_per_s
-    flows = FlowSet(np.asarray(num_bytes), np.asarray(rate_bytes_per_s), capacity)
-    return flows.departures(np.asarray(arrival_s), leave_by_s)
 
 
 def _nanoseconds(seconds: Reals) -> Reals:

@@ -15,14 +15,12 @@ from fedsim.fleet.availability import is_always_on
 from fedsim.fleet.simulation import VISIT, Simulation
 from fedsim.fleet.uncontended import startup_times, work_until_failure
 from fedsim.scale.program import Kind, Program
-from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, Tally
-from fedsim.scale.straight.kernel import leg_ends, stage_table, tally_attempts
+from fedsim.scale.records import Integers, Reals, Records
+from fedsim.scale.segment import LATE, LOST, USED, SegmentOutcome, SegmentTask, step_sums
+from fedsim.scale.straight.kernel import Attempts, Fleet, add_attempts, leg_ends, stage_table
 from fedsim.scale.straight.link import FlowSet
 
 __all__ = ["StraightSegment", "is_straight"]
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def is_straight(simulation: Simulation, programs: tuple[Program, ...]) -> bool:
@@ -73,7 +71,7 @@ class StraightSegment:
     ----------
     simulation : Simulation
     programs : tuple of Program
-        One for each variant.
+        One for each group.
     """
 
     def __init__(self, simulation: Simulation, programs: tuple[Program, ...]) -> None:
@@ -90,12 +88,12 @@ class StraightSegment:
             self._prepare(index, program)
         self._flows: list[FlowSet | None] = [None] * len(self._kinds)
 
-    def _prepare(self, variant_index: int, program: Program) -> None:
-        """Sizes and startups of one variant's clients."""
+    def _prepare(self, group_index: int, program: Program) -> None:
+        """Sizes and startups of one group's clients."""
         simulation = self._simulation
         population, federation = simulation.population, simulation.federation
-        members = np.flatnonzero(population.variant_index == variant_index)
-        client_class = federation.classes[population.variants[variant_index].class_index]
+        members = np.flatnonzero(population.group_index == group_index)
+        client_class = federation.classes[population.groups[group_index].class_index]
         link = client_class.link
         sent = [s for s in program.stages if s.kind is not Kind.CLIENT]
         for visit, stage in enumerate(sent):
@@ -130,10 +128,10 @@ class StraightSegment:
             # What was still going on then is cut off there; it had no part in who was in time.
             passage = self._pass(task, np.minimum(cut_s, closed_s), work_s)
             end_s = np.minimum(end_s, closed_s)
-        tally = self._tallied(task, passage, outcome, closed_s == task.deadline_s)
+        sums = self._sums(task, passage, outcome, closed_s == task.deadline_s)
         visits = self._visits(task, passage) if task.keeps_visits else None
         num_events = num * (2 + 4 * len(self._kinds))
-        return SegmentOutcome(closed_s, outcome, end_s, last_used, tally, 0.0, num_events, visits)
+        return SegmentOutcome(closed_s, outcome, end_s, last_used, sums, 0.0, num_events, visits)
 
     def _pass(self, task: SegmentTask, cut_s: Reals, work_s: Reals) -> _Passage:
         """Everybody's way, up to where it fails or is cut off."""
@@ -142,7 +140,7 @@ class StraightSegment:
         is_everybody = num == len(population)
         # A million indices that only say "all of them" take longer than what they select.
         client = slice(None) if is_everybody else task.clients
-        variant = population.variant_index[client]
+        group = population.group_index[client]
         pace = population.slowdown[client] * task.factors
         half_trip = population.round_trip[client] / 2
         weak = _Weak(work_s)
@@ -158,7 +156,7 @@ class StraightSegment:
             waits = (
                 startup if visit == 0 else startup + half_trip * (self._size[visit - 1][client] > 0)
             )
-            join[visit] = leg_ends(now, variant, pace, waits, self._table.legs, visit)
+            join[visit] = leg_ends(now, group, pace, waits, self._table.legs, visit)
             weak.spend(now, join[visit], stop_s)
             arrival = join[visit]
             stops = None
@@ -184,24 +182,26 @@ class StraightSegment:
         waits = np.zeros(num)
         if self._kinds:
             waits = half_trip * (self._size[-1][client] > 0)
-        done = leg_ends(now, variant, pace, waits, self._table.legs, len(self._kinds))
+        done = leg_ends(now, group, pace, waits, self._table.legs, len(self._kinds))
         weak.spend(now, done, stop_s)
         if has_stops:
             done = np.where(_nanoseconds(done) <= _nanoseconds(stop_s), done, np.inf)
         return _Passage(join, leave, unsent, done, stop_s, weak.fails_s(stop_s))
 
-    def _tallied(
+    def _sums(
         self, task: SegmentTask, passage: _Passage, outcome: Integers, is_deadline: bool
-    ) -> Tally:
+    ) -> Records:
         population = self._simulation.population
-        tally = Tally.empty(len(population.variants), self._num_stages)
-        tally_attempts(
-            task.clients, np.full(len(task.clients), task.start_s), passage.stop_s,
-            passage.join_s, passage.leave_s, passage.unsent_bytes, outcome,
-            population.variant_index, population.slowdown, task.factors, population.round_trip,
-            self._size, self._table, tally, is_deadline,
+        sums = step_sums(len(population.groups), self._num_stages)
+        attempts = Attempts(
+            task.clients, task.factors, task.start_s, passage.stop_s, passage.join_s,
+            passage.leave_s, passage.unsent_bytes, outcome,
         )  # fmt: skip
-        return tally
+        fleet = Fleet(
+            population.group_index, population.slowdown, population.round_trip, self._size
+        )
+        add_attempts(attempts, fleet, self._table, sums, is_deadline)
+        return sums
 
     def _visits(self, task: SegmentTask, passage: _Passage) -> NDArray[np.void]:
         found = []

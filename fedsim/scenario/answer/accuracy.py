@@ -22,7 +22,7 @@ from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.work_tables import BUDGETS
 from fedsim.spec.federation import FederationSpec
 
-__all__ = ["accuracy_tables"]
+__all__ = ["accuracy_tables", "law_accuracy"]
 
 _ENDS: Final = ("mean", "low", "high")
 #: Conditions that are named in a reason; the JSON has them all where they are transferred over.
@@ -64,6 +64,28 @@ def accuracy_tables(
         return _told(table, settings, laws, federation, costs, schedule)
     except ScenarioError as error:
         return {**none, "no_accuracy": str(error).rstrip(".")}
+
+
+def law_accuracy(
+    framework: str,
+    settings: Settings,
+    laws: Laws | None,
+    federation: FederationSpec,
+    rounds: int,
+) -> Prediction:
+    """Accuracy after so many rounds in which nobody came late.
+
+    Raises
+    ------
+    ScenarioError
+        Where no law holds; the message is why.
+    """
+    if laws is None:
+        raise ScenarioError("the file names no measured learning curves ([learning] curves)")
+    use = scenario_use(framework, settings, federation, num_late=0)
+    law, _ = _law(laws, use, may_differ=False)
+    extrapolates = settings.learning.extrapolate
+    return law.accuracy(float(rounds), extrapolates=extrapolates, **covariates(law, use))
 
 
 def _told(

@@ -28,6 +28,7 @@ __all__ = ["blind_settings", "settings_without_effect"]
 _OF_CLASSES: Final[Mapping[str, str]] = {
     "workload.samples_per_client": "samples_per_client",
     "workload.batch_size": "batch_size",
+    "workload.local_epochs": "local_epochs",
     "lora.r": "r",
     "split.cut_layer": "cut_layer",
     "fleet.dropout_probability": "dropout_probability",

@@ -119,6 +119,9 @@ def _plan_table(client_class: ClientClass, settings: Settings) -> dict[str, Any]
         table["lora"] = None
     if plan.cut is not None:
         table["split"]["cut_layer"] = plan.cut.layer
+    for encoding in plan.codecs.encodings:
+        ways = table.setdefault("codec", {}).setdefault(encoding.content.value, {})
+        ways[encoding.direction.value] = encoding.name
     trained = [p for p in parameters(training) if p.is_trained]
     return {
         **table,

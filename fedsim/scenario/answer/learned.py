@@ -8,7 +8,7 @@ key's default. A scenario shares them or it does not, and :func:`differences` sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -25,6 +25,7 @@ from fedsim.scenario.file.key import Role, When
 from fedsim.scenario.file.mistake import table_type
 from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.text_length import LengthDistribution
+from fedsim.scenario.file.training_tables import DatasetTable
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.model import HeadSpec
@@ -49,6 +50,8 @@ _MOST_LENGTHS: Final = 12
 _CLASSES: Final = ("fleet", "class")
 #: Of a list of tables, what the rounds are: one text, or None where all are planned alike.
 _SCHEDULE: Final = "schedule"
+#: Tables of a real run, which a scenario may leave out: it then means their defaults.
+_OF_RUNS: Final = ("data", "train")
 #: Covariates whose name in a file of curves is not their key's: a share that comes, not that fails.
 _PARTICIPATION: Final = "fleet.dropout_probability"
 
@@ -64,8 +67,6 @@ class LearningKey:
     role : str
     when : str or None
         Under which setting it matters.
-    stands_for : str or None
-        Key or table that it is given instead of.
     default : object
         Of the file; an unstated key has it. None where the key is mandatory.
     is_mandatory : bool
@@ -74,7 +75,6 @@ class LearningKey:
     path: str
     role: Role
     when: When | None
-    stands_for: str | None
     default: Value
     is_mandatory: bool
 
@@ -195,31 +195,43 @@ _WHEN: Final[Mapping[When, Callable[[Use, str], bool]]] = {
 def learning_keys(model: type[BaseModel] = Settings) -> tuple[LearningKey, ...]:
     """Every key of a file that declares ``learning``, tables within tables included.
 
-    A class of clients has none of its own: its keys stand for others.
+    A class of clients has none of its own: its keys stand for others, and so do some of a real
+    run's.
     """
     return tuple(_keys(model, ()))
 
 
-def _keys(model: type[BaseModel], location: tuple[str, ...]) -> Iterator[LearningKey]:
+def _keys(
+    model: type[BaseModel], location: tuple[str, ...], when: When | None = None
+) -> Iterator[LearningKey]:
+    """Keys of a table; ``when`` is said of the whole table, and of keys that say nothing."""
     for name, entry in model.model_fields.items():
         place = (*location, entry.alias or name)
         if place == _CLASSES:
             continue
-        inner = table_type(model, place[-1:])
         if place == (_SCHEDULE,):
-            yield LearningKey(_SCHEDULE, "condition", None, None, None, is_mandatory=False)
-            continue
-        if inner is not None:
-            yield from _keys(inner, place)
+            yield LearningKey(
+                _SCHEDULE,
+                role="condition",
+                when=None,
+                default=None,
+                is_mandatory=False,
+            )
             continue
         extra = entry.json_schema_extra
         assert isinstance(extra, dict)
+        if place[0] in _OF_RUNS and "stands_for" in extra:
+            continue
+        inner = table_type(model, place[-1:])
+        if inner is not None and inner is not DatasetTable:
+            said = extra.get("when", when)
+            yield from _keys(inner, place, said)  # type: ignore[arg-type]
+            continue
         if "learning" in extra:
             yield LearningKey(
                 ".".join(place),
                 extra["learning"],  # type: ignore[arg-type]
-                extra.get("when"),  # type: ignore[arg-type]
-                extra.get("stands_for"),  # type: ignore[arg-type]
+                extra.get("when", when),  # type: ignore[arg-type]
                 None if entry.is_required() else plain(entry.default),
                 entry.is_required(),
             )
@@ -233,6 +245,8 @@ def plain(value: Any) -> Value:
         return ", ".join(str(one) for one in value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
+    if isinstance(value, DatasetTable):
+        return value.path or value.name
     return str(value)
 
 
@@ -300,7 +314,8 @@ def _of_class(table: ClassTable, path: str, own: Value) -> Value:
         if path.startswith(f"{target}."):
             key = path.removeprefix(f"{target}.")
             # A table that names only some keys leaves the others as they are.
-            return plain(_at(given, key)) if key in given.model_fields_set else own
+            is_given = key.partition(".")[0] in given.model_fields_set
+            return plain(_at(given, key)) if is_given else own
     return own
 
 
@@ -309,22 +324,21 @@ def _law_use(law: LearningLaw) -> Use:
     return Use(law.framework, values)
 
 
-def conditions(use: Use, keys: tuple[LearningKey, ...]) -> dict[str, str | int | float | bool]:
-    """What runs have in common that are compared: of a training file, say.
+def conditions(use: Use, keys: Iterable[LearningKey]) -> dict[str, str | int | float | bool]:
+    """What runs have in common that are compared, of some keys.
 
-    A key that only training files have is stated where it is not at its default, which is what a
-    scenario means.
+    A key that only real runs have is stated where it is not at its default, which is what a
+    scenario without it means.
     """
-    roles = {key.path: key.role for key in learning_keys()}
     found: dict[str, str | int | float | bool] = {}
     for key in keys:
-        path = key.stands_for or key.path
-        value = use[path]
-        if roles.get(path, key.role) not in ("condition", "open") or value is None:
+        value = use[key.path]
+        if key.role not in ("condition", "open") or value is None:
             continue
-        is_felt = use.feels(key) or use.failing().feels(key)
-        if is_felt and (path in roles or value != key.default):
-            found[path] = value
+        if key.path.startswith(_OF_RUNS) and value == key.default:
+            continue
+        if use.feels(key) or use.failing().feels(key):
+            found[key.path] = value
     return found
 
 
@@ -345,12 +359,10 @@ def differences(law: LearningLaw, use: Use) -> list[str]:
             continue
         if text := _difference(key, law.conditions.get(key.path, key.default), here):
             found.append(text)
-    # What only training files say, and a scenario means the default of.
-    open_only = {"train.weights_from"}
     found += [
         f"{name}: measured {_shown(value)}, which a scenario cannot have"
         for name, value in law.conditions.items()
-        if name not in known | open_only
+        if name not in known
     ]
     return found
 

@@ -28,6 +28,7 @@ from fedsim.scenario.answer.economy import (
     spent_in_simulation,
     stretches,
 )
+from fedsim.scenario.answer.encoding import encoding_notes
 from fedsim.scenario.answer.exactness import exactness, notes
 from fedsim.scenario.answer.intervals import with_intervals
 from fedsim.scenario.answer.outcome import Outcome
@@ -116,7 +117,11 @@ def result_table(
         table["periods"] = periods
     names = ("accuracy", "to_target", "under_budget", "no_accuracy")
     none: dict[str, Any] = dict.fromkeys(names)
-    lines = [*device_warnings(federation), *notes(settings, found)]
+    lines = [
+        *device_warnings(federation),
+        *notes(settings, found),
+        *encoding_notes(found, federation.server.device),
+    ]
     if answer.infeasible is None:
         table |= _run_tables(settings, federation, found)
         costs = run_costs(table, settings.price, federation, found.framework, found.simulated)

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -60,8 +59,11 @@ class Variant:
     axes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def variants(document: Document) -> tuple[list[Variant], list[str]]:
-    """All variants of a file, and a line for each mistake in its cases."""
+def variants(document: Document, *, are_run: bool = False) -> tuple[list[Variant], list[str]]:
+    """All variants of a file, and a line for each mistake in its cases.
+
+    With ``are_run``, of real runs: their data are those of all frameworks, so each reads all keys.
+    """
     cases, lines = _cases(document)
     # A value on the command line takes the place of the values that a file sweeps.
     cases = [
@@ -70,7 +72,7 @@ def variants(document: Document) -> tuple[list[Variant], list[str]]:
         )
         for case in cases
     ]
-    lines.extend(_blind_overrides(document, cases))
+    lines.extend(_blind_overrides(document, cases, are_run=are_run))
     num_results = sum(prod(len(axis) for axis in case.sweep.values()) for case in cases)
     if num_results > MAX_RESULTS:
         text = f"{num_results:,} results; allowed: at most {MAX_RESULTS:,}. Sweep fewer values."
@@ -79,7 +81,7 @@ def variants(document: Document) -> tuple[list[Variant], list[str]]:
     found: list[Variant] = []
     for case in cases:
         try:
-            found.extend(_unrolled(case, base, document.folder))
+            found.extend(_unrolled(case, base, _framework(document, case.framework)))
         except ScenarioError as error:
             lines.append(f"{document.file}: [[case]] '{case.name}': {error}")
     if lines and not found:
@@ -105,20 +107,20 @@ def _cases(document: Document) -> tuple[list[CaseTable], list[str]]:
     cases: list[CaseTable] = []
     lines: list[str] = []
     for index, entry in enumerate(entries):
-        found = list(_case_mistakes(index, entry, document.folder))
+        found = list(_case_mistakes(index, entry, document))
         lines.extend(mistake.line(document.file) for mistake in found)
         if not found:
             cases.append(CaseTable.model_validate(_flattened(entry)))
     return cases, lines
 
 
-def _case_mistakes(index: int, entry: object, folder: Path) -> Iterator[Mistake]:
+def _case_mistakes(index: int, entry: object, document: Document) -> Iterator[Mistake]:
     where = f"[[case]] number {index + 1}"
     if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
         where = f"[[case]] '{entry['name']}'"
     if isinstance(entry, Mapping) and isinstance(entry.get("framework"), str):
         try:
-            find_framework(entry["framework"], folder)
+            _framework(document, entry["framework"])
         except ScenarioError as error:
             yield Mistake(f"{where} framework", shown(entry["framework"]), str(error))
     flattened = _flattened(entry)
@@ -205,11 +207,14 @@ def _device_table() -> Any:
     return table_type(Settings, ("device",))
 
 
-def _unrolled(case: CaseTable, base: Mapping[str, Any], folder: Path) -> Iterator[Variant]:
+def _framework(document: Document, name: str) -> Framework:
+    return document.frameworks.get(name) or find_framework(name, document.folder)
+
+
+def _unrolled(case: CaseTable, base: Mapping[str, Any], framework: Framework) -> Iterator[Variant]:
     names = (*OVERRIDABLE, "schedule")
     overrides = {name: value for name in names if (value := getattr(case, name)) is not None}
     table = merged(base, overrides)
-    framework = find_framework(case.framework, folder)
     axes = case.sweep
     labels = _labels(list(axes))
     for values in itertools.product(*axes.values()):
@@ -235,11 +240,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _blind_overrides(document: Document, cases: list[CaseTable]) -> Iterator[str]:
+def _blind_overrides(document: Document, cases: list[CaseTable], *, are_run: bool) -> Iterator[str]:
     """A ``--set`` that would change nothing is refused, or nobody would notice."""
     for key in sorted(document.overridden):
         readers = [
-            case for case in cases if reads(find_framework(case.framework, document.folder), key)
+            case for case in cases if are_run or reads(_framework(document, case.framework), key)
         ]
         if cases and not readers:
             yield f"{document.file}: --set {key}: no case of this file reads it."

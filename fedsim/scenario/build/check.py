@@ -22,7 +22,6 @@ from fedsim.units import format_seconds
 __all__ = [
     "combination_mistakes",
     "is_buildable",
-    "missing_needs",
     "planned_batches",
     "scenario_size_mistake",
 ]
@@ -36,7 +35,7 @@ _MAX_BATCHES_IN_ALL = 10_000_000
 
 def combination_mistakes(settings: Settings, framework: Framework) -> Iterator[Mistake]:
     """Mistakes that no key makes alone."""
-    yield from missing_needs(framework, settings)
+    yield from _missing_needs(framework, settings)
     yield from _data(with_extremes(settings), framework)
     yield from _lengths(settings)
     yield from _size(settings)
@@ -51,11 +50,11 @@ def is_buildable(settings: Settings) -> bool:
     return not [*_lengths(settings), *_size(settings)]
 
 
-def missing_needs(framework: Framework, tables: object) -> Iterator[Mistake]:
-    """Keys that a framework cannot do without and that a file's tables do not have."""
+def _missing_needs(framework: Framework, settings: Settings) -> Iterator[Mistake]:
+    """Keys that a framework cannot do without and that a file does not have."""
     for key, reason in framework.needs.items():
         table, _, name = key.partition(".")
-        if getattr(getattr(tables, table, None), name, None) is None:
+        if getattr(getattr(settings, table, None), name, None) is None:
             yield Mistake(f"[{table}] {name}", "", f"is missing; {reason}")
 
 
@@ -127,12 +126,13 @@ def planned_batches(settings: Settings) -> tuple[int, int]:
     """
     workload = settings.workload
     is_padded = workload.padding == "max_tokens"
-    epochs = 1 if is_padded else workload.local_epochs
     tables: list[ClassTable | None] = [*settings.fleet.classes] or [None]
     batches = samples = 0
     for table in tables:
         private = workload.samples_per_client if table is None else _samples(table, settings)
         size = (table.batch_size if table is not None else None) or workload.batch_size
+        own = table.local_epochs if table is not None else None
+        epochs = 1 if is_padded else own or workload.local_epochs
         total = private * epochs + (workload.public_samples or 0)
         samples += total
         batches += -(-total // size)

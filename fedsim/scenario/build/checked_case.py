@@ -6,18 +6,22 @@ wrong is for the declarations, the checks and the specs to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from fedsim.analytic import periods
 from fedsim.calibration.profile import Profile, find_profile, load_profile
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.fleet.overlap import STREAMED, can_stream
 from fedsim.learning.store import Laws
+from fedsim.protocol.step import Direction, Each, Protocol, Transfer, leaf_steps
 from fedsim.scenario.build.case import Variant, variants
 from fedsim.scenario.build.check import combination_mistakes, is_buildable, scenario_size_mistake
+from fedsim.scenario.build.data import with_data
 from fedsim.scenario.build.federation import built_federation, built_policy
 from fedsim.scenario.build.privacy import Protection, length_mistakes
 from fedsim.scenario.file.all_mistakes import mended_settings
@@ -29,7 +33,18 @@ from fedsim.spec.federation import FederationSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.quantity import FROM_FILE
 
-__all__ = ["Inspected", "inspected"]
+__all__ = ["STAND_INS", "Inspected", "RunMistakes", "inspected"]
+
+#: What a real run does without; the figures of the stand-ins are told to nobody.
+STAND_INS: Final[Mapping[str, Any]] = {
+    "question": "?",
+    "server": {"device": {"like": "a100-80g-sxm"}},
+    "device": {"like": "a100-80g-sxm"},
+    "link": {"like": "home-global"},
+}
+
+#: What a real run cannot do of what a scenario may ask for.
+RunMistakes = Callable[[Settings, Variant], Iterable[Mistake]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,9 @@ class Inspected:
     variant : Variant
         Its protocol hides what ``[privacy]`` says.
     settings : Settings
+        With what ``[data]`` says.
     federation : FederationSpec
+        Of a real run: as if all texts had ``max_tokens``, for its own are read later.
     policy : PolicySpec
     protection : Protection or None
         None where nothing is hidden.
@@ -69,25 +86,36 @@ class Inspected:
         return replace(federation, classes=tuple(c for c in federation.classes if c.name in names))
 
 
-def inspected(document: Document) -> tuple[list[Inspected], Profile | None]:
+def inspected(
+    document: Document, run_mistakes: RunMistakes | None = None
+) -> tuple[list[Inspected], Profile | None]:
     """All results' inputs, and the profile if there is one.
+
+    Parameters
+    ----------
+    document : Document
+    run_mistakes : callable, optional
+        The cases are run and not answered: what of them cannot be. Question, devices and links may
+        be missing then, and texts have lengths of their own.
 
     Raises
     ------
     ScenarioError
         With a line for every mistake.
     """
-    found, lines = variants(document)
+    found, lines = variants(document, are_run=run_mistakes is not None)
     place = Place(document.folder, _profile(document, lines), document.inputs)
     log = _MistakeLog(document.file, found)
-    read = [(v, settings) for v in found if (settings := _read(v, place, log)) is not None]
+    read = [
+        (v, settings) for v in found if (settings := _read(v, place, log, run_mistakes)) is not None
+    ]
     size = scenario_size_mistake(settings for _, settings in read)
     if size is not None:
         raise refusal([*lines, *log.lines(), size.line(document.file)])
     entries = [
         entry
         for variant, settings in read
-        if (entry := _built(variant, settings, place, log)) is not None
+        if (entry := _built(variant, settings, place, log, run_mistakes)) is not None
     ]
     lines.extend(log.lines())
     if lines:
@@ -145,31 +173,54 @@ def _profile(document: Document, lines: list[str]) -> Profile | None:
     return profile
 
 
-def _read(variant: Variant, place: Place, log: _MistakeLog) -> Settings | None:
+def _read(
+    variant: Variant, place: Place, log: _MistakeLog, run_mistakes: RunMistakes | None
+) -> Settings | None:
     """Settings that can be built, or None with the mistakes logged."""
+    table = variant.table if run_mistakes is None else {**STAND_INS, **variant.table}
     try:
-        settings = Settings.model_validate(variant.table, context=FROM_FILE)
+        settings = Settings.model_validate(table, context=FROM_FILE)
     except ValidationError as error:
         log.add(variant, validation_mistakes(error, Settings))
-        log.add(variant, _later_mistakes(variant, error, place))
+        log.add(variant, _later_mistakes(variant, table, error, place, run_mistakes))
         return None
-    log.add(variant, combination_mistakes(settings, variant.framework))
-    if is_buildable(settings):
+    settings, mistakes = with_data(settings, place)
+    log.add(variant, mistakes)
+    log.add(variant, _combined(settings, variant, run_mistakes))
+    if run_mistakes is not None or is_buildable(settings):
         return settings
     log.add(variant, built_federation(_padded(settings), place)[1])
     return None
 
 
-def _later_mistakes(variant: Variant, error: ValidationError, place: Place) -> Iterable[Mistake]:
+def _combined(
+    settings: Settings, variant: Variant, run_mistakes: RunMistakes | None
+) -> Iterable[Mistake]:
+    if run_mistakes is None:
+        return combination_mistakes(settings, variant.framework)
+    return (
+        *combination_mistakes(_padded(settings), variant.framework),
+        *run_mistakes(settings, variant),
+    )
+
+
+def _later_mistakes(
+    variant: Variant,
+    table: Mapping[str, Any],
+    error: ValidationError,
+    place: Place,
+    run_mistakes: RunMistakes | None,
+) -> Iterable[Mistake]:
     """What the later checks find in a table that pydantic refused, its mistakes left out."""
-    settings = mended_settings(variant.table, error)
+    settings = mended_settings(table, error)
     is_bare = settings is None
-    settings = settings or mended_settings(variant.table, error, is_bare=True)
+    settings = settings or mended_settings(table, error, is_bare=True)
     if settings is None:
         return
+    settings, _ = with_data(settings, place)
     torn = {f"[{details['loc'][0]}]" for details in error.errors()}
     for mistake in (
-        *combination_mistakes(settings, variant.framework),
+        *_combined(settings, variant, run_mistakes),
         *built_federation(_padded(settings), place)[1],
     ):
         if is_bare and not mistake.text.startswith("is missing"):
@@ -186,15 +237,21 @@ def _padded(settings: Settings) -> Settings:
 
 
 def _built(
-    variant: Variant, settings: Settings, place: Place, log: _MistakeLog
+    variant: Variant,
+    settings: Settings,
+    place: Place,
+    log: _MistakeLog,
+    run_mistakes: RunMistakes | None,
 ) -> Inspected | None:
-    federation, mistakes = built_federation(settings, place)
+    planned = settings if run_mistakes is None else _padded(settings)
+    federation, mistakes = built_federation(planned, place)
     log.add(variant, mistakes)
     policy, mistakes = built_policy(settings, place)
     log.add(variant, mistakes)
     if federation is None or policy is None or log.has(variant):
         return None
-    mistakes = _protocol_mistakes(variant, federation) or _schedule_mistakes(federation, policy)
+    mistakes = _protocol_mistakes(variant, federation, policy)
+    mistakes = mistakes or _schedule_mistakes(federation, policy)
     log.add(variant, mistakes)
     if mistakes:
         return None
@@ -224,13 +281,21 @@ def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]
         return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 
 
-def _protocol_mistakes(variant: Variant, federation: FederationSpec) -> list[Mistake]:
+def _protocol_mistakes(
+    variant: Variant, federation: FederationSpec, policy: PolicySpec
+) -> list[Mistake]:
     where = f"[[case]] '{variant.case}' framework"
     try:
         protocols = [variant.framework(c.plan) for c in federation.classes]
         protocols.append(variant.framework(federation.server_plan))
     except (ScenarioError, ProtocolError) as error:
         return [Mistake(where, repr(variant.framework.name), str(error))]
+    if policy.overlap and (codecs := _whole_codecs(protocols)):
+        text = (
+            f"{', '.join(codecs)} must see a whole message, or keeps it, so it cannot be sent "
+            "while it is computed; leave overlap out, or the codec."
+        )
+        return [Mistake("[policy] overlap", "true", text)]
     shapes = {tuple(type(segment) for segment in p.round) for p in protocols}
     if len(shapes) == 1:
         return []
@@ -250,6 +315,22 @@ def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[M
     except ScenarioError as error:
         return [Mistake("[[schedule]]", "", str(error))]
     return []
+
+
+def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
+    """Codecs that keep an upload from being sent while it is computed."""
+    found = (
+        repr(step.payload.codec)
+        for protocol in protocols
+        for segment in protocol.round
+        if isinstance(segment, Each)
+        for _, step in leaf_steps(segment.steps)
+        if isinstance(step, Transfer)
+        and step.direction is Direction.UP
+        and step.payload.content in STREAMED
+        and not can_stream(step.payload)
+    )
+    return list(dict.fromkeys(found))
 
 
 def _privacy_mistakes(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fedsim.errors import ScenarioError
+from fedsim.scenario.build.codec import codecs_of
 from fedsim.scenario.build.hardware import device_spec, link_spec, overlaid
 from fedsim.scenario.build.schedule import built_schedules
 from fedsim.scenario.build.spread import (
@@ -27,6 +28,7 @@ from fedsim.scenario.file.surroundings import Place
 from fedsim.scenario.file.text_length import drawn_lengths
 from fedsim.scenario.file.work_tables import LoraTable, ModelTable
 from fedsim.spec.batch import TextLengths
+from fedsim.spec.codec import UNNAMED, Codecs
 from fedsim.spec.dtype import precision_name
 from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
 from fedsim.spec.model import HeadSpec, ModelSpec
@@ -189,6 +191,7 @@ def _plan(
     workload, split = settings.workload, settings.split
     layer = split.cut_layer if client is None or client.cut_layer is None else client.cut_layer
     batch_size = client.batch_size if client is not None else None
+    codecs = _codecs(builder, client)
     return builder.tried(
         "[workload]",
         lambda: ClientPlan(
@@ -201,8 +204,17 @@ def _plan(
             cut=None if layer is None else Cut(layer, split.half_block),
             server_variant=split.server_variant,
             shares_head=settings.lora.shares_head if settings.lora is not None else True,
+            codecs=codecs or UNNAMED,
         ),
     )
+
+
+def _codecs(builder: _Builder, client: ClassTable | None) -> Codecs | None:
+    """The codecs of a class of clients, or of all; None with a mistake noted."""
+    table, where = builder.settings.codec, "[codec]"
+    if client is not None and client.codec is not None:
+        table, where = client.codec.over(table), f"[[fleet.class]] '{client.name}' codec"
+    return builder.tried(where, lambda: codecs_of(table.named(), builder.place.folder))
 
 
 def _train_epochs(
@@ -211,11 +223,10 @@ def _train_epochs(
     workload = settings.workload
     own = client.samples_per_client if client is not None else None
     samples = num_samples or own or workload.samples_per_client
+    epochs = (client.local_epochs if client is not None else None) or workload.local_epochs
     if workload.padding == "max_tokens":
-        return (_text(settings, samples, _PRIVATE, 0),) * workload.local_epochs
-    return tuple(
-        _text(settings, samples, _PRIVATE, epoch) for epoch in range(workload.local_epochs)
-    )
+        return (_text(settings, samples, _PRIVATE, 0),) * epochs
+    return tuple(_text(settings, samples, _PRIVATE, epoch) for epoch in range(epochs))
 
 
 def _public_text(settings: Settings) -> TextLengths | None:
@@ -373,7 +384,7 @@ def _check_plans(settings: Settings, plan: ClientPlan, sizes: set[int]) -> None:
     """Refuse numbers of samples whose plans together would take minutes to build."""
     workload = settings.workload
     is_padded = workload.padding == "max_tokens"
-    epochs = 1 if is_padded else workload.local_epochs
+    epochs = 1 if is_padded else len(plan.train_epochs)
     batches = epochs * sum(-(-size // plan.batch_size) for size in sizes)
     if batches > _MAX_BATCHES:
         raise ScenarioError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from fedsim.errors import FedsimError, ScenarioError, nearest
 from fedsim.protocol import FRAMEWORKS, Framework
 from fedsim.protocol.step import Protocol
-from fedsim.scenario.build.own_module import imported, is_own, own_names, reason
+from fedsim.scenario.build.own_module import own_attribute, reason
 from fedsim.spec.plan import ClientPlan
 
 __all__ = ["find_framework", "framework_of"]
@@ -36,22 +36,18 @@ def find_framework(name: str, folder: Path) -> Framework:
     """
     if name in FRAMEWORKS:
         return FRAMEWORKS[name]
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         short = [f.name for f in FRAMEWORKS.values() if name.casefold() in f.other_names]
         hint = f" Did you mean {short[0]!r}?" if short else nearest(name, FRAMEWORKS)
         raise ScenarioError(f"allowed: {', '.join(FRAMEWORKS)}, or module:function.{hint}")
-    if not is_own(name):
-        raise ScenarioError("write module:function, such as my_framework:my_protocol.")
-    module = imported(name, folder)
-    found = getattr(module, attribute, None)
+    found = own_attribute(name, folder, "module:function, such as my_framework:my_protocol")
     if isinstance(found, Framework):
         # By the name that its user gives it: no framework of fedsim's own has a colon in it.
         return replace(found, name=name, build=_checked(name, found.build))
     if not callable(found):
         raise ScenarioError(
-            f"module '{module_name}' has no function '{attribute}'."
-            f"{nearest(attribute, own_names(module))}"
+            f"{name} is {type(found).__name__}, neither a Framework nor a function that turns a "
+            "plan into a protocol."
         )
     return Framework(name, name, _checked(name, found))
 

@@ -1,6 +1,6 @@
-"""What a user wrote, by ``module:NAME``: modules beside the scenario are found.
+"""What a user's own file holds: ``module:NAME``, found beside a scenario or where it is installed.
 
-It is their code: whatever goes wrong in it is reported as theirs.
+It is their code: whatever goes wrong in it is reported as theirs, with its name.
 """
 
 from __future__ import annotations
@@ -11,54 +11,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-from fedsim.errors import ScenarioError
+from fedsim.errors import ScenarioError, nearest
 
-__all__ = ["imported", "is_own", "own_names", "reason"]
+__all__ = ["own_attribute", "reason"]
 
 
-def imported(name: str, folder: Path) -> ModuleType:
-    """The module of a ``module:NAME``, imported.
+def own_attribute(name: str, folder: Path, example: str) -> Any:
+    """What ``module:NAME`` names.
 
     Parameters
     ----------
     name : str
-        Of identifiers alone.
     folder : Path
         The scenario's: a module beside it is found.
+    example : str
+        A name as it could be, for whoever wrote none.
 
     Raises
     ------
     ScenarioError
-        If the module cannot be imported.
+        If there is none; the message names no table.
     """
-    module_name = name.partition(":")[0]
+    module_name, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise ScenarioError(f"write {example}.")
     with _importable(folder):
         _forget_another(module_name)
         # A user's module may raise anything.
         try:
-            return importlib.import_module(module_name)
+            module = importlib.import_module(module_name)
         except Exception as error:
             raise ScenarioError(
                 f"module '{module_name}' cannot be imported ({reason(error)}); put "
                 f"{module_name.partition('.')[0]}.py beside the scenario, or install it."
             ) from error
-
-
-def is_own(name: str) -> bool:
-    """Whether it is written as ``module:NAME``."""
-    module_name, _, attribute = name.partition(":")
-    return all(part.isidentifier() for part in (*module_name.split("."), attribute))
-
-
-def own_names(module: ModuleType) -> list[str]:
-    """What a module has that a user may have meant."""
-    return [name for name in vars(module) if not name.startswith("_")]
+    if not hasattr(module, attribute):
+        raise ScenarioError(
+            f"module '{module_name}' has no '{attribute}'."
+            f"{nearest(attribute, [n for n in vars(module) if not n.startswith('_')])}"
+        )
+    return getattr(module, attribute)
 
 
 def reason(error: Exception) -> str:
-    """What was raised, in one line."""
+    """What a user's code raised, in one line."""
     return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.errors import FedsimError, ScenarioError, nearest
+from fedsim.errors import FedsimError, ScenarioError
 from fedsim.planning import ClientFacts, Need, PolicySchedule, Schedule, View
-from fedsim.scenario.build.own_module import imported, is_own, own_names, reason
+from fedsim.scenario.build.own_module import own_attribute, reason
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.policy import PolicySpec
 
@@ -40,15 +40,8 @@ def own_schedule(name: str, folder: Path) -> tuple[list[Schedule], list[PolicySc
     ScenarioError
         If there is none; the message names no table.
     """
-    if not is_own(name):
-        raise ScenarioError("write module:NAME, such as my_schedule:growing.")
-    module = imported(name, folder)
-    module_name, _, attribute = name.partition(":")
-    found = getattr(module, attribute, None)
-    if found is None:
-        raise ScenarioError(
-            f"module '{module_name}' has no '{attribute}'.{nearest(attribute, own_names(module))}"
-        )
+    attribute = name.partition(":")[2]
+    found = own_attribute(name, folder, "module:NAME, such as my_schedule:growing")
     if isinstance(found, type) or not _is_frozen(found):
         raise ScenarioError(
             f"'{attribute}' is {_kind(found)}; a schedule is a value: an instance of a class with "

@@ -16,10 +16,9 @@ from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, Ledger, LedgerRow
 from fedsim.protocol import Framework
 from fedsim.protocol.operation import Content
-from fedsim.protocol.privacy import PRIVACY_STEPS, masked_values, with_privacy
+from fedsim.protocol.privacy import PRIVACY_STEPS, masked_values, summed_bits, with_privacy
 from fedsim.scenario.file.mistake import Mistake
 from fedsim.scenario.file.settings import Settings
-from fedsim.spec.dtype import dtype_bytes
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.privacy import PrivacySpec
@@ -111,21 +110,36 @@ def privacy_mistakes(settings: Settings) -> Iterator[Mistake]:
 
 
 def length_mistakes(protection: Protection, federation: FederationSpec) -> Iterator[Mistake]:
-    """Vectors of different lengths have no common masks, so they have no secure sum."""
+    """Vectors of different lengths or formats have no common masks, so they have no secure sum."""
     framework = protection.framework()
-    lengths = {f"class '{c.name}'": masked_values(framework(c.plan)) for c in federation.classes}
-    lengths["the server's plan"] = masked_values(framework(federation.server_plan))
+    plans = {f"class '{c.name}'": c.plan for c in federation.classes}
+    plans["the server's plan"] = federation.server_plan
+    lengths = {name: masked_values(framework(plan)) for name, plan in plans.items()}
+    where, found = "[privacy] secure_aggregation", repr(protection.spec.secure_aggregation)
     if len(set(lengths.values())) > 1:
-        first, *rest = lengths.items()
-        other = next(item for item in rest if item[1] != first[1])
+        first, other = _unequal(lengths)
         text = (
             f"{first[0]} sends {first[1]:,} values and {other[0]} {other[1]:,}; masks cancel in "
             "vectors of one length: give all classes one r and one cut_layer, those of [lora] and "
             "[split]."
         )
-        yield Mistake(
-            "[privacy] secure_aggregation", repr(protection.spec.secure_aggregation), text
+        yield Mistake(where, found, text)
+    if not protection.hides_sums:
+        return
+    bits = {name: summed_bits(protection.plain(plan)) for name, plan in plans.items()}
+    if len(set(bits.values())) > 1:
+        first, other = _unequal(bits)
+        text = (
+            f"{first[0]} sends values of {first[1]} bits and {other[0]} of {other[1]}; masks "
+            "cancel in one ring: give all classes one codec up, that of [codec]."
         )
+        yield Mistake(where, found, text)
+
+
+def _unequal(found: dict[str, int]) -> tuple[tuple[str, int], tuple[str, int]]:
+    """The first of several and the first that differs from it."""
+    first, *rest = found.items()
+    return first, next(item for item in rest if item[1] != first[1])
 
 
 def privacy_entry(protection: Protection | None, answer: AnalyticResult) -> dict[str, Any] | None:
@@ -144,7 +158,7 @@ def privacy_entry(protection: Protection | None, answer: AnalyticResult) -> dict
         "differential_privacy": spec.differential_privacy,
     }
     if protection.hides_sums:
-        bits = 8 * dtype_bytes(plan.training.numerics.payload_dtype)
+        bits = summed_bits(protection.plain(plan))
         entry |= {
             "num_participants": n,
             "num_dropouts": protection.num_dropouts,

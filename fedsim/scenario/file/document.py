@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from fedsim.errors import FedsimError, ScenarioError, nearest
+from fedsim.protocol import Framework
 from fedsim.resources import resource_dir
+from fedsim.scenario.file.codec_table import CODED, both_ways
 from fedsim.scenario.file.hardware_tables import ClassTable
 from fedsim.scenario.file.mistake import Mistake, key_names, refusal, shown, table_type
 from fedsim.scenario.file.plain import DICT_NAME, plain_table, plain_value
@@ -49,6 +49,11 @@ _FILE_KEYS: Final = (
     "availability.file",
     "link.trace",
     "link.profile",
+    *(
+        f"data.{name}.{file}"
+        for name in ("dataset", "public_dataset")
+        for file in ("path", "test_path")
+    ),
 )
 _NAME_OR_FILE_KEYS: Final = ("profile", "model.name", "learning.curves", "train.weights_from")
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -81,6 +86,8 @@ class Document:
         The table without them.
     inputs : set of Path
         Every file that was read so far, so that no output is written over one.
+    frameworks : mapping
+        Frameworks that a program gives as values, by the names that cases have for them.
     """
 
     file: str
@@ -89,6 +96,7 @@ class Document:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     plain: dict[str, Any] = field(default_factory=dict)
     inputs: set[Path] = field(default_factory=set, compare=False)
+    frameworks: Mapping[str, Framework] = field(default_factory=dict)
 
     @property
     def overridden(self) -> frozenset[str]:
@@ -155,7 +163,7 @@ def _undotted(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overridden(
-    table: dict[str, Any], overrides: Overrides, file_type: type[BaseModel] = ScenarioFile
+    table: dict[str, Any], overrides: Overrides
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A file's table with overrides on top, and the keys that they gave with values.
 
@@ -172,9 +180,9 @@ def overridden(
     for override in overrides:
         try:
             if isinstance(overrides, Mapping):
-                key, value = _checked_override(override, overrides[override], file_type)
+                key, value = _checked_override(override, overrides[override])
             else:
-                key, value = parse_override(override, file_type)
+                key, value = parse_override(override)
             value = _absolute(Path(), key, value)
             table = merged(table, nested(key, value))
         except ScenarioError as error:
@@ -193,6 +201,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         old = result.get(name)
         if name in _NAMED_TABLES and isinstance(old, str):
             old = {"like": old}
+        if name in CODED:
+            old = both_ways(old)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and name != "lengths":
             result[name] = merged(old, value)
         elif name == "class" and isinstance(old, list) and isinstance(value, Mapping):
@@ -238,7 +248,7 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return table
 
 
-def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Any]:
     """Read ``lora.r=4`` as key and value.
 
     The value is written as in TOML; what is no TOML and does not look as if it were meant to be is
@@ -254,23 +264,23 @@ def parse_override(text: str, file_type: type[BaseModel] = ScenarioFile) -> tupl
     where = f"--set {shown(text)[1:-1]}"
     if not equals or not (_KEY.fullmatch(key) or _CLASS_KEY.fullmatch(key)):
         raise ScenarioError(f"{where}: write key=value, for example --set lora.r=4.")
-    _check_key(key, where, file_type)
+    _check_key(key, where)
     return key, _value(value, where)
 
 
-def _checked_override(key: object, value: Any, file_type: type[BaseModel]) -> tuple[str, Any]:
+def _checked_override(key: object, value: Any) -> tuple[str, Any]:
     """A key and its value as a program gives them, where the command has text."""
     where = f"--set {shown(str(key))[1:-1]}"
     if not isinstance(key, str) or not (_KEY.fullmatch(key) or _CLASS_KEY.fullmatch(key)):
         raise ScenarioError(f"{where}: write a key and its value, for example {{'lora.r': 4}}.")
-    _check_key(key, where, file_type)
+    _check_key(key, where)
     return key, plain_value(value, key)
 
 
-def _check_key(key: str, where: str, file_type: type[BaseModel]) -> None:
+def _check_key(key: str, where: str) -> None:
     """Raise ``ScenarioError`` unless a base table has the key, and it takes a value."""
     first = key.partition(".")[0]
-    allowed = [name for name in key_names(file_type) if name not in ("case", "extends")]
+    allowed = [name for name in key_names(ScenarioFile) if name not in ("case", "extends")]
     if first not in allowed:
         raise ScenarioError(
             f"{where}: unknown key '{first}'; allowed: {', '.join(allowed)}."
@@ -280,7 +290,7 @@ def _check_key(key: str, where: str, file_type: type[BaseModel]) -> None:
         if wrong := unknown_schedule_key(key):
             raise ScenarioError(f"{where}: {wrong}")
         return
-    is_table = table_type(file_type, (first,)) is not None and first not in _NAMED_TABLES
+    is_table = table_type(ScenarioFile, (first,)) is not None and first not in _NAMED_TABLES
     if is_table and "." not in key:
         raise ScenarioError(f"{where}: [{first}] is a table; name a key of it: {first}.KEY=VALUE.")
 

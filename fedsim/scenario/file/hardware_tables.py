@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from fedsim.scenario.file.availability_table import AvailabilityTable
+from fedsim.scenario.file.codec_table import CodecTable
 from fedsim.scenario.file.key import Affects, Table, key
 from fedsim.spec.federation import Discipline
 from fedsim.spec.policy import Mode, Selection
@@ -231,6 +232,14 @@ class ClassTable(Table):
         le=10_000,
         description="Instead of [split]'s",
     )
+    local_epochs: int | None = key(
+        *_EVERYTHING,
+        stands_for="workload.local_epochs",
+        default=None,
+        ge=1,
+        le=1000,
+        description="Instead of [workload]'s",
+    )
     batch_size: int | None = key(
         *_EVERYTHING,
         stands_for="workload.batch_size",
@@ -238,6 +247,12 @@ class ClassTable(Table):
         ge=1,
         le=1_000_000,
         description="Instead of [workload]'s",
+    )
+    codec: CodecTable | None = key(
+        *_EVERYTHING,
+        stands_for="codec",
+        default=None,
+        description="Instead of [codec], or changes to it",
     )
 
 

@@ -18,7 +18,7 @@ def scenario_schema() -> dict[str, Any]:
     case = definitions["CaseTable"]["properties"]
     for name in OVERRIDABLE:
         case[name] = _without_mandatory_keys(schema["properties"][name], definitions)
-    for name in ("ModelTable", "LoraTable", "WorkloadTable", "ServerTable"):
+    for name in ("ModelTable", "LoraTable", "WorkloadTable", "ServerTable", "DataTable"):
         definitions[name].pop("required", None)
     schema["required"] = ["question"]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fedsim.errors import ScenarioError, nearest
+from fedsim.scenario.file.moved_keys import MOVED_KEYS
 
 __all__ = [
     "Mistake",
@@ -169,6 +170,10 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
     location = details["loc"]
     kind = details["type"]
     if kind == "extra_forbidden":
+        moved = MOVED_KEYS.get((str(location[0]), str(location[-1])))
+        if moved is not None and len(location) == 2:
+            value = shown(details["input"])
+            return Mistake(place(location), value, moved.format(found=value))
         return Mistake(place(location), "", f"unknown key{_hint(location, model)}")
     found = details["input"]
     if isinstance(found, list) and len(location) > 1 and kind in _ONE_VALUE:
@@ -183,7 +188,7 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
     except (KeyError, IndexError, ValueError):
         text = details["msg"]
     if kind == "literal_error":
-        text += _other_word(str(location[-1]), found)
+        text += _other_word(str(location[-1]), found) or _nearest_word(found, text)
     elif kind == "bool_type" and str(found).casefold() in ("true", "false"):
         text += f", without quotes: {str(found).casefold()}"
     return Mistake(place(location), shown(found), text)
@@ -201,6 +206,12 @@ def _other_word(key: str, found: object) -> str:
     """What a value of another tool's is called here."""
     known = _OTHER_WORDS.get(key, {}).get(str(found).casefold())
     return "" if known is None else f". Did you mean {known[0]!r} ({known[1]})?"
+
+
+def _nearest_word(found: object, allowed: str) -> str:
+    """A word like the one that was found, of those in quotes."""
+    hint = nearest(str(found), re.findall(r"'([^']+)'", allowed))
+    return f".{hint}" if hint else ""
 
 
 def _number(value: object) -> object:

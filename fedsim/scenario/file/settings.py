@@ -6,12 +6,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from fedsim.scenario.file.codec_table import CodecTable
 from fedsim.scenario.file.goal_table import GoalTable
 from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
 from fedsim.scenario.file.key import Table, key
 from fedsim.scenario.file.price_table import PriceTable
 from fedsim.scenario.file.privacy_table import PrivacyTable
 from fedsim.scenario.file.schedule_table import ScheduleTable
+from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.scenario.file.work_tables import (
     LearningTable,
     LoraTable,
@@ -50,6 +52,13 @@ class Settings(Table):
     lora: LoraTable | None = key(
         "cost", "time", "learning", default=None, description="The adapters"
     )
+    codec: CodecTable = key(
+        "cost",
+        "time",
+        "learning",
+        default=CodecTable(),
+        description="What messages go through",
+    )
     workload: WorkloadTable = key(
         "cost", "time", "learning", description="Data, batches and rounds"
     )
@@ -76,6 +85,10 @@ class Settings(Table):
     privacy: PrivacyTable = key(
         "cost", "time", "learning", default=PrivacyTable(), description="What hides a contribution"
     )
+    data: DataTable | None = key(
+        "learning", default=None, description="Which texts a real run reads"
+    )
+    train: TrainTable = key("learning", default=TrainTable(), description="How a real run is made")
 
     schedule: Annotated[tuple[ScheduleTable, ...], Field(strict=False, max_length=100)] = key(
         "cost", "time", "learning", default=(), description="What changes by round"
@@ -86,6 +99,7 @@ class Settings(Table):
 OVERRIDABLE: Final = (
     "model",
     "lora",
+    "codec",
     "workload",
     "split",
     "learning",
@@ -96,6 +110,8 @@ OVERRIDABLE: Final = (
     "policy",
     "privacy",
     "price",
+    "data",
+    "train",
 )
 
 _Overrides = dict[str, Any] | None
@@ -122,6 +138,9 @@ class CaseTable(Table):
     lora: _Overrides = key(
         "cost", "time", "learning", default=None, description="Changes to [lora]"
     )
+    codec: _Overrides = key(
+        "cost", "time", "learning", default=None, description="Changes to [codec]"
+    )
     workload: _Overrides = key(
         "cost", "time", "learning", default=None, description="Changes to [workload]"
     )
@@ -144,6 +163,8 @@ class CaseTable(Table):
         "cost", "time", "learning", default=None, description="Changes to [privacy]"
     )
     price: _Overrides = key("cost", default=None, description="Changes to [price]")
+    data: _Overrides = key("learning", default=None, description="Changes to [data]")
+    train: _Overrides = key("learning", default=None, description="Changes to [train]")
 
     schedule: list[dict[str, Any]] | None = key(
         "cost", "time", "learning", default=None, description="Instead of the file's [[schedule]]"
@@ -154,7 +175,7 @@ class ScenarioFile(Settings):
     """A whole file; ``fedsim scenario --schema`` prints its JSON Schema."""
 
     extends: str | None = key(
-        "label", default=None, description="File whose tables this one overrides, one level deep"
+        "label", default=None, description="File whose tables this one overrides, at any depth"
     )
     case: Annotated[tuple[CaseTable, ...], Field(strict=False, min_length=1, max_length=1000)] = (
         key("cost", "time", "learning", description="What is compared")

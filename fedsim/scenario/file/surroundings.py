@@ -50,29 +50,29 @@ class Place:
     def model(self, name: str) -> ModelSpec:
         """A model by its catalogue name or path."""
         self.note(name, "config.json")
-        return self._once(("model", name), lambda: resolve_model(name, self.folder))
+        return self.once(("model", name), lambda: resolve_model(name, self.folder))
 
     def laws(self, name: str) -> Laws:
         """Fitted learning curves by name or path."""
         self.note(name, "laws.json")
-        return self._once(("laws", name), lambda: find_laws(name, self.folder))
+        return self.once(("laws", name), lambda: find_laws(name, self.folder))
 
     def client_figures(self, name: str) -> ClientFigures:
         """A table with a row for each client."""
         self.note(name)
-        return self._once(("clients", name), lambda: read_client_figures(self.folder / name))
+        return self.once(("clients", name), lambda: read_client_figures(self.folder / name))
 
     def rate_trace(self, name: str, period_s: float) -> RateTrace:
         """Factors on a link's rates over time."""
         self.note(name)
-        return self._once(
+        return self.once(
             ("rates", name, period_s), lambda: read_rate_trace(self.folder / name, period_s)
         )
 
     def availability(self, name: str, period_s: float) -> Trace:
         """When clients are there."""
         self.note(name)
-        return self._once(
+        return self.once(
             ("stays", name, period_s), lambda: read_availability(self.folder / name, period_s)
         )
 
@@ -89,7 +89,8 @@ class Place:
             # A name that no system takes; whoever reads it says so.
             return
 
-    def _once(self, key: Hashable, read: Callable[[], _T]) -> _T:
+    def once(self, key: Hashable, read: Callable[[], _T]) -> _T:
+        """What ``read`` gives, read the first time that its key is asked for."""
         if key not in self._read:
             self._read[key] = read()
         return cast("_T", self._read[key])

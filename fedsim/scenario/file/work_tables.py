@@ -74,7 +74,11 @@ class ModelTable(Table):
         description="Of activations and matrix products",
     )
     payload_dtype: FloatDtype = key(
-        "cost", "time", "learning", default="float32", description="Of all that is sent in a round"
+        "cost",
+        "time",
+        "learning",
+        default="float32",
+        description="Of all that is sent in a round, but for what [codec] names",
     )
     gradient_checkpointing: bool = key(
         "cost", "time", default=False, description="Recompute every block in the backward pass"

@@ -1,7 +1,7 @@
-"""The accelerators with known arrivals: requests that nothing sends back, in an open system.
+"""The compiled engine's accelerators and link, alone, with known arrivals: an open system.
 
-The event kernel's own queue and sharing, alone. What clients do before and behind is not known
-here; laws of queueing, which are about such systems, are held against it.
+What clients do before and behind is not known here; laws of queueing, which are about such
+systems, are held against it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from fedsim.scale.compiled import compiled
 from fedsim.scale.events.agenda_kernel import Agenda, empty_agenda, pop, push
 from fedsim.scale.events.queue_kernel import Queue, ask, end_service, queue_of, withdraw
-from fedsim.scale.events.state import BEGIN, SERVED, STOP
-from fedsim.scale.link.flow_link_kernel import FlowLink, complete, flow_link, join, next_due
+from fedsim.scale.events.state import BEGIN, SERVED, STOP, TOTALS
+from fedsim.scale.events.walk_kernel import CLIENT
+from fedsim.scale.link.flow_link_kernel import complete, flow_link, join, next_due
+from fedsim.scale.link.state import FlowLink
+from fedsim.scale.straight.link import FlowSet
 
-__all__ = ["queue_departures", "sharing_departures"]
+__all__ = ["link_departures", "queue_departures", "sharing_departures"]
 
 Reals = NDArray[np.float64]
 
@@ -58,12 +61,12 @@ def queue_departures(
     own = np.ascontiguousarray(own_s, dtype=np.float64)
     shared = np.zeros(num) if shared_s is None else np.ascontiguousarray(shared_s, dtype=np.float64)
     queue = queue_of(num, 1, num_accelerators, max_batch)
-    queue.start_s[:] = np.inf
+    queue.requests["start_s"] = np.inf
     # For each request: it comes, it may be taken back, it is served or told so.
     agenda = empty_agenda(3 * num + 64)
     end = np.full(num, np.inf)
     _run_queue(agenda, queue, arrival, own, shared, patience_s, end)
-    return queue.start_s, end
+    return np.array(queue.requests["start_s"]), end
 
 
 def sharing_departures(arrival_s: ArrayLike, work_s: ArrayLike, num_accelerators: int) -> Reals:
@@ -92,6 +95,19 @@ def sharing_departures(arrival_s: ArrayLike, work_s: ArrayLike, num_accelerators
     return end
 
 
+def link_departures(
+    arrival_s: Reals,
+    num_bytes: Reals,
+    rate_bytes_per_s: Reals,
+    capacity_bytes_per_s: float | None,
+    leave_by_s: Reals | None = None,
+) -> tuple[Reals, Reals]:
+    """Ends of flows and what they had still to send; see ``FlowSet.departures``."""
+    capacity = np.inf if capacity_bytes_per_s is None else capacity_bytes_per_s
+    flows = FlowSet(np.asarray(num_bytes), np.asarray(rate_bytes_per_s), capacity)
+    return flows.departures(np.asarray(arrival_s), leave_by_s)
+
+
 @compiled
 def _run_queue(
     agenda: Agenda,
@@ -103,22 +119,23 @@ def _run_queue(
     end: Reals,
 ) -> None:
     """Let requests come and be served until nothing is left, in the event kernel's order."""
-    entries, times, size = agenda
-    stamps, totals = np.zeros(len(arrival), dtype=np.int64), np.zeros(4)
+    clients, totals = np.zeros(len(arrival), dtype=CLIENT), np.zeros(1, dtype=TOTALS)
+    requests = queue.requests
     for request in range(len(arrival)):
         push(agenda, arrival[request], 2 * request + 2, BEGIN, request, 0)
-    while size[0] > 0:
-        what, request, stamp, now = entries[0, 2], entries[0, 3], entries[0, 4], times[0]
+    while agenda.counts[0].length > 0:
+        event = agenda.events[0]
+        what, request, stamp, now = event.what, event.who, event.stamp, event.time_s
         pop(agenda)
         if what == BEGIN:
             ask(agenda, queue, request, now, own[request], shared[request])
-            if patience < np.inf and queue.start_s[request] == np.inf:
+            if patience < np.inf and requests[request].start_s == np.inf:
                 push(agenda, now + patience, 2 * request + 3, STOP, request, 0)
         elif what == SERVED:
-            end_service(agenda, queue, request, stamp, now, stamps, totals)
+            end_service(agenda, queue, request, stamp, now, clients, totals[0])
         elif what == STOP:
-            if queue.start_s[request] == np.inf:
-                withdraw(agenda, queue, request, now, totals)
+            if requests[request].start_s == np.inf:
+                withdraw(agenda, queue, request, now, totals[0])
                 end[request] = now
         else:
             end[request] = now

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import simpy
 
-__all__ = ["AtWork", "Client"]
+__all__ = ["AtWork", "SimulatedClient"]
 
 
 class AtWork(Protocol):
@@ -21,12 +21,12 @@ class AtWork(Protocol):
         ...
 
 
-class Client:
+class SimulatedClient:
     """One client for the whole run, as plain numbers.
 
     Attributes
     ----------
-    index, class_index, variant : int
+    index, class_index, group : int
     slowdown : float
     uplink, downlink : float
         At factor 1 of a rate trace [B/s].
@@ -40,13 +40,13 @@ class Client:
     __slots__ = (
         "class_index",
         "downlink",
+        "group",
         "index",
         "leaves_s",
         "round_trip_s",
         "slowdown",
         "startup_s",
         "uplink",
-        "variant",
         "worker",
     )
 
@@ -54,7 +54,7 @@ class Client:
         self,
         index: int,
         class_index: int,
-        variant: int,
+        group: int,
         slowdown: float,
         uplink: float,
         downlink: float,
@@ -62,7 +62,7 @@ class Client:
     ) -> None:
         self.index = index
         self.class_index = class_index
-        self.variant = variant
+        self.group = group
         self.slowdown = slowdown
         self.uplink = uplink
         self.downlink = downlink

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.fleet.simulation import Simulation
-from fedsim.fleet.uncontended import Parts, round_factors, work_until_failure
+from fedsim.fleet.uncontended import UncontendedTimes, round_factors, work_until_failure
 
-__all__ = ["Luck"]
+__all__ = ["RoundDraws"]
 
 
-class Luck:
+class RoundDraws:
     """Draws of one round, or of one client's iteration, as plain numbers by row.
 
     Parameters
@@ -22,18 +22,22 @@ class Luck:
     round_index : int
     clients : ndarray of int64
         One for each row.
-    parts : Parts
+    uncontended : UncontendedTimes
         Of the segment in which clients may fail, for the whole population.
     """
 
     def __init__(
-        self, simulation: Simulation, round_index: int, clients: NDArray[np.int64], parts: Parts
+        self,
+        simulation: Simulation,
+        round_index: int,
+        clients: NDArray[np.int64],
+        uncontended: UncontendedTimes,
     ) -> None:
         classes = simulation.federation.classes
         self._simulation = simulation
         self._round_index = round_index
         self._clients = clients
-        self._parts = parts
+        self._uncontended = uncontended
         self._can_fail = any(c.spread.dropout_probability > 0 for c in classes)
         self._work: dict[int, list[float]] = {}
         self._alone: list[float] | None = None
@@ -53,11 +57,11 @@ class Luck:
     def alone_s(self, row: int) -> float:
         """What the segment takes alone in this round [s]."""
         if self._alone is None:
-            self._alone = self._parts.total(np.array(self.factors), self._clients).tolist()
+            self._alone = self._uncontended.total(np.array(self.factors), self._clients).tolist()
         return self._alone[row]
 
     def _draw(self, attempt: int) -> list[float]:
-        alone_s = self._parts.total(np.array(self.factors), self._clients)
+        alone_s = self._uncontended.total(np.array(self.factors), self._clients)
         work: list[float] = work_until_failure(
             self._simulation, self._round_index, self._clients, attempt, alone_s
         ).tolist()

@@ -1,4 +1,4 @@
-"""Who did how much: sums over clients and attempts by round, variant, segment, step and outcome."""
+"""Who did how much: sums over clients and attempts by round, group, segment, step and outcome."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fedsim.ledger import SERVER, Ledger, LedgerRow, Outcome, RowKey
 from fedsim.protocol.step import Compute, Direction, Transfer
 from fedsim.spec.plan import TrainingSpec
 
-__all__ = ["Books", "Tally"]
+__all__ = ["LedgerSums", "StepSums"]
 
 _Key = TypeVar("_Key")
 
 
-class Tally:
+class StepSums:
     """One step's executions and seconds.
 
     Attributes
@@ -54,7 +54,7 @@ class Tally:
             self.executions or self.cut_bytes or self.compute_s or self.transfer_s or self.wait_s
         )
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: StepSums) -> None:
         """Add another's sums; the earlier start stays."""
         self.executions += other.executions
         self.cut_bytes += other.cut_bytes
@@ -82,62 +82,62 @@ class Tally:
         return row
 
 
-class Books:
-    """All tallies of a run."""
+class LedgerSums:
+    """All sums of a run."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[int, int, int, Outcome], tuple[Task, list[Tally | None]]] = {}
+        self._sums: dict[tuple[int, int, int, Outcome], tuple[Task, list[StepSums | None]]] = {}
         self._parties: dict[tuple[int, int], str] = {}
         self._server: dict[tuple[int, str], LedgerRow] = {}
 
     def add(
         self,
         round_index: int,
-        variant: int,
+        group: int,
         party: str,
         segment: int,
         outcome: Outcome,
         task: Task,
-        tallies: list[Tally | None],
+        step_sums: list[StepSums | None],
     ) -> None:
-        """Add one attempt's tallies, one for each of the task's steps that were started.
+        """Add one attempt's sums, one for each of the task's steps that were started.
 
-        The lists and what is in them are the books' from then on.
+        The lists and what is in them are this object's from then on.
         """
-        key = (round_index, variant, segment, outcome)
+        key = (round_index, group, segment, outcome)
         found = self._sums.get(key)
         if found is None:
-            self._sums[key] = (task, tallies)
-            self._parties[round_index, variant] = party
+            self._sums[key] = (task, step_sums)
+            self._parties[round_index, group] = party
             return
-        sums = found[1]
-        for index, tally in enumerate(tallies):
-            if tally is None:
+        known = found[1]
+        for index, sums in enumerate(step_sums):
+            if sums is None:
                 continue
-            known = sums[index]
-            if known is None:
-                sums[index] = tally
+            total = known[index]
+            if total is None:
+                known[index] = sums
             else:
-                known.add(tally)
+                total.add(sums)
 
     def add_server(
-        self, round_index: int, step: Compute | Transfer, tally: Tally, training: TrainingSpec
+        self, round_index: int, step: Compute | Transfer, sums: StepSums, training: TrainingSpec
     ) -> None:
         """Add a step that the server did once for all."""
-        _merge(self._server, (round_index, step.label), tally.row(step, training))
+        _merge(self._server, (round_index, step.label), sums.row(step, training))
 
     def ledger(self) -> Ledger:
         """Rows by round, party, step and outcome; clients' ahead of the server's."""
         rows: dict[RowKey, LedgerRow] = {}
         # Sums over steps must not depend on the order in which clients happened to finish.
-        for (round_index, variant, _, outcome), (task, tallies) in sorted(
+        for (round_index, group, _, outcome), (task, step_sums) in sorted(
             self._sums.items(), key=lambda item: item[0]
         ):
-            party = self._parties[round_index, variant]
-            for step, tally in zip(task.steps, tallies, strict=True):
-                if tally is not None and not tally.is_empty:
+            party = self._parties[round_index, group]
+            for step, sums in zip(task.steps, step_sums, strict=True):
+                if sums is not None and not sums.is_empty:
                     key = RowKey(round_index, party, step.label, 0, outcome)
-                    _merge(rows, key, tally.row(step, task.training))
+                    _merge(rows, key, sums.row(step, task.training))
         for (round_index, label), row in self._server.items():
             rows[RowKey(round_index, SERVER, label)] = row
         return Ledger(rows)
