@@ -36,10 +36,10 @@ _HEADINGS: Final = {
     "PolicyTable": "[policy]",
     "PrivacyTable": "[privacy]",
     "PriceTable": "[price]",
-    "ScheduleTable": "[[schedule]]",
     "DataTable": "[data]",
     "DatasetTable": "[data] dataset",
     "TrainTable": "[train]",
+    "ScheduleTable": "[[schedule]]",
     "CaseTable": "[[case]]",
 }
 

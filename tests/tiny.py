@@ -25,6 +25,7 @@ from fedsim.spec.batch import Padding
 from fedsim.spec.codec import UNNAMED, Codecs
 from fedsim.spec.model import HeadSpec, ModelSpec
 from fedsim.spec.plan import ClientPlan, Cut, ServerVariant, TrainingSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import LoraTuning, Tuning
 from shapes import MAX_TOKENS, NUM_CLASSES, VOCAB_SIZE, attention_input, tiny_shape
 
@@ -151,6 +152,7 @@ def tiny_federation(
     clients: Mapping[str, EncodedDataset | Sequence[int]],
     public: EncodedDataset | Sequence[int] | None = None,
     schedules: Sequence[Schedule] = (),
+    policy: PolicySpec | None = None,
     options: RunOptions | None = None,
     seed: int = 0,
     is_perturbed: bool = True,
@@ -189,6 +191,7 @@ def tiny_federation(
         },
         data,
         schedules=schedules,
+        policy=policy,
         options=options,
         weights="random",
         device=CPU,

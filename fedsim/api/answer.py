@@ -52,6 +52,7 @@ _NUMBERS: Final[tuple[tuple[str, Kind], ...]] = (
 def run(
     source: str | PathLike[str] | Mapping[str, Any],
     *,
+    case: str | None = None,
     set: Mapping[str, Any] | None = None,
     engine: str | None = None,
     seeds: int | None = None,
@@ -65,6 +66,8 @@ def run(
         A TOML file; the name of a scenario that ships, such as ``case_study``; or a mapping with
         the tables that a file would have, in which relative paths start at the current folder and
         which may have ``extends``.
+    case : str, optional
+        Only this case of the file; all of them without it.
     set : mapping, optional
         Keys with the values that they get instead of the file's: ``{"lora.r": 4}``. Quantities are
         text with their unit: ``{"link.uplink": "10 Mbit/s"}``.
@@ -96,7 +99,7 @@ def run(
             f"seeds = {seeds!r}: a whole number from 1 to {_MAX_SEEDS:,} is needed."
         )
     given = source if isinstance(source, Mapping) else fspath(source)
-    question = read_scenario(given, set or {}, engine)
+    question = read_scenario(given, set or {}, engine, case)
     if progress is None:
         return Answer(question.answer(num_seeds=seeds).table)
     now = [""]

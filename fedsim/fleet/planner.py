@@ -91,7 +91,9 @@ class Planner:
             return self._base
         view = View(round_index, now_s, asked, self._last_used)
         base = self._base.population
-        distinct, index = _combined(base.group_index, groups(self._schedules, self._facts, view))
+        distinct, index = _client_groups(
+            base.group_index, groups(self._schedules, self._facts, view)
+        )
         client_groups = tuple(
             replace(
                 base.groups[client_group],
@@ -156,10 +158,10 @@ class Planner:
             )
 
 
-def _combined(
+def _client_groups(
     group_index: NDArray[np.int32], own: Integers
 ) -> tuple[list[list[int]], NDArray[np.int32]]:
-    """The distinct (group, group under each schedule), and each client's place among them.
+    """Distinct (group of clients, group under each schedule), and each client's place among them.
 
     Where everybody is of the first group, the places are ``group_index`` itself.
     """

@@ -29,6 +29,7 @@ from fedsim.runtime.state import StateRegistry
 from fedsim.runtime.text_batch import TextSource
 from fedsim.runtime.trainer import Trainer
 from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.spec.policy import PolicySpec
 
 __all__ = ["Federation", "FederationData", "build_federation"]
 
@@ -181,6 +182,7 @@ def build_federation(
     *,
     server_plan: ClientPlan | None = None,
     schedules: Sequence[Schedule] = (),
+    policy: PolicySpec | None = None,
     facts: ClientFacts | None = None,
     options: RunOptions | None = None,
     weights: Weights,
@@ -206,6 +208,8 @@ def build_federation(
         What the server's own work follows; by default the first client's.
     schedules : sequence of Schedule
         Which plan whom a round finds with.
+    policy : PolicySpec, optional
+        How many clients a round asks; by default all.
     facts : ClientFacts, optional
         What schedules may know of the clients, in the order of ``plans``.
     draws_masks_by_name : bool
@@ -268,7 +272,14 @@ def build_federation(
         for cid, plan in plans.items()
     }
     round_plans = RoundPlans(
-        plans, server_plan, data.clients, data.public, options, tuple(schedules), facts
+        plans,
+        server_plan,
+        data.clients,
+        data.public,
+        options,
+        tuple(schedules),
+        policy or PolicySpec(),
+        facts,
     )
     state = _state(server, clients, round_plans)
     return Federation(framework, round_plans, options, data, server, clients, state, tuple(streams))

@@ -66,8 +66,6 @@ class RunOptions:
         What the server does with an average; None takes it as it is (FedAvg).
     dropout_probability : float
         That a client drops out of a round: it does nothing in it, and nothing reaches it.
-    clients_per_round : int or None
-        How many the server asks in a round, at random; None for all.
     """
 
     seed: int = 0
@@ -78,7 +76,6 @@ class RunOptions:
     proximal_mu: float = 0.0
     fed_adam: FedAdamOptions | None = None
     dropout_probability: float = 0.0
-    clients_per_round: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -90,10 +87,6 @@ class RunOptions:
         if not 0 <= self.dropout_probability < 1:
             raise ScenarioError(
                 f"dropout_probability = {self.dropout_probability}; allowed: 0 to below 1."
-            )
-        if self.clients_per_round is not None and self.clients_per_round < 1:
-            raise ScenarioError(
-                f"clients_per_round = {self.clients_per_round}; allowed: 1 or more."
             )
         if not 0 <= self.proximal_mu < float("inf"):
             raise ScenarioError(f"proximal_mu = {self.proximal_mu}; allowed: 0 or more.")

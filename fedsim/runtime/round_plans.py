@@ -13,11 +13,12 @@ from torch import Tensor
 from fedsim.draws import participants, visiting_order
 from fedsim.errors import ScenarioError
 from fedsim.ledger import SETUP_ROUND
-from fedsim.planning import ClientFacts, Need, Schedule, View, groups, plan
+from fedsim.planning import ClientFacts, Need, Schedule, View, groups, plan, policy
 from fedsim.runtime.data import EncodedDataset
 from fedsim.runtime.options import RunOptions
 from fedsim.spec.batch import TextLengths
 from fedsim.spec.plan import ClientPlan
+from fedsim.spec.policy import PolicySchedule, PolicySpec
 
 __all__ = ["PlannedClient", "RoundPlans", "unknown_facts"]
 
@@ -51,6 +52,8 @@ class RoundPlans:
     public : EncodedDataset or None
     options : RunOptions
     schedules : sequence of Schedule
+    policy : PolicySpec
+        How many clients a round asks, at random.
     facts : ClientFacts
         In the order of ``base``.
     losses : list of float or None
@@ -68,11 +71,13 @@ class RoundPlans:
     public: EncodedDataset | None
     options: RunOptions
     schedules: Sequence[Schedule] = ()
+    policy: PolicySpec = field(default_factory=PolicySpec)
     facts: ClientFacts | None = None
     losses: list[float | None] = field(default_factory=list)
+    _present: dict[int, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for schedule in self.schedules:
+        for schedule in self._all_schedules:
             unknown = schedule.needs & _UNKNOWN
             if unknown:
                 raise ScenarioError(
@@ -83,20 +88,23 @@ class RoundPlans:
     @property
     def needs_losses(self) -> bool:
         """Whether some schedule looks at what rounds before have left."""
-        return any(Need.LOSSES in schedule.needs for schedule in self.schedules)
+        return Need.LOSSES in self._needs
 
     def participants(self, round_index: int) -> tuple[str, ...]:
         """Who takes part in a round; all of them in the set-up."""
         ids = tuple(self.base)
         if round_index == SETUP_ROUND:
             return ids
-        return participants(
-            self.options.seed,
-            round_index,
-            ids,
-            self.options.dropout_probability,
-            self.options.clients_per_round,
-        )
+        if round_index not in self._present:
+            asking = policy(self.policy, self._view(round_index, None))
+            self._present[round_index] = participants(
+                self.options.seed,
+                round_index,
+                ids,
+                self.options.dropout_probability,
+                asking.clients_per_round,
+            )
+        return self._present[round_index]
 
     def plans(self, round_index: int) -> dict[str, ClientPlan]:
         """The plan of everybody who takes part; the set-up sees the first round's."""
@@ -132,6 +140,7 @@ class RoundPlans:
     def note_loss(self, round_index: int, loss: float | None) -> None:
         """Remember the mean training loss of a round."""
         del self.losses[round_index - 1 :]
+        self._forget_after(round_index)
         self.losses.append(loss)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -146,14 +155,27 @@ class RoundPlans:
         """Take them again."""
         known = tensors["losses"].tolist() if "losses" in tensors else []
         self.losses = [None if loss < 0 else loss for loss in known]
+        self._forget_after(len(self.losses))
 
     # --- private -----------------------------------------------------------------------------
+
+    @property
+    def _needs(self) -> frozenset[Need]:
+        return frozenset(need for schedule in self._all_schedules for need in schedule.needs)
+
+    @property
+    def _all_schedules(self) -> list[Schedule | PolicySchedule]:
+        return [*self.schedules, *self.policy.schedules]
+
+    def _forget_after(self, round_index: int) -> None:
+        """Who takes part behind a round may depend on its losses."""
+        self._present = {i: ids for i, ids in self._present.items() if i <= round_index}
 
     def _facts(self) -> ClientFacts:
         return self.facts or unknown_facts(self.base, self.rows)
 
-    def _view(self, round_index: int, present: Sequence[str]) -> View:
-        needs = {need for schedule in self.schedules for need in schedule.needs}
+    def _view(self, round_index: int, present: Sequence[str] | None) -> View:
+        needs = self._needs
         known: tuple[float | None, ...] | None = None
         if Need.LOSSES in needs:
             known = tuple(self.losses[: round_index - 1])
@@ -164,7 +186,7 @@ class RoundPlans:
                 )
         return View(
             round_index,
-            asked=_places(self.base, present),
+            asked=None if present is None else _places(self.base, present),
             last_used=self._last_used(round_index) if Need.HISTORY in needs else None,
             losses=known,
         )

@@ -24,6 +24,7 @@ from fedsim.scenario.answer.planned_case import Weighed, closed_form, draws_of, 
 from fedsim.scenario.answer.replication import MAX_REPEATED_WORK, undrawn
 from fedsim.scenario.answer.result import ScenarioResult
 from fedsim.scenario.answer.simulated import traced_events
+from fedsim.scenario.build.case import case_entry, with_case
 from fedsim.scenario.build.checked_case import Inspected, inspected
 from fedsim.scenario.file.document import Document, Overrides, in_another_world, read_document
 from fedsim.scenario.file.goal_table import GoalTable
@@ -236,10 +237,15 @@ def run_scenario(
 
 
 def read_scenario(
-    path: str | Path | Mapping[str, Any], overrides: Overrides = (), engine: str | None = None
+    path: str | Path | Mapping[str, Any],
+    overrides: Overrides = (),
+    engine: str | None = None,
+    case: str | None = None,
 ) -> Question:
-    """Read and check a scenario without answering it; see :func:`run_scenario`."""
+    """Read and check a scenario, or one case of it, without answering; see :func:`run_scenario`."""
     document = read_document(path if isinstance(path, Mapping) else str(path), overrides)
+    if case is not None:
+        document = with_case(document, case_entry(document, case))
     if engine is not None:
         document.table["engine"] = engine
     entries, profile = inspected(document)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from fedsim.errors import ScenarioError, nearest
+from fedsim.errors import ScenarioError
 from fedsim.protocol import Framework
 from fedsim.runtime.data import check_dataset
+from fedsim.scenario.build.case import case_entries, case_entry, with_case
 from fedsim.scenario.build.checked_case import STAND_INS, Inspected, inspected
 from fedsim.scenario.file.document import Document, Overrides, Source, read_document
 from fedsim.scenario.file.mistake import Mistake, refusal, shown
@@ -23,6 +24,7 @@ from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.spec.dataset import TextSource
 from fedsim.spec.federation import FederationSpec
+from fedsim.spec.policy import PolicySpec
 from fedsim.training.check import run_mistakes
 from fedsim.training.translate import mistakes_of
 
@@ -83,6 +85,11 @@ class TrainingDocument:
     def federation(self) -> FederationSpec:
         """Classes of clients with their plans, as a scenario has them."""
         return self.case.federation
+
+    @property
+    def policy(self) -> PolicySpec:
+        """How many clients a round asks."""
+        return self.case.policy
 
     @property
     def data(self) -> DataTable:
@@ -194,23 +201,21 @@ def read_trainings(
         Instead of cases: these, under the file's case of each, or else its base tables.
     """
     document = read_document(source, overrides)
-    entries = [_case(document, name) for name in cases]
+    entries = [case_entry(document, name) for name in cases]
     for given in frameworks:
         name = given if isinstance(given, str) else given.name
         if not isinstance(given, str):
             document = replace(document, frameworks={**document.frameworks, name: given})
-        own = [entry for entry in _cases(document) if entry.get("framework") == name]
+        own = [entry for entry in case_entries(document) if entry.get("framework") == name]
         entries += own or [{"name": name[:_MAX_NAME], "framework": name}]
-    entries = entries or _cases(document)
-    return [_read(_with_case(document, entry), None) for entry in entries] or [
-        _read(document, None)
-    ]
+    entries = entries or case_entries(document)
+    return [_read(with_case(document, entry), None) for entry in entries] or [_read(document, None)]
 
 
 def _read(document: Document, case: str | None) -> TrainingDocument:
-    cases = _cases(document)
+    cases = case_entries(document)
     if case is not None:
-        cases = [_case(document, case)]
+        cases = [case_entry(document, case)]
     elif len(cases) > 1:
         names = ", ".join(repr(entry.get("name")) for entry in cases)
         raise ScenarioError(
@@ -220,7 +225,7 @@ def _read(document: Document, case: str | None) -> TrainingDocument:
     lines: list[str] = []
     if cases:
         entry, lines = _without_sweep(document, cases[0])
-        document = _with_case(document, entry)
+        document = with_case(document, entry)
     try:
         (found, *_), _ = inspected(document, run_mistakes)
     except ScenarioError as error:
@@ -229,29 +234,6 @@ def _read(document: Document, case: str | None) -> TrainingDocument:
         raise refusal(lines)
     given = frozenset(name for name in STAND_INS if name in found.variant.table)
     return TrainingDocument(document.file, found, given)
-
-
-def _cases(document: Document) -> list[dict[str, Any]]:
-    """The file's cases; none where they are no list of tables, which is told later."""
-    entries = document.table.get("case")
-    if not isinstance(entries, list):
-        return []
-    return [dict(entry) for entry in entries if isinstance(entry, Mapping)]
-
-
-def _case(document: Document, name: str) -> dict[str, Any]:
-    for entry in _cases(document):
-        if entry.get("name") == name:
-            return entry
-    known = [str(entry.get("name")) for entry in _cases(document)]
-    raise ScenarioError(
-        f"{document.file}: --case {name}: no such case; there are "
-        f"{', '.join(known) or 'none'}.{nearest(name, known)}"
-    )
-
-
-def _with_case(document: Document, entry: Mapping[str, Any]) -> Document:
-    return replace(document, table={**document.table, "case": [dict(entry)]})
 
 
 def _without_sweep(

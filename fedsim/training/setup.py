@@ -7,7 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedsim.draws import client_id
+from fedsim.planning import ClientFacts
 from fedsim.runtime.build_model import build_model
 from fedsim.runtime.data import EncodedDataset, Tokenizer
 from fedsim.runtime.device import available_device
@@ -88,6 +92,8 @@ class TrainingSetup:
                 data if self.reads_public else replace(data, public=None),
                 server_plan=self._unread(self._plans.server_plan),
                 schedules=self._plans.schedules,
+                policy=self.document.policy,
+                facts=self._facts(),
                 options=self._options(seed),
                 weights=weights,  # type: ignore[arg-type]
                 weights_source=self.weights_source,
@@ -186,6 +192,25 @@ class TrainingSetup:
             mistake = Mistake("[train] weights_from", given, text)
             raise refusal([mistake.line(self.document.name)])
 
+    def _facts(self) -> ClientFacts:
+        """What schedules may know of the clients, in their order: what the file says of them."""
+        each = self._plans.classes
+        counts = [one.num_clients for one in each]
+
+        def column(values: list[float]) -> NDArray[np.float64]:
+            return np.repeat(np.array(values, dtype=np.float64), counts)
+
+        samples = [plan.train_epochs[0].num_samples for plan in self.plans().values()]
+        return ClientFacts(
+            class_names=tuple(one.name for one in each),
+            class_index=np.repeat(np.arange(len(each), dtype=np.int32), counts),
+            num_samples=np.array(samples, dtype=np.int64),
+            slowdown=column([1.0 for _ in each]),
+            uplink=column([one.link.uplink_bytes_per_s for one in each]),
+            downlink=column([one.link.downlink_bytes_per_s for one in each]),
+            round_trip=column([one.link.round_trip_s for one in each]),
+        )
+
     def _options(self, seed: int) -> RunOptions:
         settings, train = self.document.settings, self.document.train
         learning, adaptive = settings.learning, None
@@ -203,5 +228,4 @@ class TrainingSetup:
             proximal_mu=train.mu or 0.0,
             fed_adam=adaptive,
             dropout_probability=settings.fleet.dropout_probability,
-            clients_per_round=settings.policy.clients_per_round,
         )

@@ -20,11 +20,16 @@ NUM_CLIENTS, NUM_ROUNDS = 5, 4
 LENGTHS = {f"clients/{number}": (3, 4) for number in range(NUM_CLIENTS)}
 
 
-def run_turns(seed: int, dropout: float) -> list[list[str]]:
+def run_turns(seed: int, dropout: float, asked: int | None = None) -> list[list[str]]:
     """By round, the clients of a real Split V2 run in the order in which they begin."""
     options = RunOptions(learning_rate=0.05, seed=seed, dropout_probability=dropout)
     federation = split_federation(
-        tiny_training(), cut_at(2), "v2", clients=LENGTHS, options=options
+        tiny_training(),
+        cut_at(2),
+        "v2",
+        clients=LENGTHS,
+        options=options,
+        policy=PolicySpec(clients_per_round=asked),
     )
     executor = federation.executor(counts_flop=False)
     federation.run_setup(executor)
@@ -40,12 +45,12 @@ def run_turns(seed: int, dropout: float) -> list[list[str]]:
     return begun
 
 
-def simulation(seed: int, dropout: float) -> Simulation:
+def simulation(seed: int, dropout: float, asked: int | None = None) -> Simulation:
     """The same fleet in a toy protocol with one shared server-side model."""
     return toy_simulation(
         toy_class("clients", num=NUM_CLIENTS, dropout=dropout),
         steps=(WORK, ASK, UP),
-        policy=PolicySpec(failure_timeout_s=0.0),
+        policy=PolicySpec(failure_timeout_s=0.0, clients_per_round=asked),
         num_rounds=NUM_ROUNDS,
         seed=seed,
         is_exclusive=True,
@@ -78,3 +83,17 @@ def test_one_seed_one_cohort(seed: int) -> None:
     run = run_turns(seed, 0.4)
     assert [len(ids) for ids in run] == np.maximum(1, found.rounds.num_used).tolist()
     assert len({len(ids) for ids in run}) > 1
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_one_seed_asks_the_same_clients(seed: int) -> None:
+    """Three of five a round, in the same order of turns."""
+    asked = simulation(seed, 0.0, 3)
+    found = des.simulate(asked, keeps_trace=True)
+    assert found.trace is not None
+    simulated = [
+        names(asked, [e for e in found.trace if (e.step, e.round_index) == ("work", index)])
+        for index in range(1, NUM_ROUNDS + 1)
+    ]
+    assert simulated == run_turns(seed, 0.0, 3)
+    assert len({tuple(sorted(ids)) for ids in simulated}) > 1

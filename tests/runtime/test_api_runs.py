@@ -172,6 +172,9 @@ def test_training_by_a_table_ends_with_the_bits_of_the_command(tmp_path: Path) -
     assert untimed(tmp_path / "api" / metrics) == untimed(tmp_path / "cli" / metrics)
     summary = json.loads((tmp_path / "api" / "summary.json").read_text(encoding="utf-8"))
     assert found.summary == summary
+    (sides,) = found.predicted_and_measured.values()
+    sent = sides["uplink_payload_bytes"]
+    assert sent["predicted"] == sent["measured"] == found.to_pandas()["uplink_payload_bytes"].sum()
     assert found.folder == tmp_path / "api"
 
 

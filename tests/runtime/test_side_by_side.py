@@ -86,6 +86,17 @@ def test_a_run_that_differs_from_its_prediction_ends_with_exit_code_3(
     assert "predicted and measured" not in result.output
 
 
+def test_every_key_of_a_summary_is_documented(tmp_path: Path) -> None:
+    """On the page of the JSON contracts: of the summary, of a seed's run and of both columns."""
+    assert train(training_file(tmp_path), tmp_path / "run", train__seeds=[1]).exit_code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = page[page.index("## `summary.json`") : page.index("## Other files")]
+    sides = summary["runs"][0]["predicted_and_measured"]
+    keys = [*summary, *summary["runs"][0], *sides, *sides["compute_s"], *sides["accuracy"]]
+    assert [key for key in keys if f"`{key}`" not in section and f".{key}`" not in section] == []
+
+
 STUDY = ["lora.r=8", "data.dataset=banking77"]
 
 

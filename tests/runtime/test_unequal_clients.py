@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from fedsim.agreement import differences
 from fedsim.errors import ProtocolError, ScenarioError
-from fedsim.planning import ByRound, ClientFacts, Need, View
+from fedsim.planning import ByRound, ClientFacts, Need, ParticipationByRound, View
 from fedsim.runtime.federation import Federation
 from fedsim.runtime.options import RunOptions
 from fedsim.runtime.training.rounds import FederatedRounds, round_runner
 from fedsim.spec.plan import ClientPlan, Cut
+from fedsim.spec.policy import PolicySpec
 from fedsim.spec.tuning import LoraTuning
 from fedsim.study.verify import predicted_ledger
 from identities import largest_difference, parameters, run
@@ -281,8 +282,16 @@ def test_a_run_with_schedules_is_resumed_to_the_same_bits(framework: str) -> Non
 
 def test_some_clients_are_asked_each_round() -> None:
     """As many as were said, others in other rounds, and all of them some time."""
-    found = unequal("fedllm", options=replace(RATE, clients_per_round=2))
+    found = unequal("fedllm", policy=PolicySpec(clients_per_round=2))
     asked = [found.participants(index) for index in range(1, 9)]
     assert {len(ids) for ids in asked} == {2}
     assert {cid for ids in asked for cid in ids} == set(LENGTHS)
     assert disagreement(found, 3) == []
+
+
+def test_how_many_are_asked_changes_by_round() -> None:
+    """As in a simulation, by the same schedule."""
+    growing = PolicySpec(clients_per_round=1, schedules=(ParticipationByRound((2, 4), (3, 2)),))
+    found = unequal("fedllm", policy=growing)
+    assert [len(found.participants(index)) for index in range(1, 6)] == [1, 3, 3, 2, 2]
+    assert disagreement(found, 4) == []

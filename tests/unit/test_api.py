@@ -376,3 +376,11 @@ def test_the_signatures_are_typed() -> None:
         parameters = inspect.signature(function).parameters.values()
         assert all(one.annotation is not inspect.Parameter.empty for one in parameters)
         assert inspect.signature(function).return_annotation in fedsim.__all__
+
+
+def test_one_case_of_a_file_is_answered_by_its_name() -> None:
+    """The same source and the same word as for a run."""
+    answer = fedsim.run("case_study", case="split", set={"workload.samples_per_client": 100})
+    assert [result.name for result in answer.results] == ["split"]
+    with pytest.raises(fedsim.ScenarioError, match=r"--case kdd: no such case.*'kd'"):
+        fedsim.run("case_study", case="kdd")

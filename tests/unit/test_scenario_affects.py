@@ -192,7 +192,6 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "price.per_kwh": (1.0, {}),
     "server.uplink": ("1 kB/s", {}),
     "server.downlink": ("1 kB/s", {}),
-    "schedule": ([_SCHEDULE], {}),
     # Of real runs: no count and no time of an answer depends on them.
     "data.dataset": ("generated", {}),
     "data.public_dataset": ("clinc150", {"data": {"dataset": "banking77"}}),
@@ -215,6 +214,7 @@ CHANGES: Final[dict[str, tuple[Any, dict[str, Any]]]] = {
     "train.evaluate_every": (2, {}),
     "train.checkpoint_every": (2, {}),
     "train.count_flop": (True, {}),
+    "schedule": ([_SCHEDULE], {}),
     "fleet.class.name": ("z", {}),
     "fleet.class.share": (0.75, {}),
     "fleet.class.num_clients": (3, {}),

@@ -215,3 +215,9 @@ def test_what_a_run_says_of_a_scenarios_key_is_no_condition_of_its_own() -> None
         *("train.seeds", "train.weights_from", "train.server_optimizer"),
         *("train.mu", "train.server_learning_rate", "train.beta1", "train.beta2", "train.tau"),
     }
+
+
+def test_a_key_that_only_a_real_run_reads_says_so() -> None:
+    """It is no mistake, and it changes no answer."""
+    (warning,) = read_scenario("case_study", ["train.mode=cohort"]).warnings
+    assert warning.endswith("only a real run reads it (fedsim train)")

@@ -37,6 +37,8 @@ _OF_CLASSES: Final[Mapping[str, str]] = {
     "device": "device",
     "link": "link",
 }
+#: Tables of real runs.
+_OF_RUNS: Final = ("data", "train")
 #: Keys that change what an answer says about itself, and no figure.
 _LABELS: Final = ("question", "goal", "workload.available_samples")
 #: What a result says that was computed, of it and of a class of its clients.
@@ -273,6 +275,8 @@ def _winner(key: str, blind: Sequence[Inspected]) -> str:
                 f"{'has' if len(classes) == 1 else 'have'} their own {own}; "
                 f"set fleet.class.{name}.{rest}"
             )
+    if path[0] in _OF_RUNS and (entry.laws is None or not _is_of_learning(path)):
+        return "only a real run reads it (fedsim train)"
     if entry.laws is None and _is_of_learning(path):
         return "no measured learning curves answer here ([learning] curves)"
     if len(path) > 3 and path[:2] == ("fleet", "class"):

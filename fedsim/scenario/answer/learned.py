@@ -48,10 +48,10 @@ Value = str | int | float | bool | None
 #: Given lengths are written out up to so many, and told apart by a digest beyond.
 _MOST_LENGTHS: Final = 12
 _CLASSES: Final = ("fleet", "class")
-#: Of a list of tables, what the rounds are: one text, or None where all are planned alike.
-_SCHEDULE: Final = "schedule"
 #: Tables of a real run, which a scenario may leave out: it then means their defaults.
 _OF_RUNS: Final = ("data", "train")
+#: Of a list of tables, what the rounds are: one text, or None where all are planned alike.
+_SCHEDULE: Final = "schedule"
 #: Covariates whose name in a file of curves is not their key's: a share that comes, not that fails.
 _PARTICIPATION: Final = "fleet.dropout_probability"
 
@@ -210,13 +210,7 @@ def _keys(
         if place == _CLASSES:
             continue
         if place == (_SCHEDULE,):
-            yield LearningKey(
-                _SCHEDULE,
-                role="condition",
-                when=None,
-                default=None,
-                is_mandatory=False,
-            )
+            yield LearningKey(_SCHEDULE, "condition", None, None, is_mandatory=False)
             continue
         extra = entry.json_schema_extra
         assert isinstance(extra, dict)

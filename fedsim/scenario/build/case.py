@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final
 
@@ -29,7 +29,15 @@ from fedsim.scenario.file.mistake import Mistake, key_names, shown, table_type, 
 from fedsim.scenario.file.schedule_table import unknown_schedule_key
 from fedsim.scenario.file.settings import OVERRIDABLE, CaseTable, Settings
 
-__all__ = ["MAX_RESULTS", "Variant", "reads", "variants"]
+__all__ = [
+    "MAX_RESULTS",
+    "Variant",
+    "case_entries",
+    "case_entry",
+    "reads",
+    "variants",
+    "with_case",
+]
 
 #: A sweep of more results is a mistyped one; a scenario answers in seconds.
 MAX_RESULTS: Final = 10_000
@@ -94,6 +102,36 @@ def variants(document: Document, *, are_run: bool = False) -> tuple[list[Variant
             lines.append(f"{document.file}: [[case]] name: {text}and each axis distinct values.")
         names.add(variant.name)
     return found, lines
+
+
+def case_entries(document: Document) -> list[dict[str, Any]]:
+    """The file's cases as they stand there; none where they are no list of tables."""
+    entries = document.table.get("case")
+    if not isinstance(entries, list):
+        return []
+    return [dict(entry) for entry in entries if isinstance(entry, Mapping)]
+
+
+def case_entry(document: Document, name: str) -> dict[str, Any]:
+    """The case of a name.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none.
+    """
+    known = {str(entry.get("name")): entry for entry in case_entries(document)}
+    if name not in known:
+        raise ScenarioError(
+            f"{document.file}: --case {name}: no such case; there are "
+            f"{', '.join(known) or 'none'}.{nearest(name, known)}"
+        )
+    return known[name]
+
+
+def with_case(document: Document, entry: Mapping[str, Any]) -> Document:
+    """The document with one case alone."""
+    return replace(document, table={**document.table, "case": [dict(entry)]})
 
 
 def _cases(document: Document) -> tuple[list[CaseTable], list[str]]:

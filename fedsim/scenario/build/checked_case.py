@@ -250,8 +250,9 @@ def _built(
     log.add(variant, mistakes)
     if federation is None or policy is None or log.has(variant):
         return None
-    mistakes = _protocol_mistakes(variant, federation, policy)
-    mistakes = mistakes or _schedule_mistakes(federation, policy)
+    mistakes = _protocol_mistakes(variant, federation, policy) or _schedule_mistakes(
+        federation, policy
+    )
     log.add(variant, mistakes)
     if mistakes:
         return None
@@ -306,17 +307,6 @@ def _protocol_mistakes(
     return [Mistake(where, repr(variant.framework.name), text)]
 
 
-def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[Mistake]:
-    """What schedules of the round alone make of a plan that cannot be; others show it later."""
-    known = replace(federation, schedules=tuple(s for s in federation.schedules if not s.needs))
-    asking = replace(policy, schedules=tuple(s for s in policy.schedules if not s.needs))
-    try:
-        periods(known, asking)
-    except ScenarioError as error:
-        return [Mistake("[[schedule]]", "", str(error))]
-    return []
-
-
 def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
     """Codecs that keep an upload from being sent while it is computed."""
     found = (
@@ -331,6 +321,17 @@ def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
         and not can_stream(step.payload)
     )
     return list(dict.fromkeys(found))
+
+
+def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[Mistake]:
+    """What schedules of the round alone make of a plan that cannot be; others show it later."""
+    known = replace(federation, schedules=tuple(s for s in federation.schedules if not s.needs))
+    asking = replace(policy, schedules=tuple(s for s in policy.schedules if not s.needs))
+    try:
+        periods(known, asking)
+    except ScenarioError as error:
+        return [Mistake("[[schedule]]", "", str(error))]
+    return []
 
 
 def _privacy_mistakes(

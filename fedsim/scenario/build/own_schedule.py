@@ -40,8 +40,8 @@ def own_schedule(name: str, folder: Path) -> tuple[list[Schedule], list[PolicySc
     ScenarioError
         If there is none; the message names no table.
     """
-    attribute = name.partition(":")[2]
     found = own_attribute(name, folder, "module:NAME, such as my_schedule:growing")
+    attribute = name.partition(":")[2]
     if isinstance(found, type) or not _is_frozen(found):
         raise ScenarioError(
             f"'{attribute}' is {_kind(found)}; a schedule is a value: an instance of a class with "
