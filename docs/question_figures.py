@@ -256,10 +256,10 @@ def _draw_million(path: Path) -> None:
 def _simulated(name: str) -> dict[str, Simulated]:
     """Each result of a shipped scenario with its single rounds, by the engine for many clients."""
     return {
-        entry.variant.name: simulate_result(
+        entry.case.name: simulate_result(
             Choice("scale", "these pictures show single rounds"),
             entry.federation,
-            entry.variant.protocol,
+            entry.case.protocol,
             entry.policy,
             entry.settings.seed,
         )

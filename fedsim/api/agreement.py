@@ -100,7 +100,7 @@ def verify(
             text = f"a whole number of {least} or more is needed."
             raise ScenarioError(f"{name} = {number!r}: {text}")
     document = _document(source, case, framework, set)
-    own = document.case.place.profile if profile is None and timed_rounds else None
+    own = document.case.context.profile if profile is None and timed_rounds else None
     known = own
     if known is None:
         known = verification_profile(profile, timed_rounds, document.train.device)

@@ -146,11 +146,11 @@ def command(
 
     documents = read_trainings(file or "verify_tiny", overrides, cases, chosen)
     if json_path is not None:
-        named = {path for document in documents for path in document.case.place.inputs}
+        named = {path for document in documents for path in document.case.context.inputs}
         profiles = {Path(profile) / "profile.toml"} if profile else set()
         check_not_inputs([json_path], named | profiles)
     device = documents[0].train.device
-    known = documents[0].case.place.profile if profile is None and timed_rounds else None
+    known = documents[0].case.context.profile if profile is None and timed_rounds else None
     if known is None:
         known = verification_profile(profile, timed_rounds, device)
     for document in documents:
@@ -174,7 +174,7 @@ def command(
                 num_rounds=rounds,
                 timed_rounds=timed_rounds,
                 profile=known,
-                on_step=partial(on_step, document.case.variant.case),
+                on_step=partial(on_step, document.case.case.case_name),
             )
             for document in documents
         ]

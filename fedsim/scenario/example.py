@@ -13,10 +13,10 @@ from fedsim.protocol.step import Protocol
 from fedsim.scenario.build.codec import read_codecs
 from fedsim.scenario.build.federation import built_federation
 from fedsim.scenario.build.framework import find_framework
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.document import read_document
 from fedsim.scenario.file.mistake import refusal
 from fedsim.scenario.file.settings import Settings
-from fedsim.scenario.file.surroundings import Place
 from fedsim.spec.plan import ClientPlan
 from fedsim.spec.privacy import PrivacySpec
 from fedsim.spec.quantity import FROM_FILE
@@ -77,7 +77,7 @@ def example_protocol(
     document = read_document("case_study", overrides)
     table = {key: value for key, value in document.table.items() if key != "case"}
     settings = Settings.model_validate(table, context=FROM_FILE)
-    federation, mistakes = built_federation(settings, Place(document.folder))
+    federation, mistakes = built_federation(settings, Context(document.folder))
     if federation is None:
         raise refusal(mistake.line(document.file) for mistake in mistakes)
     try:

@@ -20,17 +20,23 @@ from fedsim.scenario.answer.compare import compared
 from fedsim.scenario.answer.crossover import Side, crossovers
 from fedsim.scenario.answer.engine_choice import check_shares, check_traceable, chosen_engine
 from fedsim.scenario.answer.outcome import Excluded
-from fedsim.scenario.answer.planned_case import Weighed, closed_form, draws_of, result_of, run_of
+from fedsim.scenario.answer.planned_case import (
+    PlannedCase,
+    closed_form,
+    draws_of,
+    result_of,
+    run_of,
+)
 from fedsim.scenario.answer.replication import MAX_REPEATED_WORK, undrawn
 from fedsim.scenario.answer.result import ScenarioResult
 from fedsim.scenario.answer.simulated import traced_events
 from fedsim.scenario.build.case import case_entry, with_case
-from fedsim.scenario.build.checked_case import Inspected, inspected
+from fedsim.scenario.build.checked_case import CheckedCase, checked_cases
 from fedsim.scenario.file.document import Document, Overrides, in_another_world, read_document
 from fedsim.scenario.file.goal_table import GoalTable
 from fedsim.scenario.file.mistake import refusal
 
-__all__ = ["Question", "Weighed", "read_scenario", "run_scenario"]
+__all__ = ["PlannedCase", "Question", "read_scenario", "run_scenario"]
 
 #: Told the name and number of each result ahead of its computation.
 Progress = Callable[[str, int], None]
@@ -46,16 +52,16 @@ class Question:
     ----------
     document : Document
     profile : Profile or None
-    weighed : list of Weighed
+    planned : list of PlannedCase
         One a result.
-    world : list of Weighed, optional
+    world : list of PlannedCase, optional
         The same in the world that ``goal.instead_of`` describes.
 
     Attributes
     ----------
-    weighed : list of Weighed
+    planned : list of PlannedCase
         The results, each with the engine that answers it.
-    entries : list of Inspected
+    entries : list of CheckedCase
         Their inputs.
     warnings : list of str
         Settings that change nothing.
@@ -65,14 +71,14 @@ class Question:
         self,
         document: Document,
         profile: Profile | None,
-        weighed: list[Weighed],
-        world: list[Weighed] | None = None,
+        planned: list[PlannedCase],
+        world: list[PlannedCase] | None = None,
     ) -> None:
         self.document = document
         self.profile = profile
-        self.entries = [each.inspected for each in weighed]
+        self.entries = [each.checked for each in planned]
         self.warnings = blind_settings(document, self.entries)
-        self.weighed = weighed
+        self.planned = planned
         self._world = world
 
     def answer(
@@ -95,16 +101,16 @@ class Question:
         first = self.entries[0].settings
         results = [
             _result(self.document.file, entry, number, progress, num_seeds, rounds)
-            for number, entry in enumerate(self.weighed)
+            for number, entry in enumerate(self.planned)
         ]
         worlds = None
         if self._world is not None:
             worlds = {
-                entry.inspected.variant.name: _result(
+                entry.checked.case.name: _result(
                     self.document.file, other, number, progress, num_seeds, rounds
                 )
                 for number, (entry, other) in enumerate(
-                    zip(self.weighed, self._world, strict=True), len(results)
+                    zip(self.planned, self._world, strict=True), len(results)
                 )
             }
         profile = self.profile
@@ -130,13 +136,13 @@ class Question:
         file = self.document.file
 
         def run_without(document: Document) -> list[dict[str, Any] | None]:
-            found, _ = inspected(document)
-            weighed = _weighed(file, found)
+            found, _ = checked_cases(document)
+            planned = _planned(file, found)
             return [
-                result_of(entry, run_of(entry), undrawn(entry.inspected.settings.seed))
+                result_of(entry, run_of(entry), undrawn(entry.checked.settings.seed))
                 if entry.choice.work <= MAX_REPEATED_WORK
                 else None
-                for entry in weighed
+                for entry in planned
             ]
 
         return settings_without_effect(
@@ -150,7 +156,7 @@ class Question:
         verdict = next((v for v in verdicts(results) if v.metric.key == key), None)
         if verdict is None or len(verdict.ranking) < 2 or goal.first or goal.instead_of:
             return []
-        by_name = {entry.inspected.variant.name: entry for entry in self.weighed}
+        by_name = {entry.checked.case.name: entry for entry in self.planned}
         sides = []
         for rank in verdict.ranking:
             entry = by_name[rank.result.name]
@@ -158,7 +164,7 @@ class Question:
                 return []
             target = rank.result.table["to_target"] if verdict.target is not None else None
             rounds = target["rounds"]["mean"] if target else 1.0
-            sides.append(Side(entry.inspected, label(rank.result, results), rounds))
+            sides.append(Side(entry.checked, label(rank.result, results), rounds))
         found = [
             each
             for more in sides[1:]
@@ -181,15 +187,15 @@ class Question:
                 "file, without a sweep."
             )
         entry = self.entries[0]
-        if self.weighed[0].closed_form.infeasible is not None:
+        if self.planned[0].closed_form.infeasible is not None:
             raise ScenarioError(
-                f"{file}: '{entry.variant.name}': nothing to trace: "
-                f"{self.weighed[0].closed_form.infeasible}."
+                f"{file}: '{entry.case.name}': nothing to trace: "
+                f"{self.planned[0].closed_form.infeasible}."
             )
         try:
-            check_traceable(entry.federation, entry.policy, entry.variant.framework)
+            check_traceable(entry.federation, entry.policy, entry.case.framework)
         except ScenarioError as error:
-            raise ScenarioError(f"{file}: '{entry.variant.name}': {error}") from error
+            raise ScenarioError(f"{file}: '{entry.case.name}': {error}") from error
 
     def trace(self) -> tuple[TraceEvent, ...]:
         """Every event of the one result that this question has, by the reference engine.
@@ -203,10 +209,10 @@ class Question:
         entry = self.entries[0]
         try:
             return traced_events(
-                entry.federation, entry.variant.framework, entry.policy, entry.settings.seed
+                entry.federation, entry.case.framework, entry.policy, entry.settings.seed
             )
         except ScenarioError as error:
-            raise ScenarioError(f"{self.document.file}: '{entry.variant.name}': {error}") from error
+            raise ScenarioError(f"{self.document.file}: '{entry.case.name}': {error}") from error
 
 
 def run_scenario(
@@ -248,12 +254,12 @@ def read_scenario(
         document = with_case(document, case_entry(document, case))
     if engine is not None:
         document.table["engine"] = engine
-    entries, profile = inspected(document)
-    weighed = _weighed(document.file, entries)
-    return Question(document, profile, weighed, _world(document, entries))
+    entries, profile = checked_cases(document)
+    planned = _planned(document.file, entries)
+    return Question(document, profile, planned, _world(document, entries))
 
 
-def _world(document: Document, entries: list[Inspected]) -> list[Weighed] | None:
+def _world(document: Document, entries: list[CheckedCase]) -> list[PlannedCase] | None:
     """Every result in the world that ``goal.instead_of`` describes, where it does.
 
     Raises
@@ -266,15 +272,15 @@ def _world(document: Document, entries: list[Inspected]) -> list[Weighed] | None
         return None
     other = in_another_world(document, changes)
     try:
-        found, _ = inspected(other)
-        if [e.variant.case for e in found] != [e.variant.case for e in entries]:
+        found, _ = checked_cases(other)
+        if [e.case.case_name for e in found] != [e.case.case_name for e in entries]:
             raise ScenarioError("it has other results than this one: it may not change a sweep.")
-        return _weighed(document.file, found)
+        return _planned(document.file, found)
     except ScenarioError as error:
         raise ScenarioError(f"{document.file}: [goal] instead_of: {error}") from error
 
 
-def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
+def _planned(file: str, found: list[CheckedCase]) -> list[PlannedCase]:
     """Each result with its engine; what no engine can take is told at once."""
     entries, lines = [], []
     for each in found:
@@ -284,13 +290,13 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
                 fitting.settings,
                 fitting.federation,
                 fitting.policy,
-                fitting.variant.framework,
+                fitting.case.framework,
                 answer,
             )
         except (ScenarioError, ProtocolError) as error:
-            lines.append(f"{file}: '{each.variant.name}': {error}")
+            lines.append(f"{file}: '{each.case.name}': {error}")
             continue
-        entries.append(Weighed(fitting, answer, choice, excluded))
+        entries.append(PlannedCase(fitting, answer, choice, excluded))
     if lines:
         raise refusal(lines)
     try:
@@ -301,8 +307,8 @@ def _weighed(file: str, found: list[Inspected]) -> list[Weighed]:
 
 
 def _without_unfit(
-    entry: Inspected, answer: AnalyticResult
-) -> tuple[Inspected, AnalyticResult, tuple[Excluded, ...]]:
+    entry: CheckedCase, answer: AnalyticResult
+) -> tuple[CheckedCase, AnalyticResult, tuple[Excluded, ...]]:
     """The result without the classes that cannot hold the plan, where the policy says so.
 
     Where nobody can, or the server cannot, everybody stays: then that is the answer.
@@ -329,13 +335,13 @@ def _without_unfit(
 
 def _result(
     file: str,
-    entry: Weighed,
+    entry: PlannedCase,
     number: int,
     progress: Progress | None,
     num_seeds: int | None,
     rounds: ProgressCallback | None,
 ) -> dict[str, Any]:
-    name = entry.inspected.variant.name
+    name = entry.checked.case.name
     if progress is not None:
         progress(name, number)
     try:

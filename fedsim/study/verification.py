@@ -79,7 +79,7 @@ def verified(
         sentinel_ratios=ratios,
         on_step=on_step,
     )
-    return replace(found, case=document.case.variant.case)
+    return replace(found, case=document.case.case.case_name)
 
 
 def title(document: TrainingDocument) -> str:

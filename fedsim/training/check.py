@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fedsim.protocol import Framework
-from fedsim.scenario.build.case import Variant
+from fedsim.scenario.build.case import Case
 from fedsim.scenario.file.mistake import Mistake, shown
 from fedsim.scenario.file.settings import Settings
 from fedsim.spec.dataset import UNLABELED
@@ -36,7 +36,7 @@ _POLICY: Final = {
 }
 
 
-def run_mistakes(settings: Settings, variant: Variant) -> Iterator[Mistake]:
+def run_mistakes(settings: Settings, variant: Case) -> Iterator[Mistake]:
     """What keeps a case from being run."""
     framework = variant.framework
     yield from _data(settings)

@@ -17,7 +17,7 @@ from fedsim.errors import ScenarioError
 from fedsim.protocol import Framework
 from fedsim.runtime.data import check_dataset
 from fedsim.scenario.build.case import case_entries, case_entry, with_case
-from fedsim.scenario.build.checked_case import STAND_INS, Inspected, inspected
+from fedsim.scenario.build.checked_case import STAND_INS, CheckedCase, checked_cases
 from fedsim.scenario.file.document import Document, Overrides, Source, read_document
 from fedsim.scenario.file.mistake import Mistake, refusal, shown
 from fedsim.scenario.file.settings import Settings
@@ -51,14 +51,14 @@ class TrainingDocument:
     ----------
     name : str
         The file as the user gave it.
-    case : Inspected
+    case : CheckedCase
         The case with its settings and plans.
     given : frozenset of str
         Tables that the file has, of those that a run does without.
     """
 
     name: str
-    case: Inspected
+    case: CheckedCase
     given: frozenset[str]
 
     @classmethod
@@ -69,7 +69,7 @@ class TrainingDocument:
     @property
     def folder(self) -> Path:
         """Where relative paths of the file start."""
-        return self.case.place.folder
+        return self.case.context.folder
 
     @property
     def settings(self) -> Settings:
@@ -79,7 +79,7 @@ class TrainingDocument:
     @property
     def framework(self) -> Framework:
         """What a round is."""
-        return self.case.variant.framework
+        return self.case.case.framework
 
     @property
     def federation(self) -> FederationSpec:
@@ -142,7 +142,7 @@ class TrainingDocument:
         for name in STAND_INS:
             if name not in self.given:
                 found.pop(name)
-        return {"case": self.case.variant.case, "framework": self.framework.name, **found}
+        return {"case": self.case.case.case_name, "framework": self.framework.name, **found}
 
     def run_configuration(self) -> dict[str, Any]:
         """The keys that a round depends on."""
@@ -227,12 +227,12 @@ def _read(document: Document, case: str | None) -> TrainingDocument:
         entry, lines = _without_sweep(document, cases[0])
         document = with_case(document, entry)
     try:
-        (found, *_), _ = inspected(document, run_mistakes)
+        (found, *_), _ = checked_cases(document, run_mistakes)
     except ScenarioError as error:
         raise refusal([*lines, *str(error).splitlines()]) from error
     if lines:
         raise refusal(lines)
-    given = frozenset(name for name in STAND_INS if name in found.variant.table)
+    given = frozenset(name for name in STAND_INS if name in found.case.table)
     return TrainingDocument(document.file, found, given)
 
 

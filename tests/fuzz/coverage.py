@@ -22,7 +22,7 @@ from fedsim.scenario.answer.replication import is_drawn
 from fedsim.scenario.answer.simulated import run_engine
 from fedsim.scenario.answer.uncertainty import CLIENT_DEVICES, SERVER_DEVICE
 from fedsim.scenario.file.document import scenario_names
-from fedsim.scenario.run import Weighed, read_scenario
+from fedsim.scenario.run import PlannedCase, read_scenario
 
 __all__ = ["Coverage", "coverages", "drawn_scenarios"]
 
@@ -122,8 +122,7 @@ def drawn_scenarios() -> list[str]:
         for name in scenario_names()
         if name != "million"
         and any(
-            is_drawn(e.federation, e.policy, e.variant.framework)
-            for e in read_scenario(name).entries
+            is_drawn(e.federation, e.policy, e.case.framework) for e in read_scenario(name).entries
         )
     ]
 
@@ -142,7 +141,7 @@ def coverages(
     """
     question = read_scenario(name, overrides)
     answer = question.answer()
-    for entry, table in zip(question.weighed, answer.results, strict=True):
+    for entry, table in zip(question.planned, answer.results, strict=True):
         if table["successful_round"] is None or entry.choice.engine == "analytic":
             continue
         draws = table["common_draws"]
@@ -164,10 +163,10 @@ def coverages(
         )
 
 
-def _round_s(entry: Weighed, seed: int) -> float:
+def _round_s(entry: PlannedCase, seed: int) -> float:
     """Mean successful round with another seed, by the engine that answered."""
-    each = entry.inspected
-    simulation = prepare(each.federation_at(seed), each.variant.framework, each.policy, seed)
+    each = entry.checked
+    simulation = prepare(each.federation_at(seed), each.case.framework, each.policy, seed)
     run: SimulationResult = run_engine(entry.choice, simulation)
     succeeded = int((run.rounds.num_used > 0).sum())
     return (float(run.rounds.end_s[-1]) - run.setup_s) / succeeded if succeeded else inf

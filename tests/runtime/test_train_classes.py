@@ -35,7 +35,7 @@ def test_plans_are_those_of_the_scenario(tmp_path: Path) -> None:
     """One builder: samples, batches, epochs and cuts of each client, before any text was read."""
     text = 'question = "?"\n' + TEXT.replace('"none"', '"max_tokens"') + HARDWARE
     file = training_file(tmp_path, text)
-    entry = next(e for e in read_scenario(file).entries if e.variant.case == "split_fedllm")
+    entry = next(e for e in read_scenario(file).entries if e.case.case_name == "split_fedllm")
     found = TrainingSetup(read(file, (), "split_fedllm")).plans()
     assert list(found) == ["few/0", "few/1", "many"]
     few, many = entry.federation.classes

@@ -224,7 +224,7 @@ def test_the_manuals_examples_are_scenarios_and_runs(name: str) -> None:
     assert question.warnings == []
     documents = read_trainings(str(EXAMPLES / name))
     frameworks = [document.framework.name for document in documents]
-    assert frameworks == [entry.variant.framework.name for entry in question.entries]
+    assert frameworks == [entry.case.framework.name for entry in question.entries]
     assert all(document.given == set(STAND_INS) for document in documents)
 
 

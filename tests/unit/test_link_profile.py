@@ -18,8 +18,8 @@ from fedsim.calibration.link.profile import (
 from fedsim.errors import CalibrationError, ScenarioError
 from fedsim.scenario import run_scenario
 from fedsim.scenario.build.hardware import link_spec, overlaid
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.hardware_tables import LinkTable
-from fedsim.scenario.file.surroundings import Place
 from fedsim.spec.link import LinkSpec
 from fedsim.spec.quantity import FROM_FILE
 from scenarios import SMALL, written
@@ -184,17 +184,17 @@ def test_a_scenario_names_a_link_by_its_folder(tmp_path: Path) -> None:
     """Relative to the scenario's folder, by the folder or its file; other keys override it."""
     profile(tmp_path / "home")
 
-    found = link_spec(link_table(profile="home"), Place(tmp_path))
+    found = link_spec(link_table(profile="home"), Context(tmp_path))
     assert (found.uplink_bytes_per_s, found.name) == (1e6, "home")
-    assert link_spec(link_table(profile="home/link.toml"), Place(tmp_path)) == found
-    kept = link_spec(link_table(profile="home", handshake_round_trips=0.0), Place(tmp_path))
+    assert link_spec(link_table(profile="home/link.toml"), Context(tmp_path)) == found
+    kept = link_spec(link_table(profile="home", handshake_round_trips=0.0), Context(tmp_path))
     assert (kept.handshake_round_trips, kept.name) == (0.0, "home (changed)")
 
 
 def test_a_link_is_measured_or_of_the_catalogue(tmp_path: Path) -> None:
     """Not both in one table; a class's own choice stands alone."""
     with pytest.raises(ScenarioError, match="leave one of them out"):
-        link_spec(link_table(profile="home", like="3g"), Place(tmp_path))
+        link_spec(link_table(profile="home", like="3g"), Context(tmp_path))
     base, other = link_table(like="3g"), link_table(profile="home")
     assert overlaid(base, other) == other
     assert overlaid(other, base) == base

@@ -46,10 +46,10 @@ def differing(folder: Path, change: dict[str, Any]) -> dict[str, list[str]]:
     table = merged(copy.deepcopy(small_study()), change)
     found = {}
     for entry in read_scenario(written(folder, table)).entries:
-        framework = entry.variant.framework.name
+        framework = entry.case.framework.name
         use = scenario_use(framework, entry.settings, entry.federation, num_late=0)
         own = [law for law in shipped_laws().laws if law.framework == framework]
-        found[entry.variant.name] = min((differences(law, use) for law in own), key=len)
+        found[entry.case.name] = min((differences(law, use) for law in own), key=len)
     return found
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fedsim.runtime.cohort.adapter_bank import LoraFactors
 from fedsim.runtime.cohort.frozen_linear import FrozenLinear
-from fedsim.runtime.cohort.packing import Segment
+from fedsim.runtime.cohort.packing import RowSpan
 
 __all__ = ["ClientRows", "adapted_product", "head_product"]
 
@@ -26,14 +26,14 @@ class ClientRows:
 
     Attributes
     ----------
-    segments : tuple of Segment
+    spans : tuple of RowSpan
     ranks : sequence of int
         By slot.
     scalings : sequence of float
         By slot; in training times what dropout multiplies the kept values by.
     """
 
-    segments: tuple[Segment, ...]
+    spans: tuple[RowSpan, ...]
     ranks: Sequence[int]
     scalings: Sequence[float]
 
@@ -67,10 +67,10 @@ def adapted_product(
 
 
 def head_product(
-    inputs: Tensor, head: Tensor, gradient: Tensor, segments: tuple[Segment, ...]
+    inputs: Tensor, head: Tensor, gradient: Tensor, spans: tuple[RowSpan, ...]
 ) -> Tensor:
     """``(S, d)`` times each client's head ``(K, C, d)``."""
-    result: Tensor = _HeadProduct.apply(inputs, head, gradient, segments)  # type: ignore[no-untyped-call]
+    result: Tensor = _HeadProduct.apply(inputs, head, gradient, spans)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -130,31 +130,28 @@ class _AdaptedProduct(torch.autograd.Function):
 class _HeadProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, head: Tensor, gradient: Tensor, segments: tuple[Segment, ...]
+        ctx: Any, inputs: Tensor, head: Tensor, gradient: Tensor, spans: tuple[RowSpan, ...]
     ) -> Tensor:
         output = inputs.new_empty(len(inputs), head.shape[1])
-        for segment in segments:
-            own = slice(segment.start, segment.stop)
-            torch.mm(inputs[own], head[segment.slot].t(), out=output[own])
+        for span in spans:
+            own = slice(span.start, span.stop)
+            torch.mm(inputs[own], head[span.slot].t(), out=output[own])
         ctx.save_for_backward(inputs)
-        ctx.own = (head, gradient, segments)
+        ctx.own = (head, gradient, spans)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         (inputs,) = ctx.saved_tensors
-        head, head_gradient, segments = ctx.own
+        head, head_gradient, spans = ctx.own
         found = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
-        for segment in segments:
-            own = slice(segment.start, segment.stop)
-            head_gradient[segment.slot].addmm_(gradient[own].t(), inputs[own])
+        for span in spans:
+            own = slice(span.start, span.stop)
+            head_gradient[span.slot].addmm_(gradient[own].t(), inputs[own])
             if found is not None:
-                torch.mm(gradient[own], head[segment.slot], out=found[own])
+                torch.mm(gradient[own], head[span.slot], out=found[own])
         return found, None, None, None
 
 
 def _slices(rows: ClientRows) -> list[tuple[int, slice, int]]:
-    return [
-        (segment.slot, slice(segment.start, segment.stop), rows.ranks[segment.slot])
-        for segment in rows.segments
-    ]
+    return [(span.slot, slice(span.start, span.stop), rows.ranks[span.slot]) for span in rows.spans]

@@ -177,8 +177,8 @@ class CohortTrainer:
             with torch.set_grad_enabled(self.trains_below(position)):
                 stream = self._stream(batches, own, is_training=True, keys=keys, stop=position)
             self._waiting.append(stream)
-            for segment in stream.batch.tokens:
-                found[segment.slot] = stream.hidden.detach()[segment.start : segment.stop]
+            for span in stream.batch.tokens:
+                found[span.slot] = stream.hidden.detach()[span.start : span.stop]
         return found
 
     def train_above_cut(
@@ -223,8 +223,8 @@ class CohortTrainer:
             if not wants_gradient:
                 updated.extend(own)
             elif leaf.grad is not None:
-                for segment in packed.tokens:
-                    gradients[segment.slot] = leaf.grad[segment.start : segment.stop]
+                for span in packed.tokens:
+                    gradients[span.slot] = leaf.grad[span.start : span.stop]
         self._optimizer.step(updated, is_update)
         return gradients
 
@@ -283,8 +283,8 @@ class CohortTrainer:
                 stream = self._stream(batches, slots, is_training=False)
                 targets = target_rows(stream.batch, stream.is_pooled, is_training_loss=False)
                 logits = self.network.logits(stream, self.bank)
-                for segment in targets.segments:
-                    found[segment.slot] = logits[segment.start : segment.stop]
+                for span in targets.spans:
+                    found[span.slot] = logits[span.start : span.stop]
         return found
 
     # --- parameters --------------------------------------------------------------------------
@@ -327,9 +327,9 @@ class CohortTrainer:
         self._optimizer.step(trained, is_update)
 
     def _note_losses(self, found: Tensor, targets: TargetRows) -> None:
-        for segment in targets.segments:
-            own = found.detach()[segment.start : segment.stop]
-            self.last_losses[segment.slot] = own.sum()
+        for span in targets.spans:
+            own = found.detach()[span.start : span.stop]
+            self.last_losses[span.slot] = own.sum()
 
     def _by_cut(
         self, batches: Sequence[TextBatch | None], positions: Sequence[int]
@@ -410,7 +410,7 @@ class CohortTrainer:
         tunings = [self.bank.tunings[slot] for slot in packed.slots]
         if not any(tuning.dropout for tuning in tunings):
             return None
-        counts = torch.tensor([segment.stop - segment.start for segment in packed.tokens])
+        counts = torch.tensor([span.stop - span.start for span in packed.tokens])
         words = torch.tensor([keys[slot] for slot in packed.slots], dtype=torch.uint64)
         thresholds = torch.tensor([[dropout_threshold(t.dropout)] for t in tunings])
         device = packed.token_ids.device

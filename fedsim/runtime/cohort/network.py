@@ -73,7 +73,7 @@ class Stream:
         last, masks = self.batch.last, self.masks
         if masks is not None:
             masks = MaskKeys(masks.keys[last], masks.thresholds[last])
-        rows = replace(self.rows, segments=self.batch.samples)
+        rows = replace(self.rows, spans=self.batch.samples)
         return Stream(hidden, self.batch, rows, masks, is_pooled=True)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedsim.errors import ProtocolError
-from fedsim.runtime.cohort.packing import PackedBatch, Segment
+from fedsim.runtime.cohort.packing import PackedBatch, RowSpan
 from fedsim.runtime.options import RunOptions
 
 __all__ = ["TargetRows", "distillation_losses", "target_rows", "training_losses"]
@@ -22,7 +22,7 @@ class TargetRows:
 
     Attributes
     ----------
-    segments : tuple of Segment
+    spans : tuple of RowSpan
         Whose rows they are.
     wanted : Tensor or None
         Their places in the stream; None where they are all of it.
@@ -33,7 +33,7 @@ class TargetRows:
     batch : PackedBatch
     """
 
-    segments: tuple[Segment, ...]
+    spans: tuple[RowSpan, ...]
     wanted: Tensor | None
     targets: Tensor | None
     weights: Tensor
@@ -51,12 +51,12 @@ def target_rows(batch: PackedBatch, is_pooled: bool, *, is_training_loss: bool) 
     is_target = torch.ones(batch.num_tokens, dtype=torch.bool, device=device)
     is_target[batch.last] = False
     wanted = torch.nonzero(is_target).flatten()
-    segments, start = [], 0
+    spans, start = [], 0
     for tokens, samples in zip(batch.tokens, batch.samples, strict=True):
         stop = start + (tokens.stop - tokens.start) - (samples.stop - samples.start)
-        segments.append(Segment(tokens.slot, start, stop))
+        spans.append(RowSpan(tokens.slot, start, stop))
         start = stop
-    owned = tuple(segments)
+    owned = tuple(spans)
     return TargetRows(owned, wanted, batch.token_ids[wanted + 1], _weights(owned, device), batch)
 
 
@@ -100,26 +100,26 @@ def distillation_losses(
 
 
 def _num(rows: TargetRows) -> int:
-    return len(rows.segments)
+    return len(rows.spans)
 
 
 def _teacher_rows(rows: TargetRows, place: int, teachers: Mapping[int, Tensor | None]) -> Tensor:
-    segment, samples = rows.segments[place], rows.batch.samples[place]
-    teacher = teachers.get(segment.slot)
+    span, samples = rows.spans[place], rows.batch.samples[place]
+    teacher = teachers.get(span.slot)
     if teacher is None:
-        raise ProtocolError(f"client {segment.slot} of the cohort has a batch and no teacher.")
+        raise ProtocolError(f"client {span.slot} of the cohort has a batch and no teacher.")
     if teacher.dim() == 3:  # of a language model, padded
         lengths = rows.batch.lengths[samples.start : samples.stop]
         places = torch.arange(teacher.shape[1], device=teacher.device)
         teacher = teacher[places[None, :] < lengths[:, None]]
-    if len(teacher) != segment.stop - segment.start:
+    if len(teacher) != span.stop - span.start:
         raise ProtocolError(
-            f"client {segment.slot} of the cohort: {segment.stop - segment.start} target rows and "
+            f"client {span.slot} of the cohort: {span.stop - span.start} target rows and "
             f"a teacher of {len(teacher)} rows."
         )
     return teacher
 
 
-def _weights(segments: tuple[Segment, ...], device: torch.device) -> Tensor:
-    counts = torch.tensor([segment.stop - segment.start for segment in segments], device=device)
+def _weights(spans: tuple[RowSpan, ...], device: torch.device) -> Tensor:
+    counts = torch.tensor([span.stop - span.start for span in spans], device=device)
     return torch.repeat_interleave(1.0 / counts.clamp(min=1), counts)

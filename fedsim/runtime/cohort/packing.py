@@ -15,14 +15,14 @@ from torch import Tensor
 
 from fedsim.runtime.text_batch import TextBatch
 
-__all__ = ["AttentionPlan", "LengthGroup", "PackedBatch", "Segment", "attention_plan", "pack"]
+__all__ = ["AttentionPlan", "LengthGroup", "PackedBatch", "RowSpan", "attention_plan", "pack"]
 
 #: Places of a group that may stand for nothing: about as long as one more call of the kernel takes.
 MAX_FILLED: Final = 96
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class RowSpan:
     """Consecutive rows that belong to one client.
 
     Attributes
@@ -79,7 +79,7 @@ class PackedBatch:
         ``(S,)`` tokens of each sample.
     labels : Tensor or None
         ``(S,)``; None where some batch has none.
-    tokens, samples : tuple of Segment
+    tokens, samples : tuple of RowSpan
         Whose tokens and whose samples they are.
     plan : AttentionPlan
     """
@@ -89,8 +89,8 @@ class PackedBatch:
     rows: Tensor
     lengths: Tensor
     labels: Tensor | None
-    tokens: tuple[Segment, ...]
-    samples: tuple[Segment, ...]
+    tokens: tuple[RowSpan, ...]
+    samples: tuple[RowSpan, ...]
     plan: AttentionPlan
 
     @property
@@ -119,8 +119,8 @@ class PackedBatch:
             rows=self.rows.repeat(num),
             lengths=lengths,
             labels=None if self.labels is None else self.labels.repeat(num),
-            tokens=_equal_segments(slots, num_tokens),
-            samples=_equal_segments(slots, num_samples),
+            tokens=_equal_spans(slots, num_tokens),
+            samples=_equal_spans(slots, num_samples),
             plan=attention_plan(lengths),
         )
 
@@ -145,8 +145,8 @@ def pack(batches: Sequence[tuple[int, TextBatch]]) -> PackedBatch:
         rows=torch.cat([place[:, 0] for place in places]),
         lengths=all_lengths,
         labels=torch.cat(labels) if len(labels) == len(batches) else None,
-        tokens=_segments(slots, [len(place) for place in places]),
-        samples=_segments(slots, [len(own) for own in lengths]),
+        tokens=_spans(slots, [len(place) for place in places]),
+        samples=_spans(slots, [len(own) for own in lengths]),
         plan=attention_plan(all_lengths),
     )
 
@@ -192,13 +192,13 @@ def _groups(sorted_lengths: Sequence[int], max_filled: int) -> list[LengthGroup]
     return groups
 
 
-def _segments(slots: Sequence[int], sizes: Sequence[int]) -> tuple[Segment, ...]:
+def _spans(slots: Sequence[int], sizes: Sequence[int]) -> tuple[RowSpan, ...]:
     found, start = [], 0
     for slot, size in zip(slots, sizes, strict=True):
-        found.append(Segment(slot, start, start + size))
+        found.append(RowSpan(slot, start, start + size))
         start += size
     return tuple(found)
 
 
-def _equal_segments(slots: Sequence[int], size: int) -> tuple[Segment, ...]:
-    return _segments(slots, [size] * len(slots))
+def _equal_spans(slots: Sequence[int], size: int) -> tuple[RowSpan, ...]:
+    return _spans(slots, [size] * len(slots))

@@ -15,7 +15,7 @@ from fedsim.comparison.wording import listed
 from fedsim.errors import FedsimError
 from fedsim.scenario.answer.replication import is_drawn
 from fedsim.scenario.build.case import reads
-from fedsim.scenario.build.checked_case import Inspected, inspected
+from fedsim.scenario.build.checked_case import CheckedCase, checked_cases
 from fedsim.scenario.file.document import Document, key_path
 from fedsim.scenario.file.mistake import table_type
 from fedsim.scenario.file.settings import Settings
@@ -55,27 +55,27 @@ _CLASS_FIGURES: Final = (
 _ENDS: Final = ("low", "high", "interval_95_j")
 
 
-def blind_settings(document: Document, entries: Sequence[Inspected]) -> list[str]:
+def blind_settings(document: Document, entries: Sequence[CheckedCase]) -> list[str]:
     """A sentence for each setting of the command line and each sweep that changes too little.
 
     Parameters
     ----------
     document : Document
-    entries : sequence of Inspected
+    entries : sequence of CheckedCase
         Its results' inputs.
     """
     lines: list[str] = []
     for key, value in document.overrides.items():
         if not key.startswith(_LABELS):
             lines.extend(_blind_override(document, entries, key, value))
-    for case in dict.fromkeys(entry.variant.case for entry in entries):
-        lines.extend(_blind_axes([e for e in entries if e.variant.case == case]))
+    for case in dict.fromkeys(entry.case.case_name for entry in entries):
+        lines.extend(_blind_axes([e for e in entries if e.case.case_name == case]))
     return lines
 
 
 def settings_without_effect(
     document: Document,
-    entries: Sequence[Inspected],
+    entries: Sequence[CheckedCase],
     tables: Sequence[Mapping[str, Any]],
     run_without: Callable[[Document], Sequence[Mapping[str, Any] | None]],
     told: Sequence[str],
@@ -85,7 +85,7 @@ def settings_without_effect(
     Parameters
     ----------
     document : Document
-    entries : sequence of Inspected
+    entries : sequence of CheckedCase
     tables : sequence of mapping
         Results of the entries.
     run_without : callable
@@ -99,9 +99,9 @@ def settings_without_effect(
         if not key.startswith(_LABELS) and not any(line.startswith(start) for line in told):
             lines.extend(_without_effect(document.without(key), key, start, entries, tables,
                                          run_without))  # fmt: skip
-    for case in dict.fromkeys(entry.variant.case for entry in entries):
-        rows = [(e, t) for e, t in zip(entries, tables, strict=True) if e.variant.case == case]
-        for key in rows[0][0].variant.axes:
+    for case in dict.fromkeys(entry.case.case_name for entry in entries):
+        rows = [(e, t) for e, t in zip(entries, tables, strict=True) if e.case.case_name == case]
+        for key in rows[0][0].case.axes:
             start = f"case '{case}': sweeping {key} changes no"
             if key.startswith(_LABELS) or any(line.startswith(start) for line in told):
                 continue
@@ -110,12 +110,12 @@ def settings_without_effect(
     return lines
 
 
-def _along(key: str, rows: Sequence[tuple[Inspected, Mapping[str, Any]]]) -> Iterator[set[str]]:
+def _along(key: str, rows: Sequence[tuple[CheckedCase, Mapping[str, Any]]]) -> Iterator[set[str]]:
     """What the values of an axis give, for each combination of the other axes."""
     found: dict[str, set[str]] = {}
     num: dict[str, int] = {}
     for entry, table in rows:
-        rest = repr({k: v for k, v in entry.variant.axes.items() if k != key})
+        rest = repr({k: v for k, v in entry.case.axes.items() if k != key})
         found.setdefault(rest, set()).add(_figures(entry, table))
         num[rest] = num.get(rest, 0) + 1
     # An axis of one value has nothing to be compared with.
@@ -126,13 +126,13 @@ def _without_effect(
     before: Document,
     key: str,
     start: str,
-    entries: Sequence[Inspected],
+    entries: Sequence[CheckedCase],
     tables: Sequence[Mapping[str, Any]],
     run_without: Callable[[Document], Sequence[Mapping[str, Any] | None]],
 ) -> Iterator[str]:
     try:
-        old, _ = inspected(before)
-        if [e.variant.name for e in old] != [e.variant.name for e in entries]:
+        old, _ = checked_cases(before)
+        if [e.case.name for e in old] != [e.case.name for e in entries]:
             return
         others = run_without(before)
     except FedsimError:
@@ -141,17 +141,17 @@ def _without_effect(
     readers = [
         (entry, _figures(was, other) == _figures(entry, table))
         for entry, table, was, other in zip(entries, tables, old, others, strict=True)
-        if other is not None and reads(entry.variant.framework, key)
+        if other is not None and reads(entry.case.framework, key)
     ]
     blind = [entry for entry, is_same in readers if is_same]
     if not blind:
         return
-    whose = listed(list(dict.fromkeys(entry.variant.name for entry in blind)))
+    whose = listed(list(dict.fromkeys(entry.case.name for entry in blind)))
     where = "" if len(blind) == len(readers) else f" of {whose}"
     yield f"{start} figure{where}: {_winner(key, blind)}"
 
 
-def _figures(entry: Inspected, table: Mapping[str, Any]) -> str:
+def _figures(entry: CheckedCase, table: Mapping[str, Any]) -> str:
     figures = {name: table[name] for name in _FIGURES}
     classes = [{name: each.get(name) for name in _CLASS_FIGURES} for each in table["classes"]]
     return json.dumps([_without_ends(figures), classes, _unknown(entry.federation)], default=str)
@@ -173,19 +173,19 @@ def _unknown(federation: FederationSpec) -> Any:
 
 
 def _blind_override(
-    document: Document, entries: Sequence[Inspected], key: str, value: Any
+    document: Document, entries: Sequence[CheckedCase], key: str, value: Any
 ) -> Iterator[str]:
     try:
-        before, _ = inspected(document.without(key))
+        before, _ = checked_cases(document.without(key))
     except FedsimError:
         # Without it the file is none: it surely changes something.
         return
-    if [e.variant.name for e in before] != [e.variant.name for e in entries]:
+    if [e.case.name for e in before] != [e.case.name for e in entries]:
         return
     readers = [
         (old, new)
         for old, new in zip(before, entries, strict=True)
-        if reads(new.variant.framework, key)
+        if reads(new.case.framework, key)
     ]
     blind = [new for old, new in readers if _inputs(old) == _inputs(new)]
     if not blind:
@@ -197,7 +197,7 @@ def _blind_override(
     if len(blind) == len(readers):
         yield f"{what}: {_winner(key, blind)}"
     else:
-        names = listed(list(dict.fromkeys(e.variant.case for e in blind)))
+        names = listed(list(dict.fromkeys(e.case.case_name for e in blind)))
         yield f"{what} of {names}: {_winner(key, blind)}"
 
 
@@ -218,31 +218,31 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _blind_axes(entries: Sequence[Inspected]) -> Iterator[str]:
+def _blind_axes(entries: Sequence[CheckedCase]) -> Iterator[str]:
     """Axes of one case along which nothing changes."""
-    for key in entries[0].variant.axes:
+    for key in entries[0].case.axes:
         if key.startswith(_LABELS):
             continue
-        by_others: dict[str, list[Inspected]] = {}
+        by_others: dict[str, list[CheckedCase]] = {}
         for entry in entries:
-            rest = {k: v for k, v in entry.variant.axes.items() if k != key}
+            rest = {k: v for k, v in entry.case.axes.items() if k != key}
             by_others.setdefault(repr(rest), []).append(entry)
         rows = [row for row in by_others.values() if len(row) > 1]
         if rows and all(_is_same(row) for row in rows):
-            case = entries[0].variant.case
+            case = entries[0].case.case_name
             yield f"case '{case}': sweeping {key} changes nothing: {_winner(key, entries)}"
 
 
-def _is_same(row: Sequence[Inspected]) -> bool:
+def _is_same(row: Sequence[CheckedCase]) -> bool:
     first = _inputs(row[0])
     return all(_inputs(entry) == first for entry in row[1:])
 
 
-def _inputs(entry: Inspected) -> tuple[Any, ...]:
+def _inputs(entry: CheckedCase) -> tuple[Any, ...]:
     """Everything that a result's figures are computed from."""
     settings = entry.settings
     drawn = (
-        is_drawn(entry.federation, entry.policy, entry.variant.framework)
+        is_drawn(entry.federation, entry.policy, entry.case.framework)
         or settings.workload.padding != "max_tokens"
     )
     return (
@@ -259,7 +259,7 @@ def _inputs(entry: Inspected) -> tuple[Any, ...]:
     )
 
 
-def _winner(key: str, blind: Sequence[Inspected]) -> str:
+def _winner(key: str, blind: Sequence[CheckedCase]) -> str:
     """The place whose value wins, or that nothing reads the key."""
     entry = blind[0]
     path = key_path(key)

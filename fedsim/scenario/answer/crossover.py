@@ -15,7 +15,7 @@ from fedsim.analytic import count_client, periods, timed
 from fedsim.comparison.wording import significant
 from fedsim.errors import FedsimError
 from fedsim.ledger import Ledger
-from fedsim.scenario.build.checked_case import Inspected
+from fedsim.scenario.build.checked_case import CheckedCase
 from fedsim.scenario.build.federation import built_federation
 from fedsim.spec.federation import FederationSpec
 
@@ -25,8 +25,8 @@ __all__ = ["Side", "crossovers"]
 _FARTHEST: Final = 5
 _BISECTIONS: Final = 14
 
-_Cost = Callable[[FederationSpec, Inspected], float | None]
-_Turned = Callable[[Inspected, float], FederationSpec | None]
+_Cost = Callable[[FederationSpec, CheckedCase], float | None]
+_Turned = Callable[[CheckedCase, float], FederationSpec | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +35,14 @@ class Side:
 
     Attributes
     ----------
-    entry : Inspected
+    entry : CheckedCase
     name : str
         What an answer calls it.
     rounds : float
         Rounds that it needs, for a target; else 1.
     """
 
-    entry: Inspected
+    entry: CheckedCase
     name: str
     rounds: float = 1.0
 
@@ -77,7 +77,7 @@ def crossovers(metric: str, less: Side, more: Side, *, to_target: bool) -> list[
     return sorted(found, key=lambda entry: abs(log(entry["factor"])))
 
 
-def _links(entry: Inspected, factor: float) -> FederationSpec:
+def _links(entry: CheckedCase, factor: float) -> FederationSpec:
     classes = tuple(
         replace(
             c,
@@ -92,7 +92,7 @@ def _links(entry: Inspected, factor: float) -> FederationSpec:
     return replace(entry.federation, classes=classes)
 
 
-def _devices(entry: Inspected, factor: float) -> FederationSpec:
+def _devices(entry: CheckedCase, factor: float) -> FederationSpec:
     classes = []
     for c in entry.federation.classes:
         seconds = {name: value / factor for name, value in c.device.seconds_per_unit.items()}
@@ -101,14 +101,14 @@ def _devices(entry: Inspected, factor: float) -> FederationSpec:
 
 
 def _setting(table: str, name: str) -> _Turned:
-    def turned(entry: Inspected, factor: float) -> FederationSpec | None:
+    def turned(entry: CheckedCase, factor: float) -> FederationSpec | None:
         own = getattr(entry.settings, table)
         value = None if own is None else getattr(own, name)
         if value is None:
             return entry.federation
         changed = own.model_copy(update={name: max(1, round(value * factor))})
         settings = entry.settings.model_copy(update={table: changed})
-        return built_federation(settings, entry.place)[0]
+        return built_federation(settings, entry.context)[0]
 
     return turned
 
@@ -130,25 +130,25 @@ def _matters(key: str, metric: str, less: Side, more: Side) -> bool:
         # Each text is then priced by its own length: a search over data sizes would take minutes.
         return False
     if key == "workload.public_samples":
-        return any(side.entry.variant.framework.may_read(key) for side in (less, more))
+        return any(side.entry.case.framework.may_read(key) for side in (less, more))
     return True
 
 
-def _bytes(federation: FederationSpec, entry: Inspected) -> float:
+def _bytes(federation: FederationSpec, entry: CheckedCase) -> float:
     return _mean(federation, entry, ("uplink_payload_bytes", "downlink_payload_bytes"))
 
 
-def _flop(federation: FederationSpec, entry: Inspected) -> float:
+def _flop(federation: FederationSpec, entry: CheckedCase) -> float:
     return _mean(federation, entry, ("client_flop",))
 
 
-def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) -> float:
+def _mean(federation: FederationSpec, entry: CheckedCase, names: tuple[str, ...]) -> float:
     """Counts of one client in a round, in the mean over all; nothing else is worked out."""
     total = 0
     for period in periods(federation):
         for client_class in period.federation.classes:
             ledger = Ledger()
-            protocol = entry.variant.framework(client_class.plan)
+            protocol = entry.case.framework(client_class.plan)
             training = client_class.plan.training
             count_client(ledger, 1, client_class.name, protocol.round, training)
             row = ledger.total()
@@ -157,8 +157,8 @@ def _mean(federation: FederationSpec, entry: Inspected, names: tuple[str, ...]) 
     return total / (federation.num_clients * federation.num_rounds)
 
 
-def _time(federation: FederationSpec, entry: Inspected) -> float | None:
-    found = timed(federation, entry.variant.framework)
+def _time(federation: FederationSpec, entry: CheckedCase) -> float | None:
+    found = timed(federation, entry.case.framework)
     if not all(one.round_time.is_exact for _, one in found):
         return None
     return sum(n * one.round_time.mean_s for n, one in found) / sum(n for n, _ in found)
@@ -222,7 +222,7 @@ def _table(key: str, factor: float, metric: str, less: Side, more: Side) -> dict
     return {"key": key, "factor": factor, "value": value, "metric": metric, "text": text}
 
 
-def _value(key: str, factor: float, *entries: Inspected) -> int | None:
+def _value(key: str, factor: float, *entries: CheckedCase) -> int | None:
     if "." not in key:
         return None
     table, name = key.split(".")

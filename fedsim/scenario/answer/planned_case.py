@@ -14,18 +14,18 @@ from fedsim.scenario.answer.outcome import Excluded, Outcome
 from fedsim.scenario.answer.replication import Case, common_draws
 from fedsim.scenario.answer.result import result_table
 from fedsim.scenario.answer.simulated import Simulated, simulate_result
-from fedsim.scenario.build.checked_case import Inspected
+from fedsim.scenario.build.checked_case import CheckedCase
 
-__all__ = ["Weighed", "closed_form", "draws_of", "result_of", "run_of"]
+__all__ = ["PlannedCase", "closed_form", "draws_of", "result_of", "run_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Weighed:
+class PlannedCase:
     """One result's input, its closed form, and which engine answers it.
 
     Attributes
     ----------
-    inspected : Inspected
+    checked : CheckedCase
         Without the classes that were left out.
     closed_form : AnalyticResult
     choice : Choice
@@ -33,26 +33,26 @@ class Weighed:
         Classes whose clients cannot hold the plan, where the policy leaves them out.
     """
 
-    inspected: Inspected
+    checked: CheckedCase
     closed_form: AnalyticResult
     choice: Choice
     excluded: tuple[Excluded, ...] = ()
 
 
 def result_of(
-    entry: Weighed, simulated: Simulated | None, draws: dict[str, Any] | None
+    entry: PlannedCase, simulated: Simulated | None, draws: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The result's table, out of its run and of what other draws gave."""
-    each, variant = entry.inspected, entry.inspected.variant
+    each, case = entry.checked, entry.checked.case
     return result_table(
-        variant,
+        case,
         each.settings,
         each.federation,
         Outcome(
             answer=entry.closed_form,
             setup_s=_setup_seconds(each),
             choice=entry.choice,
-            framework=variant.framework,
+            framework=case.framework,
             simulated=simulated,
             draws=draws,
             protection=each.protection,
@@ -63,15 +63,15 @@ def result_of(
     )
 
 
-def run_of(entry: Weighed, rounds: ProgressCallback | None = None) -> Simulated | None:
+def run_of(entry: PlannedCase, rounds: ProgressCallback | None = None) -> Simulated | None:
     """The run, where it is simulated; ``rounds`` is told how many of its rounds are done."""
-    each = entry.inspected
+    each = entry.checked
     if entry.closed_form.infeasible is not None or entry.choice.engine == "analytic":
         return None
     return simulate_result(
         entry.choice,
         each.federation,
-        each.variant.framework,
+        each.case.framework,
         each.policy,
         each.settings.seed,
         rounds,
@@ -79,15 +79,15 @@ def run_of(entry: Weighed, rounds: ProgressCallback | None = None) -> Simulated 
 
 
 def draws_of(
-    entry: Weighed, simulated: Simulated | None, num_seeds: int | None
+    entry: PlannedCase, simulated: Simulated | None, num_seeds: int | None
 ) -> dict[str, Any] | None:
     """What a round takes in other draws."""
-    each = entry.inspected
+    each = entry.checked
     if entry.closed_form.infeasible is not None:
         return None
     case = Case(
         each.federation,
-        each.variant.framework,
+        each.case.framework,
         each.policy,
         each.settings.price,
         each.settings.seed,
@@ -98,7 +98,7 @@ def draws_of(
     return common_draws(case, None if simulated is None else simulated.result, num_seeds)
 
 
-def closed_form(entry: Inspected) -> AnalyticResult:
+def closed_form(entry: CheckedCase) -> AnalyticResult:
     """Counts, memory and times by formulas.
 
     Schedules that look at more than the round's number are left out: no formula knows what they
@@ -118,16 +118,16 @@ def closed_form(entry: Inspected) -> AnalyticResult:
             over_selection=0.0 if asked is None else policy.over_selection,
             schedules=tuple(s for s in policy.schedules if not s.needs),
         )
-    return evaluate(federation, entry.variant.framework, policy)
+    return evaluate(federation, entry.case.framework, policy)
 
 
-def _setup_seconds(entry: Inspected) -> float:
+def _setup_seconds(entry: CheckedCase) -> float:
     """One-off transfers of the slowest client, nobody queueing [s]."""
     slowest = 0.0
     for client_class in entry.federation.classes:
         steps = (
             (times, step)
-            for segment in entry.variant.framework(client_class.plan).setup
+            for segment in entry.case.framework(client_class.plan).setup
             if isinstance(segment, Each)
             for times, step in leaf_steps(segment.steps)
         )

@@ -39,7 +39,7 @@ from fedsim.scenario.answer.simulated import (
     simulated_tables,
     simulated_total,
 )
-from fedsim.scenario.build.case import Variant
+from fedsim.scenario.build.case import Case
 from fedsim.scenario.build.hardware import device_warnings
 from fedsim.scenario.build.privacy import privacy_entry
 from fedsim.scenario.file.settings import Settings
@@ -83,7 +83,7 @@ def answer_json(answers: list[ScenarioResult]) -> str:
 
 
 def result_table(
-    variant: Variant,
+    case: Case,
     settings: Settings,
     federation: FederationSpec,
     found: Outcome,
@@ -92,7 +92,7 @@ def result_table(
 
     Parameters
     ----------
-    variant : Variant
+    case : Case
     settings : Settings
         What the result was computed from; it comes back in every class's plan.
     federation : FederationSpec
@@ -100,7 +100,7 @@ def result_table(
     """
     answer = found.answer
     table = {
-        **_identity(variant, federation, found),
+        **_identity(case, federation, found),
         "classes": _classes(settings, found),
         "setup": _setup(answer, _setup_seconds(found)),
         "server_per_round": {
@@ -220,12 +220,12 @@ def _mean_own_seconds(answer: AnalyticResult) -> list[float]:
     ]
 
 
-def _identity(variant: Variant, federation: FederationSpec, found: Outcome) -> dict[str, Any]:
+def _identity(case: Case, federation: FederationSpec, found: Outcome) -> dict[str, Any]:
     return {
-        "name": variant.name,
-        "case": variant.case,
-        "axes": dict(variant.axes),
-        "framework": variant.framework.name,
+        "name": case.name,
+        "case": case.case_name,
+        "axes": dict(case.axes),
+        "framework": case.framework.name,
         "engine_used": found.choice.engine,
         "engine_reason": found.choice.reason,
         "status": found.status,

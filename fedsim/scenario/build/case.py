@@ -1,6 +1,6 @@
-"""Cases and sweeps unrolled: one variant for each result, in the order of the file.
+"""Cases and sweeps unrolled: one case for each result, in the order of the file.
 
-Decides what a sweep may hold and what its results are called. Whether a variant makes sense is for
+Decides what a sweep may hold and what its results are called. Whether a case makes sense is for
 the settings and the specs to say.
 """
 
@@ -31,11 +31,11 @@ from fedsim.scenario.file.settings import OVERRIDABLE, CaseTable, Settings
 
 __all__ = [
     "MAX_RESULTS",
-    "Variant",
+    "Case",
     "case_entries",
     "case_entry",
     "reads",
-    "variants",
+    "unrolled_cases",
     "with_case",
 ]
 
@@ -45,14 +45,15 @@ _MAX_CASES: Final = 1000
 
 
 @dataclass(frozen=True)
-class Variant:
+class Case:
     """One result's input.
 
     Attributes
     ----------
     name : str
         Case and swept values: ``fedllm r=8``.
-    case : str
+    case_name : str
+        Without the swept values.
     framework : Framework
     table : mapping
         Base, overridden by the case and its swept values.
@@ -61,14 +62,14 @@ class Variant:
     """
 
     name: str
-    case: str
+    case_name: str
     framework: Framework
     table: Mapping[str, Any]
     axes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def variants(document: Document, *, are_run: bool = False) -> tuple[list[Variant], list[str]]:
-    """All variants of a file, and a line for each mistake in its cases.
+def unrolled_cases(document: Document, *, are_run: bool = False) -> tuple[list[Case], list[str]]:
+    """All cases of a file, and a line for each mistake in its cases.
 
     With ``are_run``, of real runs: their data are those of all frameworks, so each reads all keys.
     """
@@ -86,7 +87,7 @@ def variants(document: Document, *, are_run: bool = False) -> tuple[list[Variant
         text = f"{num_results:,} results; allowed: at most {MAX_RESULTS:,}. Sweep fewer values."
         return [], [*lines, Mistake("[[case]] sweep", "", text).line(document.file)]
     base = {k: v for k, v in document.table.items() if k != "case"}
-    found: list[Variant] = []
+    found: list[Case] = []
     for case in cases:
         try:
             found.extend(_unrolled(case, base, _framework(document, case.framework)))
@@ -94,13 +95,13 @@ def variants(document: Document, *, are_run: bool = False) -> tuple[list[Variant
             lines.append(f"{document.file}: [[case]] '{case.name}': {error}")
     if lines and not found:
         # Without a usable case the base tables are still checked: all mistakes are told at once.
-        found = [Variant("", "", FEDLLM, base)]
+        found = [Case("", "", FEDLLM, base)]
     names: set[str] = set()
-    for variant in found:
-        if variant.name in names:
-            text = f"two results are called '{variant.name}'; give each case a name of its own, "
+    for each in found:
+        if each.name in names:
+            text = f"two results are called '{each.name}'; give each case a name of its own, "
             lines.append(f"{document.file}: [[case]] name: {text}and each axis distinct values.")
-        names.add(variant.name)
+        names.add(each.name)
     return found, lines
 
 
@@ -249,7 +250,7 @@ def _framework(document: Document, name: str) -> Framework:
     return document.frameworks.get(name) or find_framework(name, document.folder)
 
 
-def _unrolled(case: CaseTable, base: Mapping[str, Any], framework: Framework) -> Iterator[Variant]:
+def _unrolled(case: CaseTable, base: Mapping[str, Any], framework: Framework) -> Iterator[Case]:
     names = (*OVERRIDABLE, "schedule")
     overrides = {name: value for name in names if (value := getattr(case, name)) is not None}
     table = merged(base, overrides)
@@ -262,7 +263,7 @@ def _unrolled(case: CaseTable, base: Mapping[str, Any], framework: Framework) ->
         texts = [f"{label}={_text(v)}" for label, v in zip(labels, values, strict=True)]
         name = f"{case.name} {', '.join(texts)}".rstrip()
         at = dict(zip(axes, values, strict=True))
-        yield Variant(name, case.name, framework, swept, at)
+        yield Case(name, case.name, framework, swept, at)
 
 
 def _labels(names: list[str]) -> list[str]:

@@ -104,7 +104,7 @@ def _lengths(settings: Settings) -> Iterator[Mistake]:
 
 
 def _size(settings: Settings) -> Iterator[Mistake]:
-    """Plans so large that answering them would take hours are mistyped."""
+    """Refuse plans with so many batches that answering would take hours."""
     workload = settings.workload
     batches, unpadded = planned_batches(with_extremes(settings))
     if unpadded > _MAX_UNPADDED_SAMPLES:

@@ -19,21 +19,21 @@ from fedsim.errors import ProtocolError, ScenarioError
 from fedsim.fleet.overlap import STREAMED, can_stream
 from fedsim.learning.store import Laws
 from fedsim.protocol.step import Direction, Each, Protocol, Transfer, leaf_steps
-from fedsim.scenario.build.case import Variant, variants
+from fedsim.scenario.build.case import Case, unrolled_cases
 from fedsim.scenario.build.check import combination_mistakes, is_buildable, scenario_size_mistake
 from fedsim.scenario.build.data import with_data
 from fedsim.scenario.build.federation import built_federation, built_policy
 from fedsim.scenario.build.privacy import Protection, length_mistakes
 from fedsim.scenario.file.all_mistakes import mended_settings
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.document import Document
 from fedsim.scenario.file.mistake import Mistake, refusal, validation_mistakes
 from fedsim.scenario.file.settings import Settings
-from fedsim.scenario.file.surroundings import Place
 from fedsim.spec.federation import FederationSpec
 from fedsim.spec.policy import PolicySpec
 from fedsim.spec.quantity import FROM_FILE
 
-__all__ = ["STAND_INS", "Inspected", "RunMistakes", "inspected"]
+__all__ = ["STAND_INS", "CheckedCase", "RunMistakes", "checked_cases"]
 
 #: What a real run does without; the figures of the stand-ins are told to nobody.
 STAND_INS: Final[Mapping[str, Any]] = {
@@ -44,16 +44,16 @@ STAND_INS: Final[Mapping[str, Any]] = {
 }
 
 #: What a real run cannot do of what a scenario may ask for.
-RunMistakes = Callable[[Settings, Variant], Iterable[Mistake]]
+RunMistakes = Callable[[Settings, Case], Iterable[Mistake]]
 
 
 @dataclass(frozen=True)
-class Inspected:
+class CheckedCase:
     """One result's input, with nothing left to refuse.
 
     Attributes
     ----------
-    variant : Variant
+    case : Case
         Its protocol hides what ``[privacy]`` says.
     settings : Settings
         With what ``[data]`` says.
@@ -64,31 +64,31 @@ class Inspected:
         None where nothing is hidden.
     laws : Laws or None
         Of learning, where the scenario names some.
-    place : Place
+    context : Context
         Where relative paths start, and the profile.
     """
 
-    variant: Variant
+    case: Case
     settings: Settings
     federation: FederationSpec
     policy: PolicySpec
     protection: Protection | None = None
     laws: Laws | None = None
-    place: Place = field(default_factory=lambda: Place(Path()))
+    context: Context = field(default_factory=lambda: Context(Path()))
 
     def federation_at(self, seed: int) -> FederationSpec:
         """The same federation with the numbers of samples that another seed draws."""
         settings = self.settings.model_copy(update={"seed": seed})
-        federation, mistakes = built_federation(settings, self.place)
+        federation, mistakes = built_federation(settings, self.context)
         # What was built with one seed is built with any.
         assert federation is not None, mistakes
         names = {c.name for c in self.federation.classes}
         return replace(federation, classes=tuple(c for c in federation.classes if c.name in names))
 
 
-def inspected(
+def checked_cases(
     document: Document, run_mistakes: RunMistakes | None = None
-) -> tuple[list[Inspected], Profile | None]:
+) -> tuple[list[CheckedCase], Profile | None]:
     """All results' inputs, and the profile if there is one.
 
     Parameters
@@ -103,44 +103,46 @@ def inspected(
     ScenarioError
         With a line for every mistake.
     """
-    found, lines = variants(document, are_run=run_mistakes is not None)
-    place = Place(document.folder, _profile(document, lines), document.inputs)
+    found, lines = unrolled_cases(document, are_run=run_mistakes is not None)
+    context = Context(document.folder, _profile(document, lines), document.inputs)
     log = _MistakeLog(document.file, found)
     read = [
-        (v, settings) for v in found if (settings := _read(v, place, log, run_mistakes)) is not None
+        (each, settings)
+        for each in found
+        if (settings := _read(each, context, log, run_mistakes)) is not None
     ]
     size = scenario_size_mistake(settings for _, settings in read)
     if size is not None:
         raise refusal([*lines, *log.lines(), size.line(document.file)])
     entries = [
         entry
-        for variant, settings in read
-        if (entry := _built(variant, settings, place, log, run_mistakes)) is not None
+        for case, settings in read
+        if (entry := _built(case, settings, context, log, run_mistakes)) is not None
     ]
     lines.extend(log.lines())
     if lines:
         raise refusal(lines)
-    return entries, place.profile
+    return entries, context.profile
 
 
 class _MistakeLog:
-    """Mistakes by the variants that make them: what all of a case share is said once."""
+    """Mistakes by the cases that make them: what all of a case share is said once."""
 
-    def __init__(self, file: str, found: list[Variant]) -> None:
+    def __init__(self, file: str, found: list[Case]) -> None:
         self.file = file
         self.found = found
-        self.makers: dict[Mistake, list[Variant]] = {}
+        self.makers: dict[Mistake, list[Case]] = {}
 
-    def add(self, variant: Variant, mistakes: Iterable[Mistake]) -> None:
+    def add(self, case: Case, mistakes: Iterable[Mistake]) -> None:
         for mistake in mistakes:
             makers = self.makers.setdefault(mistake, [])
             # A server's plan and a class's often make the same mistake.
-            if not makers or makers[-1] is not variant:
-                makers.append(variant)
+            if not makers or makers[-1] is not case:
+                makers.append(case)
 
-    def has(self, variant: Variant) -> bool:
-        """Whether a variant makes a mistake."""
-        return any(maker is variant for makers in self.makers.values() for maker in makers)
+    def has(self, case: Case) -> bool:
+        """Whether a case makes a mistake."""
+        return any(maker is case for makers in self.makers.values() for maker in makers)
 
     def lines(self) -> list[str]:
         return [
@@ -150,10 +152,10 @@ class _MistakeLog:
             for mistake, makers in self.makers.items()
         ]
 
-    def _case(self, makers: list[Variant]) -> str:
+    def _case(self, makers: list[Case]) -> str:
         if len(makers) == len(self.found):
             return ""
-        names = list(dict.fromkeys(variant.case for variant in makers))
+        names = list(dict.fromkeys(case.case_name for case in makers))
         if len(makers) == 1:
             return f"case '{makers[0].name}': "
         return f"case{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}: "
@@ -174,41 +176,41 @@ def _profile(document: Document, lines: list[str]) -> Profile | None:
 
 
 def _read(
-    variant: Variant, place: Place, log: _MistakeLog, run_mistakes: RunMistakes | None
+    case: Case, context: Context, log: _MistakeLog, run_mistakes: RunMistakes | None
 ) -> Settings | None:
     """Settings that can be built, or None with the mistakes logged."""
-    table = variant.table if run_mistakes is None else {**STAND_INS, **variant.table}
+    table = case.table if run_mistakes is None else {**STAND_INS, **case.table}
     try:
         settings = Settings.model_validate(table, context=FROM_FILE)
     except ValidationError as error:
-        log.add(variant, validation_mistakes(error, Settings))
-        log.add(variant, _later_mistakes(variant, table, error, place, run_mistakes))
+        log.add(case, validation_mistakes(error, Settings))
+        log.add(case, _later_mistakes(case, table, error, context, run_mistakes))
         return None
-    settings, mistakes = with_data(settings, place)
-    log.add(variant, mistakes)
-    log.add(variant, _combined(settings, variant, run_mistakes))
+    settings, mistakes = with_data(settings, context)
+    log.add(case, mistakes)
+    log.add(case, _combined(settings, case, run_mistakes))
     if run_mistakes is not None or is_buildable(settings):
         return settings
-    log.add(variant, built_federation(_padded(settings), place)[1])
+    log.add(case, built_federation(_padded(settings), context)[1])
     return None
 
 
 def _combined(
-    settings: Settings, variant: Variant, run_mistakes: RunMistakes | None
+    settings: Settings, case: Case, run_mistakes: RunMistakes | None
 ) -> Iterable[Mistake]:
     if run_mistakes is None:
-        return combination_mistakes(settings, variant.framework)
+        return combination_mistakes(settings, case.framework)
     return (
-        *combination_mistakes(_padded(settings), variant.framework),
-        *run_mistakes(settings, variant),
+        *combination_mistakes(_padded(settings), case.framework),
+        *run_mistakes(settings, case),
     )
 
 
 def _later_mistakes(
-    variant: Variant,
+    case: Case,
     table: Mapping[str, Any],
     error: ValidationError,
-    place: Place,
+    context: Context,
     run_mistakes: RunMistakes | None,
 ) -> Iterable[Mistake]:
     """What the later checks find in a table that pydantic refused, its mistakes left out."""
@@ -217,11 +219,11 @@ def _later_mistakes(
     settings = settings or mended_settings(table, error, is_bare=True)
     if settings is None:
         return
-    settings, _ = with_data(settings, place)
+    settings, _ = with_data(settings, context)
     torn = {f"[{details['loc'][0]}]" for details in error.errors()}
     for mistake in (
-        *_combined(settings, variant, run_mistakes),
-        *built_federation(_padded(settings), place)[1],
+        *_combined(settings, case, run_mistakes),
+        *built_federation(_padded(settings), context)[1],
     ):
         if is_bare and not mistake.text.startswith("is missing"):
             continue
@@ -237,60 +239,58 @@ def _padded(settings: Settings) -> Settings:
 
 
 def _built(
-    variant: Variant,
+    case: Case,
     settings: Settings,
-    place: Place,
+    context: Context,
     log: _MistakeLog,
     run_mistakes: RunMistakes | None,
-) -> Inspected | None:
+) -> CheckedCase | None:
     planned = settings if run_mistakes is None else _padded(settings)
-    federation, mistakes = built_federation(planned, place)
-    log.add(variant, mistakes)
-    policy, mistakes = built_policy(settings, place)
-    log.add(variant, mistakes)
-    if federation is None or policy is None or log.has(variant):
+    federation, mistakes = built_federation(planned, context)
+    log.add(case, mistakes)
+    policy, mistakes = built_policy(settings, context)
+    log.add(case, mistakes)
+    if federation is None or policy is None or log.has(case):
         return None
-    mistakes = _protocol_mistakes(variant, federation, policy) or _schedule_mistakes(
+    mistakes = _protocol_mistakes(case, federation, policy) or _schedule_mistakes(
         federation, policy
     )
-    log.add(variant, mistakes)
+    log.add(case, mistakes)
     if mistakes:
         return None
-    laws, mistakes = _laws(settings, place)
-    log.add(variant, mistakes)
+    laws, mistakes = _laws(settings, context)
+    log.add(case, mistakes)
     if mistakes:
         return None
-    protection = Protection.of(variant.framework, settings, federation.num_clients, policy)
+    protection = Protection.of(case.framework, settings, federation.num_clients, policy)
     if not protection.is_active:
-        return Inspected(variant, settings, federation, policy, laws=laws, place=place)
-    mistakes = _privacy_mistakes(variant, protection, federation)
-    log.add(variant, mistakes)
+        return CheckedCase(case, settings, federation, policy, laws=laws, context=context)
+    mistakes = _privacy_mistakes(case, protection, federation)
+    log.add(case, mistakes)
     if mistakes:
         return None
-    hidden = replace(variant, framework=protection.framework())
-    return Inspected(hidden, settings, federation, policy, protection, laws, place)
+    hidden = replace(case, framework=protection.framework())
+    return CheckedCase(hidden, settings, federation, policy, protection, laws, context)
 
 
-def _laws(settings: Settings, place: Place) -> tuple[Laws | None, list[Mistake]]:
+def _laws(settings: Settings, context: Context) -> tuple[Laws | None, list[Mistake]]:
     """The fitted learning curves that a scenario names."""
     name = settings.learning.curves
     if name is None:
         return None, []
     try:
-        return place.laws(name), []
+        return context.laws(name), []
     except ScenarioError as error:
         return None, [Mistake("[learning] curves", repr(name[:200]), str(error))]
 
 
-def _protocol_mistakes(
-    variant: Variant, federation: FederationSpec, policy: PolicySpec
-) -> list[Mistake]:
-    where = f"[[case]] '{variant.case}' framework"
+def _protocol_mistakes(case: Case, federation: FederationSpec, policy: PolicySpec) -> list[Mistake]:
+    where = f"[[case]] '{case.case_name}' framework"
     try:
-        protocols = [variant.framework(c.plan) for c in federation.classes]
-        protocols.append(variant.framework(federation.server_plan))
+        protocols = [case.framework(c.plan) for c in federation.classes]
+        protocols.append(case.framework(federation.server_plan))
     except (ScenarioError, ProtocolError) as error:
-        return [Mistake(where, repr(variant.framework.name), str(error))]
+        return [Mistake(where, repr(case.framework.name), str(error))]
     if policy.overlap and (codecs := _whole_codecs(protocols)):
         text = (
             f"{', '.join(codecs)} must see a whole message, or keeps it, so it cannot be sent "
@@ -304,7 +304,7 @@ def _protocol_mistakes(
         "the classes' rounds have different segments (some clients train a part that others leave "
         "frozen); give them cut layers and lora.num_top_layers that agree in this."
     )
-    return [Mistake(where, repr(variant.framework.name), text)]
+    return [Mistake(where, repr(case.framework.name), text)]
 
 
 def _whole_codecs(protocols: Iterable[Protocol]) -> list[str]:
@@ -335,7 +335,7 @@ def _schedule_mistakes(federation: FederationSpec, policy: PolicySpec) -> list[M
 
 
 def _privacy_mistakes(
-    variant: Variant, protection: Protection, federation: FederationSpec
+    case: Case, protection: Protection, federation: FederationSpec
 ) -> list[Mistake]:
     """What the framework or the number of clients refuses to hide."""
     try:
@@ -343,4 +343,4 @@ def _privacy_mistakes(
     except ScenarioError as error:
         return [Mistake.of(error, "[privacy]")]
     except ProtocolError as error:
-        return [Mistake(f"[[case]] '{variant.case}' framework", "", str(error))]
+        return [Mistake(f"[[case]] '{case.case_name}' framework", "", str(error))]

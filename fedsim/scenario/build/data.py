@@ -10,10 +10,10 @@ from typing import Final
 
 from fedsim.errors import ScenarioError
 from fedsim.runtime.data.own_texts import dataset_name, labels_of
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.key import Table
 from fedsim.scenario.file.mistake import Mistake
 from fedsim.scenario.file.settings import Settings
-from fedsim.scenario.file.surroundings import Place
 from fedsim.scenario.file.training_tables import DatasetTable
 from fedsim.spec.dataset import OwnTexts
 
@@ -23,7 +23,7 @@ __all__ = ["with_data"]
 _NUM_LABELS: Final = {"banking77": 77, "banking77-hub": 77, "clinc150": 150, "generated": 8}
 
 
-def with_data(settings: Settings, place: Place) -> tuple[Settings, list[Mistake]]:
+def with_data(settings: Settings, context: Context) -> tuple[Settings, list[Mistake]]:
     """The settings with what their data say, and what is wrong with that."""
     if settings.data is None:
         return settings, []
@@ -34,7 +34,7 @@ def with_data(settings: Settings, place: Place) -> tuple[Settings, list[Mistake]
         for mistake in _source_mistakes(table, key)
     ]
     if not mistakes:
-        settings, mistakes = _named(settings, settings.data.dataset, place)
+        settings, mistakes = _named(settings, settings.data.dataset, context)
     if mistakes and settings.model.num_classes is None:
         # What the data would have said is not missing.
         model = settings.model.model_copy(update={"num_classes": 2})
@@ -62,8 +62,10 @@ def _source_mistakes(table: DatasetTable, key: str) -> list[Mistake]:
     return []
 
 
-def _named(settings: Settings, table: DatasetTable, place: Place) -> tuple[Settings, list[Mistake]]:
-    source = table.source(place.folder)
+def _named(
+    settings: Settings, table: DatasetTable, context: Context
+) -> tuple[Settings, list[Mistake]]:
+    source = table.source(context.folder)
     needs_labels = settings.model.head == "classification"
     num_labels: int | None
     if isinstance(source, OwnTexts):
@@ -71,13 +73,13 @@ def _named(settings: Settings, table: DatasetTable, place: Place) -> tuple[Setti
             text = "is missing; a classification needs the column of its labels."
             return settings, [Mistake("[data] dataset.label_column", "", text)]
         try:
-            name = place.once(("texts", source), lambda: dataset_name(source))
-            labels = place.once(("labels", source), lambda: labels_of(source))
+            name = context.once(("texts", source), lambda: dataset_name(source))
+            labels = context.once(("labels", source), lambda: labels_of(source))
         except ScenarioError as error:
             return settings, [
                 Mistake("[data] dataset", "", line) for line in str(error).splitlines()
             ]
-        place.inputs.update(path for path in (source.path, source.test_path) if path is not None)
+        context.inputs.update(path for path in (source.path, source.test_path) if path is not None)
         num_labels = len(labels) or None
     else:
         name, num_labels = source, _NUM_LABELS.get(source)

@@ -21,10 +21,10 @@ from fedsim.scenario.build.spread import (
 )
 from fedsim.scenario.file.availability_table import availability
 from fedsim.scenario.file.client_files import ClientFigures
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.hardware_tables import ClassTable, DeviceTable, LinkTable
 from fedsim.scenario.file.mistake import Mistake
 from fedsim.scenario.file.settings import Settings
-from fedsim.scenario.file.surroundings import Place
 from fedsim.scenario.file.text_length import drawn_lengths
 from fedsim.scenario.file.work_tables import LoraTable, ModelTable
 from fedsim.spec.batch import TextLengths
@@ -52,7 +52,7 @@ _PUBLIC = "public"
 @dataclass
 class _Builder:
     settings: Settings
-    place: Place
+    context: Context
     mistakes: list[Mistake] = field(default_factory=list)
 
     def tried(self, where: str, build: Callable[[], _T], found: str = "") -> _T | None:
@@ -66,15 +66,15 @@ class _Builder:
 
 
 def built_federation(
-    settings: Settings, place: Place
+    settings: Settings, context: Context
 ) -> tuple[FederationSpec | None, list[Mistake]]:
     """The federation that the settings describe, or the mistakes that keep it from being built."""
-    builder = _Builder(settings, place)
+    builder = _Builder(settings, context)
     model_name = settings.model.name
-    model = builder.tried("[model] name", lambda: place.model(model_name), repr(model_name))
+    model = builder.tried("[model] name", lambda: context.model(model_name), repr(model_name))
     precision = _precision(settings.model)
     server = builder.tried(
-        "[server] device", lambda: device_spec(settings.server.device, precision, place.profile)
+        "[server] device", lambda: device_spec(settings.server.device, precision, context.profile)
     )
     training = _training(builder, model, settings.lora) if model is not None else None
     plan = _plan(builder, training, None) if training is not None else None
@@ -83,7 +83,7 @@ def built_federation(
         for table, num_clients in _sized_classes(builder)
         if (client_class := _client_class(builder, model, table, num_clients)) is not None
     ]
-    schedules = built_schedules(settings, place.folder)
+    schedules = built_schedules(settings, context.folder)
     builder.mistakes += [*schedules.mistakes, *_unequal_data(settings, classes)]
     if builder.mistakes or server is None or plan is None:
         return None, builder.mistakes
@@ -122,14 +122,14 @@ def _unequal_data(settings: Settings, classes: list[ClientClass]) -> list[Mistak
     return [Mistake(f"[[schedule]] number {numbers[0]} key", repr(key), text)]
 
 
-def built_policy(settings: Settings, place: Place) -> tuple[PolicySpec | None, list[Mistake]]:
+def built_policy(settings: Settings, context: Context) -> tuple[PolicySpec | None, list[Mistake]]:
     """The policy that the settings describe, or the mistake that keeps it from being built."""
     table = settings.policy
     times = ("deadline", "window", "retry_after", "failure_timeout")
     # Whom the server never asks is no part of the federation, so no policy knows of them.
     values = {f"{n}_s" if n in times else n: v for n, v in table if n != "exclude_unfit"}
     # What is wrong with schedules is told with the federation.
-    schedules = tuple(built_schedules(settings, place.folder).of_policy)
+    schedules = tuple(built_schedules(settings, context.folder).of_policy)
     try:
         return PolicySpec(**values, schedules=schedules), []
     except ScenarioError as error:
@@ -214,7 +214,7 @@ def _codecs(builder: _Builder, client: ClassTable | None) -> Codecs | None:
     table, where = builder.settings.codec, "[codec]"
     if client is not None and client.codec is not None:
         table, where = client.codec.over(table), f"[[fleet.class]] '{client.name}' codec"
-    return builder.tried(where, lambda: codecs_of(table.named(), builder.place.folder))
+    return builder.tried(where, lambda: codecs_of(table.named(), builder.context.folder))
 
 
 def _train_epochs(
@@ -280,7 +280,7 @@ def _client_class(
     device_table = overlaid(settings.device, table.device if table is not None else None)
     link_table = overlaid(settings.link, table.link if table is not None else None)
     precision = _precision(settings.model)
-    profile = builder.place.profile
+    profile = builder.context.profile
     device = builder.tried(
         # What all classes share is told once, where it stands.
         f"{where}device" if table is not None and table.device is not None else "[device]",
@@ -288,7 +288,7 @@ def _client_class(
     )
     link = builder.tried(
         f"{where}link" if table is not None and table.link is not None else "[link]",
-        lambda: link_spec(link_table, builder.place),
+        lambda: link_spec(link_table, builder.context),
     )
     if model is None:
         return None
@@ -328,10 +328,10 @@ def _with_figures(
     own_table = table.table if table is not None and table.table is not None else fleet.table
     own_availability = table.availability if table is not None else None
     dropout = table.dropout_probability if table is not None else None
-    place = builder.place
+    context = builder.context
 
     def complete() -> ClientClass:
-        file = None if own_table is None else place.client_figures(own_table)
+        file = None if own_table is None else context.client_figures(own_table)
         figures = ClassFigures(
             device_table,
             link_table,
@@ -343,7 +343,7 @@ def _with_figures(
         return replace(
             client_class,
             spread=spread(figures, client_class.plan),
-            availability=availability(own_availability or fleet.availability, place.availability),
+            availability=availability(own_availability or fleet.availability, context.availability),
             **_sizes(builder, client_class, table, training, file),
         )
 

@@ -16,9 +16,9 @@ from fedsim.calibration.link.profile import (
 )
 from fedsim.calibration.profile import Profile
 from fedsim.errors import ScenarioError, nearest
+from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.hardware_tables import DeviceTable, LinkTable
 from fedsim.scenario.file.mistake import shown
-from fedsim.scenario.file.surroundings import Place
 from fedsim.spec import device_catalogue, link_catalogue
 from fedsim.spec.device import FEATURES, DeviceSpec
 from fedsim.spec.federation import FederationSpec
@@ -144,13 +144,13 @@ def _slowed_name(name: str, table: DeviceTable) -> str:
     return name if table.slowdown == 1 else f"{name} (times x {table.slowdown:g})"
 
 
-def link_spec(table: LinkTable | None, place: Place | None = None) -> LinkSpec:
+def link_spec(table: LinkTable | None, context: Context | None = None) -> LinkSpec:
     """The access link of a table.
 
     Parameters
     ----------
     table : LinkTable or None
-    place : Place, optional
+    context : Context, optional
         Where a relative path of a measured link or trace starts (default: the current folder).
 
     Raises
@@ -202,10 +202,10 @@ def link_spec(table: LinkTable | None, place: Place | None = None) -> LinkSpec:
     if table.connection is not None:
         figures["handshake_round_trips"] = _HANDSHAKES[table.connection]
     if table.trace is not None:
-        place = place or Place(Path())
-        figures["trace"] = place.rate_trace(table.trace, table.trace_period or 0.0)
+        context = context or Context(Path())
+        figures["trace"] = context.rate_trace(table.trace, table.trace_period or 0.0)
     if table.like is not None or table.profile is not None:
-        spec = _named_link(table, place or Place(Path()))
+        spec = _named_link(table, context or Context(Path()))
         name = table.name or (f"{spec.name} (changed)" if figures else spec.name)
         return replace(spec, name=name, **figures)
     missing = [k for k in ("uplink", "downlink", "round_trip") if getattr(table, k) is None]
@@ -221,12 +221,12 @@ def _per_byte(joules_per_mb: float | None) -> float | None:
     return None if joules_per_mb is None else joules_per_mb / parse_bytes("1 MB")
 
 
-def _named_link(table: LinkTable, place: Place) -> LinkSpec:
+def _named_link(table: LinkTable, context: Context) -> LinkSpec:
     if table.profile is None:
         return link_catalogue.link(table.like or "")
     try:
-        path = find_link_profile(table.profile, place.folder)
-        place.note(str(path.absolute()), MEASUREMENTS_FILE)
+        path = find_link_profile(table.profile, context.folder)
+        context.note(str(path.absolute()), MEASUREMENTS_FILE)
         return load_link_profile(path).link
     except (OSError, ValueError) as error:
         # Names that no system takes: too long, or with a null in them.

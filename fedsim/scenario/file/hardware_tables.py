@@ -160,7 +160,7 @@ class DeviceTable(Table):
 
 
 def _named(value: object) -> object:
-    """A name alone stands for a table that says only what it is like."""
+    """Accept ``"name"`` as short for ``{like = "name"}``."""
     return {"like": value} if isinstance(value, str) else value
 
 

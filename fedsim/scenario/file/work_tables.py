@@ -306,7 +306,7 @@ class SplitTable(Table):
 
 
 class LearningTable(Table):
-    """``[learning]``: choices that cost nothing and decide what a real run learns."""
+    """``[learning]``: what a real run learns by, at no cost; budgets and targets."""
 
     learning_rate: float = key("learning", default=1e-3, gt=0, description="Of the optimizer")
     optimizer_state: Literal["reset", "keep"] = key(

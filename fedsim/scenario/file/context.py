@@ -24,13 +24,13 @@ from fedsim.spec.link import RateTrace
 from fedsim.spec.model import ModelSpec
 from fedsim.spec.model_config import resolve_model
 
-__all__ = ["Place"]
+__all__ = ["Context"]
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Place:
+class Context:
     """A scenario's folder, its profile, and what was read of its files.
 
     Attributes
