@@ -9,7 +9,7 @@ from typing import Any, Final
 import tomli_w
 
 from fedsim.scenario import run_scenario
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 
 __all__ = ["SMALL", "answered", "changed", "written"]
 

@@ -91,7 +91,7 @@ def case_study(
     """
     check_runtime()
     set_thread_policy()
-    from fedsim.scenario.file.document import overridden
+    from fedsim.scenario.file.override import overridden
     from fedsim.study.case_study.plan import SERIES, study_runs
     from fedsim.training.file import TrainingDocument
 

@@ -32,9 +32,10 @@ from fedsim.scenario.answer.result import ScenarioResult
 from fedsim.scenario.answer.simulated import traced_events
 from fedsim.scenario.build.case import case_entry, with_case
 from fedsim.scenario.build.checked_case import CheckedCase, checked_cases
-from fedsim.scenario.file.document import Document, Overrides, in_another_world, read_document
+from fedsim.scenario.file.document import Document, in_another_world, read_document
 from fedsim.scenario.file.goal_table import GoalTable
 from fedsim.scenario.file.mistake import refusal
+from fedsim.scenario.file.override import Overrides
 
 __all__ = ["PlannedCase", "Question", "read_scenario", "run_scenario"]
 

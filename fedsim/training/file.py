@@ -18,8 +18,9 @@ from fedsim.protocol import Framework
 from fedsim.runtime.data import check_dataset
 from fedsim.scenario.build.case import case_entries, case_entry, with_case
 from fedsim.scenario.build.checked_case import STAND_INS, CheckedCase, checked_cases
-from fedsim.scenario.file.document import Document, Overrides, Source, read_document
+from fedsim.scenario.file.document import Document, Source, read_document
 from fedsim.scenario.file.mistake import Mistake, refusal, shown
+from fedsim.scenario.file.override import Overrides
 from fedsim.scenario.file.settings import Settings
 from fedsim.scenario.file.training_tables import DataTable, TrainTable
 from fedsim.spec.dataset import TextSource

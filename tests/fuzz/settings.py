@@ -24,7 +24,8 @@ import tomli_w
 from fedsim.errors import FedsimError
 from fedsim.protocol import FRAMEWORKS
 from fedsim.scenario.build.case import reads
-from fedsim.scenario.file.document import merged, read_document, scenario_names
+from fedsim.scenario.file.document import read_document, scenario_names
+from fedsim.scenario.file.merge import merged
 from fedsim.scenario.run import read_scenario
 from unit.test_scenario_affects import CHANGES, KEYS
 

@@ -25,7 +25,8 @@ from fedsim.report.scenario.report import scenario_report
 from fedsim.resources import resource_dir
 from fedsim.runtime.data.banking77 import load_banking77
 from fedsim.scenario import answer_json, run_scenario
-from fedsim.scenario.file.document import merged, read_document, scenario_names
+from fedsim.scenario.file.document import read_document, scenario_names
+from fedsim.scenario.file.merge import merged
 from fedsim.spec.model_config import read_model_config
 from fedsim.training.file import read_training
 from fuzz.impossible import impossible_numbers

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fedsim.cli import main
 from fedsim.scenario import scenario_schema
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from fuzz.case import bounded
 from scenarios import SMALL
 

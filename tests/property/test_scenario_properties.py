@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import answer_json, run_scenario
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from scenarios import SMALL, answered, changed, written
 
 CLASSES = [

@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from fedsim.cli import main
 from fedsim.cli.verify import _KEY_OF_OPTION
-from fedsim.scenario.file.document import parse_override
 from fedsim.scenario.file.mistake import key_names, table_type
+from fedsim.scenario.file.override import parse_override
 from fedsim.scenario.file.settings import Settings
 from training_file import training_file
 

@@ -21,7 +21,8 @@ from rich.text import Text
 from fedsim.report.adaptive_table import AdaptiveTable, Row
 from fedsim.report.scenario.accuracy_table import AccuracyTable
 from fedsim.report.scenario.report import scenario_report
-from fedsim.scenario.file.document import merged, read_document, scenario_names
+from fedsim.scenario.file.document import read_document, scenario_names
+from fedsim.scenario.file.merge import merged
 from fedsim.scenario.run import read_scenario
 from scenarios import changed
 

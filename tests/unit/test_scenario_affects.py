@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from fedsim.scenario.file.availability_table import AvailabilityTable
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from fedsim.scenario.file.mistake import table_type
 from fedsim.scenario.file.settings import OVERRIDABLE, Settings
 from scenarios import SMALL, answered

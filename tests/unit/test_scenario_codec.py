@@ -10,7 +10,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.file.codec_table import CodecTable
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from fedsim.spec.quantity import FROM_FILE
 from scenarios import SMALL, answered
 

@@ -9,7 +9,9 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.scenario.file.document import merged, parse_override, read_document, scenario_names
+from fedsim.scenario.file.document import read_document, scenario_names
+from fedsim.scenario.file.merge import merged
+from fedsim.scenario.file.override import parse_override
 from scenarios import SMALL, changed, written
 
 

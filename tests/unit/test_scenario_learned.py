@@ -15,7 +15,7 @@ from fedsim.learning.find import find_laws
 from fedsim.resources import resource_dir
 from fedsim.scenario import read_scenario, run_scenario
 from fedsim.scenario.answer.learned import conditions, differences, learning_keys, scenario_use
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from fedsim.study.case_study.plan import study_runs
 from fedsim.training.collect import run_keys, training_use
 from fedsim.training.file import TrainingDocument

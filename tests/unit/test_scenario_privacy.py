@@ -14,7 +14,7 @@ from fedsim.comparison.result import results_of
 from fedsim.errors import ScenarioError
 from fedsim.report.scenario.report import scenario_report
 from fedsim.scenario import read_scenario, run_scenario
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from scenarios import answered, changed, written
 
 SECAGG = {"secure_aggregation": "secagg"}

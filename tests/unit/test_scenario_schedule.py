@@ -12,7 +12,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import run_scenario
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from scenarios import SMALL, written
 
 DOCS: Final = Path(__file__).parents[2] / "docs"

@@ -15,7 +15,7 @@ from fedsim.errors import ProtocolError
 from fedsim.runtime.cohort.adapted_linear import ClientRows
 from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.client import CohortClient, check_clients
-from fedsim.runtime.cohort.network import CohortNetwork, MaskKeys, Stream
+from fedsim.runtime.cohort.network import CohortNetwork, Stream, mask_keys
 from fedsim.runtime.cohort.objective import (
     TargetRows,
     distillation_losses,
@@ -26,9 +26,7 @@ from fedsim.runtime.cohort.packing import PackedBatch, pack
 from fedsim.runtime.cohort.row_optimizer import RowOptimizer
 from fedsim.runtime.keyed_dropout import (
     MaskStream,
-    dropout_threshold,
     kept_scale,
-    token_keys,
 )
 from fedsim.runtime.text_batch import TextBatch
 
@@ -345,7 +343,7 @@ class CohortTrainer:
     def _above(self, hidden: Tensor, packed: PackedBatch, position: int) -> Stream:
         """Received activations behind the last block."""
         keys = {slot: self._mask_words[slot] for slot in packed.slots}
-        rows, masks = self._client_rows(packed, True), self._mask_keys(packed, keys)
+        rows, masks = self._client_rows(packed, True), mask_keys(packed, self.bank.tunings, keys)
         return self.network.run(Stream(hidden, packed, rows, masks), self.bank, start=position)
 
     def _active(self, batches: Batches) -> list[int]:
@@ -395,7 +393,7 @@ class CohortTrainer:
         else:
             packed = pack([(s, b) for s in slots for b in [batches[s]] if b is not None])
             hidden = network.embed(packed)
-        masks = self._mask_keys(packed, keys) if is_training and keys else None
+        masks = mask_keys(packed, self.bank.tunings, keys) if is_training and keys else None
         rows = self._client_rows(packed, is_training)
         return network.run(Stream(hidden, packed, rows, masks), bank, start=start, stop=stop)
 
@@ -405,15 +403,3 @@ class CohortTrainer:
             for tuning in self.bank.tunings
         ]
         return ClientRows(packed.tokens, self.bank.ranks, scalings)
-
-    def _mask_keys(self, packed: PackedBatch, keys: Mapping[int, int]) -> MaskKeys | None:
-        tunings = [self.bank.tunings[slot] for slot in packed.slots]
-        if not any(tuning.dropout for tuning in tunings):
-            return None
-        counts = torch.tensor([span.stop - span.start for span in packed.tokens])
-        words = torch.tensor([keys[slot] for slot in packed.slots], dtype=torch.uint64)
-        thresholds = torch.tensor([[dropout_threshold(t.dropout)] for t in tunings])
-        device = packed.token_ids.device
-        by_token = torch.repeat_interleave(words.view(torch.int64), counts).to(device)
-        lowest = torch.repeat_interleave(thresholds.to(torch.int16), counts, dim=0).to(device)
-        return MaskKeys(token_keys(by_token, packed.rows, packed.positions), lowest)

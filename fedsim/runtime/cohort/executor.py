@@ -11,13 +11,12 @@ in one pass. Counts of FLOP are not metered here, for a pass computes less than 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 
-from fedsim.errors import ScenarioError
 from fedsim.ledger import SERVER, LedgerRow, RowKey
 from fedsim.protocol.operation import (
     BackwardFromCut,
@@ -32,26 +31,28 @@ from fedsim.protocol.step import (
     Compute,
     Direction,
     Protocol,
-    Repeat,
     Step,
     Transfer,
-    leaf_steps,
 )
 from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
 from fedsim.runtime.cohort.network import CohortNetwork
+from fedsim.runtime.cohort.turns import (
+    Turn,
+    check_goes_together,
+    groups_of_tokens,
+    lora_of,
+    next_turn,
+    unrolled,
+)
 from fedsim.runtime.executor import Executor
 from fedsim.runtime.meter import metered
 from fedsim.runtime.text_batch import TextBatch
 from fedsim.runtime.trainer import Trainer
-from fedsim.spec.plan import ClientPlan
-from fedsim.spec.tuning import LoraTuning
 
 __all__ = ["CohortExecutor"]
 
 _T = TypeVar("_T")
-Steps = deque[Compute | Transfer]
-Turn = Mapping[str, Compute]
 
 
 @dataclass
@@ -76,14 +77,15 @@ class CohortExecutor(Executor):
     _global: CohortTrainer = field(init=False)
 
     def __post_init__(self) -> None:
-        self._check()
+        plans = [client.plan for client in self.clients.values()]
+        check_goes_together(plans, counts_flop=self.counts_flop, tracks_memory=self.tracks_memory)
         trainer = self.server.trainer
         training, options = trainer.model.training, trainer.options
         network = CohortNetwork(trainer.model)
         assert training.lora is not None
         self.slots = {client_id: slot for slot, client_id in enumerate(sorted(self.clients))}
         members = [
-            CohortClient(client_id, _lora(self.clients[client_id].plan), options)
+            CohortClient(client_id, lora_of(self.clients[client_id].plan), options)
             for client_id in self.slots
         ]
         self.cohort = CohortTrainer(network, members, tokens_at_once=self.tokens_at_once)
@@ -115,15 +117,15 @@ class CohortExecutor(Executor):
         index: int,  # noqa: ARG002 - names torch's noise, of which a cohort has none
         programs: Mapping[str, tuple[Step, ...]],
     ) -> None:
-        for group in self._groups(programs):
-            left = {client_id: deque(_unrolled(programs[client_id])) for client_id in group}
+        for group in groups_of_tokens(programs, self.tokens_at_once):
+            left = {client_id: deque(unrolled(programs[client_id])) for client_id in group}
             for client_id in left:
                 self._fetch(client_id)
             while any(left.values()):
                 for client_id, steps in left.items():
                     while steps and isinstance(steps[0], Transfer):
                         self.send(round_index, client_id, steps.popleft())
-                turn = _next_turn(left)
+                turn = next_turn(left)
                 if turn:
                     self._take_turn(round_index, turn)
             for client_id in left:
@@ -136,7 +138,7 @@ class CohortExecutor(Executor):
         steps: tuple[Step, ...],
     ) -> None:
         self._fetch_global()
-        for step in _unrolled(steps):
+        for step in unrolled(steps):
             if isinstance(step, Compute) and step.operation.facts.is_model_pass:
                 self._global_pass(round_index, step)
                 continue
@@ -178,20 +180,6 @@ class CohortExecutor(Executor):
             case _:
                 for client_id, step in turn.items():
                     self._steps(round_index, client_id, (step,))
-
-    def _groups(self, programs: Mapping[str, tuple[Step, ...]]) -> Iterator[list[str]]:
-        """Clients that take their turns together: all, or as many as may wait behind a cut."""
-        group: list[str] = []
-        num_tokens = 0
-        for client_id, steps in programs.items():
-            own = _tokens_behind_cut(steps)
-            if group and num_tokens + own > self.tokens_at_once:
-                yield group
-                group, num_tokens = [], 0
-            group.append(client_id)
-            num_tokens += own
-        if group:
-            yield group
 
     def _forward_to_cut(self, round_index: int, turn: Turn) -> None:
         batches = {
@@ -406,66 +394,3 @@ class CohortExecutor(Executor):
                     {key: t for key, t in state.items() if key.rpartition("/")[0] in names}
                 )
         self.server.trainer.load_optimizer(self._global.optimizer_tensors(0))
-
-    def _check(self) -> None:
-        plans = [client.plan for client in self.clients.values()]
-        wrong = []
-        if self.counts_flop:
-            wrong.append("counts FLOP (a pass computes less than its steps count)")
-        if self.tracks_memory:
-            wrong.append("tracks memory (it is shared by all)")
-        if any(plan.cut is not None and plan.server_variant == "v2" for plan in plans):
-            wrong.append("server_variant = 'v2' (clients take turns at one server-side model)")
-        for padding in sorted({text.padding for plan in plans for text in plan.train_epochs}):
-            if padding != "none":
-                wrong.append(f"padding = '{padding}' (allowed: 'none')")
-        if wrong:
-            raise ScenarioError(
-                f"cohort mode does not go with {'; '.join(wrong)}. Change that, or train one "
-                "client after the other (sequential mode)."
-            )
-
-
-def _next_turn(left: Mapping[str, Steps]) -> Turn:
-    """The next steps of all clients whose next one is of the first one's kind, taken off."""
-    waiting = {client_id: steps[0] for client_id, steps in left.items() if steps}
-    heads = {cid: step for cid, step in waiting.items() if isinstance(step, Compute)}
-    if not heads:
-        return {}
-    kind = type(next(iter(heads.values())).operation)
-    turn = {cid: step for cid, step in heads.items() if type(step.operation) is kind}
-    for client_id in turn:
-        left[client_id].popleft()
-    return turn
-
-
-def _unrolled(steps: Sequence[Step]) -> Iterator[Compute | Transfer]:
-    """Steps as often as they run."""
-    for step in steps:
-        if isinstance(step, Repeat):
-            for _ in range(step.times):
-                yield from _unrolled(step.steps)
-        else:
-            yield step
-
-
-def _tokens_behind_cut(steps: Sequence[Step]) -> int:
-    """Tokens of the largest batch that a client keeps a graph of until gradients come back."""
-    return max(
-        (
-            step.operation.batch.num_tokens
-            for _, step in leaf_steps(tuple(steps))
-            if isinstance(step, Compute) and isinstance(step.operation, ForwardToCut)
-        ),
-        default=0,
-    )
-
-
-def _lora(plan: ClientPlan) -> LoraTuning:
-    lora = plan.training.lora
-    if lora is None:
-        raise ScenarioError(
-            "cohort mode does not train with full fine-tuning (clients share the frozen weights). "
-            "Use LoRA, or train one client after the other (sequential mode)."
-        )
-    return lora

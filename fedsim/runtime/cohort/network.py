@@ -7,6 +7,7 @@ block's feed-forward part and the head of a classification run on last tokens on
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,10 +21,11 @@ from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.attention import packed_attention
 from fedsim.runtime.cohort.frozen_linear import FrozenLinear
 from fedsim.runtime.cohort.packing import PackedBatch
-from fedsim.runtime.keyed_dropout import keep_mask, layer_key
+from fedsim.runtime.keyed_dropout import dropout_threshold, keep_mask, layer_key, token_keys
 from fedsim.runtime.staged_model import StagedModel
+from fedsim.spec.tuning import LoraTuning
 
-__all__ = ["CohortNetwork", "MaskKeys", "Stream"]
+__all__ = ["CohortNetwork", "MaskKeys", "Stream", "mask_keys"]
 
 #: One function under two names; torch's own saves one tensor where transformers' saves four.
 _TANH_GELU: Final = ("gelu_new", "gelu_pytorch_tanh")
@@ -43,6 +45,31 @@ class MaskKeys:
 
     keys: Tensor
     thresholds: Tensor
+
+
+def mask_keys(
+    packed: PackedBatch, tunings: Sequence[LoraTuning], keys: Mapping[int, int]
+) -> MaskKeys | None:
+    """What the masks of some clients' batches are made of; None where none of them drops.
+
+    Parameters
+    ----------
+    packed : PackedBatch
+    tunings : sequence of LoraTuning
+        By slot.
+    keys : mapping of int to int
+        By slot, what names the client's batch.
+    """
+    own = [tunings[slot] for slot in packed.slots]
+    if not any(tuning.dropout for tuning in own):
+        return None
+    counts = torch.tensor([span.stop - span.start for span in packed.tokens])
+    words = torch.tensor([keys[slot] for slot in packed.slots], dtype=torch.uint64)
+    thresholds = torch.tensor([[dropout_threshold(tuning.dropout)] for tuning in own])
+    device = packed.token_ids.device
+    by_token = torch.repeat_interleave(words.view(torch.int64), counts).to(device)
+    lowest = torch.repeat_interleave(thresholds.to(torch.int16), counts, dim=0).to(device)
+    return MaskKeys(token_keys(by_token, packed.rows, packed.positions), lowest)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from fedsim.errors import FedsimError
 from fedsim.scenario.answer.replication import is_drawn
 from fedsim.scenario.build.case import reads
 from fedsim.scenario.build.checked_case import CheckedCase, checked_cases
-from fedsim.scenario.file.document import Document, key_path
+from fedsim.scenario.file.document import Document
+from fedsim.scenario.file.merge import key_path
 from fedsim.scenario.file.mistake import table_type
 from fedsim.scenario.file.settings import Settings
 from fedsim.spec.federation import FederationSpec

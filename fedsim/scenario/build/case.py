@@ -18,13 +18,9 @@ from pydantic import ValidationError
 from fedsim.errors import ScenarioError, nearest
 from fedsim.protocol import FEDLLM, Framework, own_key
 from fedsim.scenario.build.framework import find_framework
-from fedsim.scenario.file.document import (
-    Document,
-    key_path,
-    merged,
-    nested,
-)
+from fedsim.scenario.file.document import Document
 from fedsim.scenario.file.hardware_tables import ClassTable
+from fedsim.scenario.file.merge import key_path, merged, nested
 from fedsim.scenario.file.mistake import Mistake, key_names, shown, table_type, validation_mistakes
 from fedsim.scenario.file.schedule_table import unknown_schedule_key
 from fedsim.scenario.file.settings import OVERRIDABLE, CaseTable, Settings

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 from fedsim.scenario.file.settings import Settings
 from fedsim.spec.quantity import FROM_FILE
 

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from fedsim.scenario.file.codec_table import CodecTable
 from fedsim.scenario.file.goal_table import GoalTable
-from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, PolicyTable, ServerTable
+from fedsim.scenario.file.hardware_tables import Device, FleetTable, Link, ServerTable
 from fedsim.scenario.file.key import Table, key
+from fedsim.scenario.file.policy_table import PolicyTable
 from fedsim.scenario.file.price_table import PriceTable
 from fedsim.scenario.file.privacy_table import PrivacyTable
 from fedsim.scenario.file.schedule_table import ScheduleTable

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from fedsim.scenario.file.document import merged
+from fedsim.scenario.file.merge import merged
 
 __all__ = ["SERIES", "Scale", "StudyRun", "study_runs"]
 
