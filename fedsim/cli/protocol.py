@@ -43,6 +43,19 @@ __all__ = ["command"]
     metavar="[CONTENT[.up|.down]=]NAME",
     help="What messages go through: identity, float16, ..., or module:NAME of your own.",
 )
+@click.option(
+    "--schedule",
+    "schedules",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="With the plan that a schedule of your own makes of a round.",
+)
+@click.option(
+    "--round", "round_index", type=click.IntRange(1), help="Which round's (default: the first)."
+)
+@click.option(
+    "--group", type=click.IntRange(0), help="Of which group of clients (default: group 0)."
+)
 def command(
     name: str,
     plot_path: Path | None,
@@ -50,6 +63,9 @@ def command(
     differential_privacy: DifferentialPrivacy | None,
     num_clients: int | None,
     codecs: tuple[str, ...],
+    schedules: tuple[str, ...],
+    round_index: int | None,
+    group: int | None,
 ) -> None:
     """Show the steps of a framework for the case study's plan.
 
@@ -70,7 +86,21 @@ def command(
             f"--num-clients {num_clients}: no step depends on it without --secure-aggregation; "
             "give both, or leave it out."
         )
-    example = example_protocol(name, privacy, num_clients, codecs)
+    for option, value in (("--round", round_index), ("--group", group)):
+        if value is not None and not schedules:
+            raise ScenarioError(
+                f"{option} {value}: all rounds are alike without --schedule; give both, or leave "
+                "it out."
+            )
+    example = example_protocol(
+        name,
+        privacy,
+        num_clients,
+        codecs,
+        schedules,
+        round_index=round_index or 1,
+        group=group or 0,
+    )
     if plot_path is not None:
         from fedsim.report.protocol.sequence import sequence_diagram
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedsim.errors import ProtocolError, ScenarioError
+from fedsim.planning import View
+from fedsim.planning import plan as planned_by
 from fedsim.protocol import Framework
 from fedsim.protocol.privacy import with_privacy
 from fedsim.protocol.step import Protocol
 from fedsim.scenario.build.codec import read_codecs
 from fedsim.scenario.build.federation import built_federation
 from fedsim.scenario.build.framework import find_framework
+from fedsim.scenario.build.own_schedule import own_schedule
 from fedsim.scenario.file.context import Context
 from fedsim.scenario.file.document import read_document
 from fedsim.scenario.file.mistake import refusal
@@ -49,6 +52,10 @@ def example_protocol(
     privacy: PrivacySpec | None = None,
     num_participants: int | None = None,
     codecs: Sequence[str] = (),
+    schedules: Sequence[str] = (),
+    *,
+    round_index: int = 1,
+    group: int = 0,
 ) -> Example:
     """The protocol of a framework for the shipped case study's plan.
 
@@ -63,11 +70,17 @@ def example_protocol(
         Clients that a round asks; the case study's by default.
     codecs : sequence of str
         As :func:`fedsim.scenario.build.codec.read_codecs` takes them.
+    schedules : sequence of str
+        ``module:NAME`` of one's own; modules are looked for in the current folder.
+    round_index : int
+        Which round's plan is shown.
+    group : int
+        Of which group of clients, under every schedule.
 
     Raises
     ------
     ScenarioError
-        If there is no such framework or codec, or it refuses the plan or the privacy.
+        If there is no such framework, codec or schedule, or it refuses the plan or the privacy.
     """
     try:
         framework = find_framework(name, Path.cwd())
@@ -85,24 +98,42 @@ def example_protocol(
     except ScenarioError as error:
         raise ScenarioError(f"--codec {error}") from error
     plan = replace(federation.server_plan, codecs=chosen)
+    for name_of_schedule in schedules:
+        plan = _scheduled(plan, name_of_schedule, round_index, group)
     spec, num = privacy or PrivacySpec(), num_participants or federation.num_clients
     try:
         protocol = with_privacy(framework, spec, num)(plan)
     except ProtocolError as error:
         raise ScenarioError(f"framework '{name}': {error}") from error
-    words = ", ".join([_words(settings, framework), *(f"codec {text}" for text in codecs)])
+    words = ", ".join([_words(settings, framework, plan), *(f"codec {text}" for text in codecs)])
+    if schedules:
+        words += f", schedule {', '.join(schedules)} in round {round_index}, group {group}"
     if spec.secure_aggregation is not None:
         words += f", {spec.secure_aggregation} of {num:,} clients"
     return Example(plan, protocol, words)
 
 
-def _words(settings: Settings, framework: Framework) -> str:
+def _scheduled(plan: ClientPlan, name: str, round_index: int, group: int) -> ClientPlan:
+    try:
+        found, _ = own_schedule(name, Path.cwd())
+        needs = sorted({need.value for schedule in found for need in schedule.needs})
+        if needs:
+            raise ScenarioError(
+                f"looks at {', '.join(needs)}, which is known in a simulation or a real run alone; "
+                "see there what it makes of a round ('fedsim scenario', 'fedsim train')."
+            )
+        return planned_by(plan, found, [group] * len(found), View(round_index))
+    except ScenarioError as error:
+        raise ScenarioError(f"--schedule {name}: {error}") from error
+
+
+def _words(settings: Settings, framework: Framework, plan: ClientPlan) -> str:
     workload, rank = settings.workload, settings.lora.r if settings.lora is not None else 0
     parts = [
         settings.model.name,
         f"r = {rank}",
-        f"{workload.samples_per_client:,} samples of {workload.max_tokens} tokens",
-        f"batches of {workload.batch_size}",
+        f"{plan.train_epochs[0].num_samples:,} samples of {workload.max_tokens} tokens",
+        f"batches of {plan.batch_size}",
     ]
     if "workload.public_samples" in (framework.reads or ()):
         parts.append(f"{_PUBLIC_SAMPLES:,} public samples")
