@@ -86,6 +86,11 @@ def _add(groups: dict[tuple[str, str], dict[str, Any]], summary: Mapping[str, An
         raise ScenarioError(
             f"{summary['file']}: has classes of clients; a law is of clients that are alike."
         )
+    if configuration.get("schedule"):
+        raise ScenarioError(
+            f"{summary['file']}: its plans change by round ([[schedule]]); a law is of rounds that "
+            "are planned alike."
+        )
     use = training_use(configuration)
     framework = use.framework
     if configuration["model"]["head"] != "classification":

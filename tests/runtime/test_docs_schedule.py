@@ -13,6 +13,8 @@ pytest.importorskip("torch")
 from click.testing import CliRunner
 
 from fedsim.cli import main
+from fedsim.errors import ScenarioError
+from fedsim.training.collect import collect_curves
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NAME = "gentle_start:gentle_start"
@@ -112,3 +114,25 @@ def test_it_trains(mode: str, beside_it: Path) -> None:
     ran("train", "mine.toml", *sets, "--output", "run")
     assert samples_by_round(beside_it / "run", "slow") == [4, 4, 4, 4, 4, 8]
     assert samples_by_round(beside_it / "run", "fast/0") == [8] * 6
+
+
+def test_no_law_is_made_of_rounds_that_are_not_alike(beside_it: Path) -> None:
+    """A run whose plans change is refused where curves are collected; one without is not."""
+    start, end = FILE.index("[[fleet.class]]"), FILE.index("[server]")
+    alike = """
+[fleet]
+num_clients = 2
+[device]
+like = "h100-sxm"
+[link]
+like = "lte-uk"
+"""
+    text = (FILE[:start] + alike + FILE[end:]).replace("evaluate_every = 6", "evaluate_every = 1")
+    (beside_it / "mine.toml").write_text(text, encoding="utf-8")
+    ran("train", "mine.toml", "--output", "run")
+    with pytest.raises(ScenarioError, match=r"\[\[schedule\]\].*planned alike"):
+        collect_curves([beside_it / "run"])
+    plain = text.replace(f'[[schedule]]\nuse = "{NAME}"\n', "")
+    (beside_it / "mine.toml").write_text(plain, encoding="utf-8")
+    ran("train", "mine.toml", "--output", "plain")
+    assert len(collect_curves([beside_it / "plain"]).groups) == 1
