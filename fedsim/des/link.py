@@ -129,6 +129,8 @@ class SharedLink:
 
     def set_rates(self, changes: Iterable[tuple[Flow, float]]) -> None:
         """Change flows' own limits from now on, all at once [B/s]."""
+        # What ends in this nanosecond has ended, whichever of the two is handled first.
+        self._let_through()
         self._advance(self._agenda.now)
         for flow, rate in changes:
             if flow.is_done or not flow.stamp:

@@ -11,8 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from engine_cases import Case, simulations
 from fedsim import des, scale
 from fedsim.errors import ScenarioError
-from fedsim.fleet import Simulation, SimulationResult
+from fedsim.fleet import Simulation, SimulationResult, prepare
 from fedsim.ledger import COUNTED, Ledger
+from fedsim.protocol import FRAMEWORKS
+from fedsim.spec.batch import TextLengths
+from fedsim.spec.device import DeviceSpec
+from fedsim.spec.federation import ClientClass, FederationSpec, ServerSpec
+from fedsim.spec.link import LinkSpec, RateTrace
+from fedsim.spec.model import HeadSpec
+from fedsim.spec.model_catalogue import model
+from fedsim.spec.plan import ClientPlan, TrainingSpec
+from fedsim.spec.policy import PolicySpec
+from fedsim.spec.tuning import LoraTuning
 
 #: Half a nanosecond and rounding of the time itself.
 _TIE_S = 1.1e-9
@@ -95,3 +105,22 @@ def test_rounds_that_hide_contributions_are_equal(case: Case) -> None:
 def test_larger_fleets_are_equal(case: Case) -> None:
     """Up to 200 clients."""
     assert_agreement(case)
+
+
+@pytest.mark.parametrize("num_clients", [20, 35, 36])
+@pytest.mark.parametrize("mode", ["synchronous", "buffered"])
+def test_what_ends_as_an_outage_begins_has_ended(mode: str, num_clients: int) -> None:
+    """A flow that is through in the nanosecond in which its rate falls to 0 waits for nothing."""
+    tuning = LoraTuning(r=5)
+    training = TrainingSpec(model("gpt2-tiny"), HeadSpec(num_classes=4), tuning)
+    plan = ClientPlan(training, (TextLengths(1, 8),), batch_size=1)
+    idle = DeviceSpec("idle", {"num_calls": 0.0}, relative_sigma=0.1)
+    outages = RateTrace((0.0, 1.5), (1.0, 0.0), 4.0)
+    link = LinkSpec("trace", 1e4, 1e4, 0.0, 0.0, 0, 1.0, trace=outages)
+    clients = ClientClass("all", num_clients, plan, idle, link)
+    server = ServerSpec(idle, 1, None, 30_000.0)
+    buffered = PolicySpec(mode="buffered", buffer_size=1)
+    policy = buffered if mode == "buffered" else PolicySpec()
+    federation = FederationSpec((clients,), server, plan, num_rounds=1)
+    simulation = prepare(federation, FRAMEWORKS["fedllm"], policy, 0)
+    assert_equal(*(engine.simulate(simulation, keeps_visits=True) for engine in (des, scale)))

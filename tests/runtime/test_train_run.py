@@ -57,6 +57,7 @@ METRICS = {
     "compute_s": float,
     "transfer_s": float,
     "evaluation_s": float,
+    "predicted": (dict, type(None)),
 }
 
 

@@ -45,9 +45,9 @@ def test_a_missing_batch_is_an_error(framework) -> None:
 def _with_framework(
     document: TrainingDocument, build: Callable[[ClientPlan], Protocol]
 ) -> TrainingDocument:
-    variant = document.case.variant
-    changed = replace(variant, framework=replace(variant.framework, build=build))
-    return replace(document, case=replace(document.case, variant=changed))
+    case = document.case.case
+    changed = replace(case, framework=replace(case.framework, build=build))
+    return replace(document, case=replace(document.case, case=changed))
 
 
 def test_unequal_shapes_are_not_averaged() -> None:

@@ -98,9 +98,14 @@ def _covered(seed: int) -> float:
 
 @pytest.mark.slow
 def test_the_interval_covers_95_percent_of_unseen_configurations() -> None:
-    """Over 200 fixed repetitions a coverage of 95 % is not rejected at the 0.1 % level."""
+    """Over 200 fixed repetitions, 95 % or more is not rejected at the 0.1 % level.
+
+    It covers somewhat more, for limits come from models that were fitted without the configuration
+    that they are judged on, and the one in use knows all; two points more would be too wide.
+    """
     shares = [_covered(seed) for seed in range(200)]
-    assert ttest_1samp(shares, 0.95).pvalue > 0.001, np.mean(shares)
+    assert ttest_1samp(shares, 0.95, alternative="less").pvalue > 0.001, np.mean(shares)
+    assert np.mean(shares) < 0.97
 
 
 def test_too_narrow_an_interval_would_be_rejected() -> None:

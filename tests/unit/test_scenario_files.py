@@ -172,6 +172,11 @@ WORDS = {
     *("question", "extends", "model.name", "device.like", "device.name", "link.like", "link.name"),
     *("device", "link", "lora.target_modules", "workload.dataset", "price.currency"),
     *("goal.first", "goal.least", "goal.than"),
+    *(
+        f"codec.{content}{way}"
+        for content in ("adapters", "logits", "activations", "activation_gradients")
+        for way in ("", ".up", ".down")
+    ),
     *(f"data.{n}.{c}_column" for n in ("dataset", "public_dataset") for c in ("text", "label")),
 }
 

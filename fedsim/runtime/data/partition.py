@@ -166,7 +166,7 @@ def _size_mistakes(
         yield f"num_public = {num_public}: allowed is 0 (no public set) or more"
     sizes = [1] * num_clients
     if isinstance(samples_per_client, int):
-        sizes = [samples_per_client] * num_clients
+        sizes = [samples_per_client] * max(1, num_clients)
     elif samples_per_client is not None:
         sizes = list(samples_per_client)
         if len(sizes) != num_clients:

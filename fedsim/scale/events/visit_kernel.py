@@ -72,6 +72,9 @@ def change_class(agenda: Agenda, which: int, now: float, state: State) -> None:
     """Give a class's clients their rates from now on."""
     clients, factor = state.clients, state.rates[which].factor
     members = np.flatnonzero(clients["client_class"] == which)
+    # What ends in this nanosecond has ended, whichever of the two is handled first.
+    fire(agenda, _UPLINK, now, state)
+    fire(agenda, _DOWNLINK, now, state)
     change_rates(state.links[_UPLINK], members, clients["uplink"][members] * factor, now)
     schedule_next(agenda, _UPLINK, state)
     change_rates(state.links[_DOWNLINK], members, clients["downlink"][members] * factor, now)
