@@ -9,14 +9,12 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor
 
-from cohorts import WHOLE, Pair, batches_of_step, pair
+from cohorts import Pair, batches_of_step, pair
 from fedsim.errors import ProtocolError
-from fedsim.runtime.cohort import CohortNetwork, evaluate_sets
 from fedsim.runtime.options import RunOptions
-from fedsim.runtime.training import Evaluator
 from fedsim.spec.tuning import LoraTuning
 from shapes import NUM_CLASSES, VOCAB_SIZE
-from tiny import LANGUAGE_MODEL, PAD, tiny_batch, tiny_model, tiny_rows, tiny_training
+from tiny import LANGUAGE_MODEL, tiny_batch, tiny_training
 
 EXACT = 1e-8
 ROUNDED = 1e-5
@@ -131,26 +129,3 @@ def test_a_missing_teacher_is_named() -> None:
 
 
 # --- evaluation ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("head", [None, LANGUAGE_MODEL])
-def test_sets_are_judged_as_one_by_one(head: Any) -> None:
-    """Sets of unequal ranks on the same rows have the loss and accuracy of the evaluator."""
-    tunings = [LoraTuning(r=2), LoraTuning(r=3)]
-    rows = tiny_rows([4, 9, 1, 7, 4, 2], num_classes=0 if head else NUM_CLASSES)
-    sets, expected = [], []
-    base = tiny_model(tiny_training(tuning=tunings[0], head=head))
-    for seed, tuning in enumerate(tunings):
-        model = tiny_model(tiny_training(tuning=tuning, head=head), seed=seed)
-        model.load_frozen({n: p.detach() for n, p in base.frozen(WHOLE).items()}, WHOLE)
-        parameters = {n: p.detach().clone() for n, p in model.trained(WHOLE).items()}
-        sets.append((tuning, parameters))
-        expected.append(Evaluator(model, rows, PAD).evaluate(parameters))
-
-    scores = evaluate_sets(CohortNetwork(base), sets, rows, PAD)
-
-    for score, reference in zip(scores, expected, strict=True):
-        assert score.loss == pytest.approx(reference.loss, abs=ROUNDED)
-        assert score.accuracy == reference.accuracy
-        assert score.num_targets == reference.num_targets
-    assert scores[0].loss != pytest.approx(scores[1].loss, abs=1e-4)

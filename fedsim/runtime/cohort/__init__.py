@@ -2,7 +2,6 @@
 
 from fedsim.runtime.cohort.client import CohortClient
 from fedsim.runtime.cohort.cohort_trainer import CohortTrainer
-from fedsim.runtime.cohort.evaluation import SetScore, evaluate_sets
 from fedsim.runtime.cohort.executor import CohortExecutor
 from fedsim.runtime.cohort.network import CohortNetwork
 
@@ -11,6 +10,4 @@ __all__ = [
     "CohortExecutor",
     "CohortNetwork",
     "CohortTrainer",
-    "SetScore",
-    "evaluate_sets",
 ]

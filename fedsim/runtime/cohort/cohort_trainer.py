@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from fedsim.errors import ProtocolError
-from fedsim.runtime.cohort.adapted_linear import ClientRows
 from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.client import CohortClient, check_clients
-from fedsim.runtime.cohort.network import CohortNetwork, Stream, mask_keys
+from fedsim.runtime.cohort.network import CohortNetwork, Stream, client_rows, mask_keys
 from fedsim.runtime.cohort.objective import (
     TargetRows,
     distillation_losses,
@@ -24,10 +23,7 @@ from fedsim.runtime.cohort.objective import (
 )
 from fedsim.runtime.cohort.packing import PackedBatch, pack
 from fedsim.runtime.cohort.row_optimizer import RowOptimizer
-from fedsim.runtime.keyed_dropout import (
-    MaskStream,
-    kept_scale,
-)
+from fedsim.runtime.keyed_dropout import MaskStream
 from fedsim.runtime.text_batch import TextBatch
 
 __all__ = ["CohortTrainer"]
@@ -343,7 +339,10 @@ class CohortTrainer:
     def _above(self, hidden: Tensor, packed: PackedBatch, position: int) -> Stream:
         """Received activations behind the last block."""
         keys = {slot: self._mask_words[slot] for slot in packed.slots}
-        rows, masks = self._client_rows(packed, True), mask_keys(packed, self.bank.tunings, keys)
+        rows, masks = (
+            client_rows(packed, self.bank, is_training=True),
+            mask_keys(packed, self.bank.tunings, keys),
+        )
         return self.network.run(Stream(hidden, packed, rows, masks), self.bank, start=position)
 
     def _active(self, batches: Batches) -> list[int]:
@@ -387,19 +386,14 @@ class CohortTrainer:
             one = pack([(slots[0], batches)])
             packed = one.for_slots(slots)
             start = 2 * (bank.lowest or 0)
-            shared = Stream(network.embed(one), one, self._client_rows(one, False), None)
+            shared = Stream(
+                network.embed(one), one, client_rows(one, bank, is_training=False), None
+            )
             shared = network.run(shared, bank, stop=start)
             hidden = shared.hidden.repeat(len(slots), 1)
         else:
             packed = pack([(s, b) for s in slots for b in [batches[s]] if b is not None])
             hidden = network.embed(packed)
         masks = mask_keys(packed, self.bank.tunings, keys) if is_training and keys else None
-        rows = self._client_rows(packed, is_training)
+        rows = client_rows(packed, bank, is_training=is_training)
         return network.run(Stream(hidden, packed, rows, masks), bank, start=start, stop=stop)
-
-    def _client_rows(self, packed: PackedBatch, is_training: bool) -> ClientRows:
-        scalings = [
-            tuning.scaling * (kept_scale(tuning.dropout) if is_training else 1.0)
-            for tuning in self.bank.tunings
-        ]
-        return ClientRows(packed.tokens, self.bank.ranks, scalings)

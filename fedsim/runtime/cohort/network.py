@@ -21,11 +21,17 @@ from fedsim.runtime.cohort.adapter_bank import AdapterBank
 from fedsim.runtime.cohort.attention import packed_attention
 from fedsim.runtime.cohort.frozen_linear import FrozenLinear
 from fedsim.runtime.cohort.packing import PackedBatch
-from fedsim.runtime.keyed_dropout import dropout_threshold, keep_mask, layer_key, token_keys
+from fedsim.runtime.keyed_dropout import (
+    dropout_threshold,
+    keep_mask,
+    kept_scale,
+    layer_key,
+    token_keys,
+)
 from fedsim.runtime.staged_model import StagedModel
 from fedsim.spec.tuning import LoraTuning
 
-__all__ = ["CohortNetwork", "MaskKeys", "Stream", "mask_keys"]
+__all__ = ["CohortNetwork", "MaskKeys", "Stream", "client_rows", "mask_keys"]
 
 #: One function under two names; torch's own saves one tensor where transformers' saves four.
 _TANH_GELU: Final = ("gelu_new", "gelu_pytorch_tanh")
@@ -45,6 +51,15 @@ class MaskKeys:
 
     keys: Tensor
     thresholds: Tensor
+
+
+def client_rows(packed: PackedBatch, bank: AdapterBank, *, is_training: bool) -> ClientRows:
+    """Whose tokens are where, and by how much each client's adapters count."""
+    scalings = [
+        tuning.scaling * (kept_scale(tuning.dropout) if is_training else 1.0)
+        for tuning in bank.tunings
+    ]
+    return ClientRows(packed.tokens, bank.ranks, scalings)
 
 
 def mask_keys(

@@ -4,7 +4,6 @@ from fedsim.runtime.training.checkpoint import Checkpoint, Checkpoints, checkpoi
 from fedsim.runtime.training.evaluation import Evaluation, Evaluator
 from fedsim.runtime.training.fingerprint import data_sha256, weights_sha256
 from fedsim.runtime.training.rounds import (
-    MODES,
     FederatedRounds,
     Mode,
     RoundOutcome,
@@ -13,7 +12,6 @@ from fedsim.runtime.training.rounds import (
 )
 
 __all__ = [
-    "MODES",
     "Checkpoint",
     "Checkpoints",
     "Evaluation",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol
 
 from torch import Tensor
 
@@ -20,15 +20,12 @@ from fedsim.runtime.losses import LossBook
 from fedsim.runtime.options import Mode
 
 __all__ = [
-    "MODES",
     "FederatedRounds",
     "Mode",
     "RoundOutcome",
     "RoundRunner",
     "round_runner",
 ]
-
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True)
