@@ -8,29 +8,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
+from commands import EXAMPLES, beside, ran
 from fedsim.cli import main
 from fedsim.scenario.file.codec_table import CODED
 
-DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = DOCS / "examples"
+DOCS = EXAMPLES.parent
 NAME = "eight_bits:EightBits"
 
 
 @pytest.fixture(autouse=True)
 def beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with nothing but the codec's file, in which commands are given."""
-    shutil.copy(EXAMPLES / "eight_bits.py", tmp_path)
+    beside("eight_bits.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def ran(*arguments: str) -> Result:
-    """A command that ends well."""
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 @pytest.mark.parametrize("engine", ["analytic", "des", "scale"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,11 @@ pytest.importorskip("torch")
 
 from click.testing import CliRunner
 
+from commands import beside, ran
 from fedsim.cli import main
 from fedsim.errors import ScenarioError
 from fedsim.training.collect import collect_curves
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NAME = "gentle_start:gentle_start"
 #: A class behind an uplink that the schedule calls slow, and one that it does not.
 FILE = f"""
@@ -60,17 +59,10 @@ framework = "fedllm"
 @pytest.fixture
 def beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of somebody who has the schedule and a file."""
-    shutil.copy(EXAMPLES / "gentle_start.py", tmp_path)
+    beside("gentle_start.py", tmp_path)
     (tmp_path / "mine.toml").write_text(FILE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def ran(*words: str) -> str:
-    """What a command prints that ends well."""
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def samples_by_round(folder: Path, party: str) -> list[int]:
@@ -91,10 +83,10 @@ def test_it_is_answered(engine: str, beside_it: Path) -> None:
 
 def test_its_plans_are_shown(beside_it: Path) -> None:
     """The protocol of an early round of the slow ones has half of the batches."""
-    assert "1,667 samples" in ran("protocol", "fedllm")
-    early = ran("protocol", "fedllm", "--schedule", NAME, "--round", "2", "--group", "1")
+    assert "1,667 samples" in ran("protocol", "fedllm").output
+    early = ran("protocol", "fedllm", "--schedule", NAME, "--round", "2", "--group", "1").output
     assert "833 samples" in early
-    late = ran("protocol", "fedllm", "--schedule", NAME, "--round", "6")
+    late = ran("protocol", "fedllm", "--schedule", NAME, "--round", "6").output
     assert "1,667 samples" in late
     result = CliRunner().invoke(main, ["protocol", "fedllm", "--round", "2"])
     assert result.exit_code == 2
@@ -103,7 +95,7 @@ def test_its_plans_are_shown(beside_it: Path) -> None:
 
 def test_its_runs_agree_with_the_formulas(beside_it: Path) -> None:
     """Two rounds that are counted by torch, of clients with unequal plans."""
-    text = ran("verify", "mine.toml", "--rounds", "2", "--timed-rounds", "0")
+    text = ran("verify", "mine.toml", "--rounds", "2", "--timed-rounds", "0").output
     assert "equal to" in text
 
 
